@@ -1,0 +1,297 @@
+"""The agent: learn, predict, save and load, as users of stable-baselines3 know them."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from agent.collection import Collector, as_vector_env, scale_actions
+from agent.control import ControlState, Decision, decide
+from agent.planning import CEMConfig
+from agent.replay import Replay
+from agent.training import Callback, Generators, Progress, TrainingConfig, train
+from agent.world_model import WorldModel, WorldModelConfig
+
+AnyEnv = str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """All settings of an agent."""
+
+    world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    """The sequential VAE."""
+    planner: CEMConfig = field(default_factory=CEMConfig)
+    """The cross-entropy method."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """Exploration and fitting."""
+
+
+class Agent:
+    """A sequential VAE, and a cross-entropy-method planner that acts in it.
+
+    Serves environments whose observations are images, Box(0, 255, (H, W, C), uint8), and whose
+    actions are a bounded one-dimensional Box.
+
+    Args:
+        env: an id, an environment or a vector environment to learn in.
+        config: all settings; the defaults are those of the README.
+        seed: of everything random: parameters, exploration, planning, the environment's starts.
+        device: "auto" (CUDA if there is one, else the CPU) or a torch device.
+
+    Raises:
+        ValueError: the environment's spaces or the device cannot be served.
+    """
+
+    def __init__(
+        self,
+        env: AnyEnv,
+        config: AgentConfig | None = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.config = config or AgentConfig()
+        self.seed = seed
+        self.device = _device(device)
+        self.env = as_vector_env(env, self.config.training.rooms)
+        spec = self.env.spec
+        self.env_id = env if isinstance(env, str) else None if spec is None else spec.id
+        spaces = self.env.single_observation_space, self.env.single_action_space
+        self.observation_space, self.action_space = _served(*spaces)
+        self.progress = Progress()
+        self.replay = Replay(self.config.training.replay_capacity)
+
+        model_seed, env_seed, *_ = seeds = np.random.SeedSequence(seed).spawn(3)
+        self._env_seed = int(env_seed.generate_state(1)[0])
+        self._generators = Generators.from_seed(seeds[2], self.device)
+        with torch.random.fork_rng(devices=[]):  # torch's initialisers know only the global stream
+            torch.manual_seed(int(model_seed.generate_state(1)[0]))
+            shape, actions = self.observation_space.shape, self.action_space.shape
+            height, width, channels = shape
+            model = WorldModel((height, width, channels), actions[0], self.config.world_model)
+        self.world_model = model.to(self.device)
+        self._optimizer = torch.optim.Adam(self.world_model.parameters())
+
+    @property
+    def num_timesteps(self) -> int:
+        """Environment steps learned from."""
+        return self.progress.num_timesteps
+
+    def learn(self, total_timesteps: int, callback: Callback | None = None) -> Self:
+        """Take `total_timesteps` more environment steps (or up to a round more), and learn.
+
+        Args:
+            total_timesteps: environment steps.
+            callback: called with the `Progress` after each round and every tenth update.
+
+        Raises:
+            ValueError: total_timesteps is below 1.
+            FloatingPointError: a term of the loss is not finite.
+        """
+        if total_timesteps < 1:
+            raise ValueError(f"total_timesteps: got {total_timesteps}, allowed: at least 1")
+        # Other starts than those of an earlier call, and the same in every run.
+        env_seed = (self._env_seed + self.num_timesteps) % 2**31
+        collector = Collector(self.env, self.replay, env_seed)
+        self.progress.target_timesteps = self.num_timesteps + total_timesteps
+        train(
+            self.world_model,
+            self._optimizer,
+            collector,
+            self.config.planner,
+            self.config.training,
+            self.progress,
+            self._generators,
+            callback,
+        )
+        return self
+
+    def predict(
+        self,
+        observation: NDArray[np.uint8],
+        state: ControlState | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.generic], ControlState]:
+        """The next action, and the state to pass with the next observation.
+
+        Args:
+            observation: a frame (H, W, C) or a batch of frames (N, H, W, C), uint8.
+            state: what the last call returned; None at the start.
+            episode_start: whether an episode starts with each frame, (N,); None: none does, unless
+                `state` is None.
+            deterministic: the action is a function of the arguments alone; if not, it carries the
+                noise of exploration.
+
+        Returns:
+            An action (A,) or a batch (N, A), in the environment's units.
+
+        Raises:
+            ValueError: an observation of another shape or dtype, or a state of another batch.
+        """
+        decision, state = self.decide(observation, state, episode_start, deterministic)
+        actions = scale_actions(self.action_space, decision.action.cpu().numpy())
+        return (actions if np.ndim(observation) == 4 else actions[0]), state
+
+    def decide(
+        self,
+        observation: NDArray[np.uint8],
+        state: ControlState | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Decision, ControlState]:
+        """As `predict`, for those who want to see why: belief and plan beside the action."""
+        frames = np.asarray(observation)
+        shape = self.observation_space.shape
+        if frames.dtype != np.uint8 or frames.shape[-3:] != shape or frames.ndim not in (3, 4):
+            got = f"{frames.dtype} {frames.shape}"
+            raise ValueError(f"observation: got {got}, allowed: uint8 {shape} or (N, *{shape})")
+        frames = frames.reshape(-1, *shape)
+        rooms = len(frames)
+        if state is None:
+            state = ControlState.initial(self.world_model, self.config.planner.horizon, rooms)
+            episode_start = np.ones(rooms, np.bool_)
+        starts = np.zeros(rooms, np.bool_) if episode_start is None else np.asarray(episode_start)
+        if len(state.action) != rooms or starts.size != rooms:
+            got = f"state of {len(state.action)} and episode_start of {starts.size}"
+            raise ValueError(f"state, episode_start: got {got}, allowed: {rooms}, as observation")
+        generator, noise = self._generators.control, self.config.training.exploration_std
+        if deterministic:
+            generator, noise = torch.Generator(self.device).manual_seed(self.seed), 0.0
+        return decide(
+            self.world_model,
+            self.config.planner,
+            torch.from_numpy(np.ascontiguousarray(frames)).to(self.device),
+            state,
+            torch.from_numpy(starts.astype(np.bool_).reshape(rooms)).to(self.device),
+            generator,
+            noise,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint directory, with all that resuming needs; see `agent.checkpoint`.
+
+        Raises:
+            ValueError: there is something else at `path`. It is left as it was.
+        """
+        generators = self._generators
+        config = {
+            "env_id": self.env_id,
+            "seed": self.seed,
+            "num_timesteps": self.progress.num_timesteps,
+            "num_updates": self.progress.num_updates,
+            "observation_space": _describe(self.observation_space),
+            "action_space": _describe(self.action_space),
+            "agent": dataclasses.asdict(self.config),
+            "generators": {
+                "control": generators.control.get_state().tolist(),
+                "loss": generators.loss.get_state().tolist(),
+                "replay": generators.replay.bit_generator.state,
+                "exploration": generators.exploration.bit_generator.state,
+            },
+        }
+        model = {k: v.contiguous() for k, v in self.world_model.state_dict().items()}
+        optimizer = {
+            f"{index}.{key}": value
+            for index, entries in self._optimizer.state_dict()["state"].items()
+            for key, value in entries.items()
+        }
+        save_checkpoint(Path(path), Checkpoint(config, model, optimizer, self.replay.state()))
+
+    @classmethod
+    def load(cls, path: str | Path, env: AnyEnv | None = None, device: str = "auto") -> Self:
+        """An agent as it was saved; `learn` goes on from there, in new episodes.
+
+        Args:
+            path: what `save` wrote.
+            env: the environment to act in; None: the id that the agent was made with.
+            device: as for `Agent`.
+
+        Raises:
+            ValueError: not a whole checkpoint of this format version, or `env` has other spaces.
+        """
+        path = Path(path)
+        checkpoint = load_checkpoint(path)
+        config = checkpoint.config
+        env = env if env is not None else config["env_id"]
+        if env is None:
+            raise ValueError("env: got None, allowed: an environment (this agent was made without an id)")
+        settings = config["agent"]
+        agent_config = AgentConfig(
+            WorldModelConfig(**settings["world_model"]),
+            CEMConfig(**settings["planner"]),
+            TrainingConfig(**settings["training"]),
+        )
+        agent = cls(env, agent_config, config["seed"], device)
+        for name in ("observation_space", "action_space"):
+            got = _describe(getattr(agent, name))
+            if got != config[name]:
+                raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as in {path}")
+        agent.world_model.load_state_dict(checkpoint.model)
+        optimizer = agent._optimizer.state_dict()
+        for key, value in checkpoint.optimizer.items():
+            index, name = key.split(".")
+            optimizer["state"].setdefault(int(index), {})[name] = value
+        agent._optimizer.load_state_dict(optimizer)
+        agent.replay = Replay.from_state(checkpoint.replay, agent.replay.capacity)
+        agent.progress.num_timesteps = config["num_timesteps"]
+        agent.progress.num_updates = config["num_updates"]
+        states, generators = config["generators"], agent._generators
+        generators.control.set_state(torch.tensor(states["control"], dtype=torch.uint8))
+        generators.loss.set_state(torch.tensor(states["loss"], dtype=torch.uint8))
+        generators.replay.bit_generator.state = states["replay"]
+        generators.exploration.bit_generator.state = states["exploration"]
+        return agent
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: got {name!r}, allowed: auto, cpu, or a device that is there") from error
+    return device
+
+
+def _served(
+    observations: gym.Space[Any], actions: gym.Space[Any]
+) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    """The spaces, if the agent can serve them."""
+    if (
+        not isinstance(observations, gym.spaces.Box)
+        or observations.dtype != np.uint8
+        or len(observations.shape) != 3
+        or min(observations.shape[:2]) < 16
+    ):
+        raise ValueError(
+            f"observation space: got {observations}, allowed: images Box(0, 255, (H, W, C), uint8) "
+            "with H and W at least 16 (see gymnasium.wrappers.AddRenderObservation)"
+        )
+    if (
+        not isinstance(actions, gym.spaces.Box)
+        or len(actions.shape) != 1
+        or not np.issubdtype(actions.dtype, np.floating)
+        or not actions.is_bounded()
+    ):
+        raise ValueError(
+            f"action space: got {actions}, allowed: a bounded Box of floats with one dimension"
+        )
+    return observations, actions
+
+
+def _describe(space: gym.spaces.Box) -> dict[str, Any]:
+    """A Box as JSON."""
+    limits = {"low": np.unique(space.low).tolist(), "high": np.unique(space.high).tolist()}
+    if len(space.shape) == 1:
+        limits = {"low": space.low.tolist(), "high": space.high.tolist()}
+    return json.loads(json.dumps({"shape": space.shape, "dtype": str(space.dtype), **limits}))

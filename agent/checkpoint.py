@@ -1,0 +1,90 @@
+"""A checkpoint is a directory that appears whole or not at all, and that nothing unpickles.
+
+    model.safetensors   parameters and buffers
+    config.json         format version, configs, spaces, counters, random states
+    optimizer.safetensors, replay.npz     what resuming needs beside them
+"""
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+FORMAT_VERSION = 1
+
+
+class Checkpoint(NamedTuple):
+    """What is on disk."""
+
+    config: dict[str, Any]
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    replay: dict[str, NDArray[np.generic]]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write to a temporary name beside `path`, then put it in place of what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not (path / "config.json").is_file():
+        raise ValueError(f"path: got {path}, which is not a checkpoint; allowed: a new name")
+    temporary = path.with_name(f".{path.name}.new-{os.getpid()}")
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        save_file(checkpoint.model, temporary / "model.safetensors")
+        save_file(checkpoint.optimizer, temporary / "optimizer.safetensors")
+        np.savez(temporary / "replay.npz", **checkpoint.replay)  # pyright: ignore[reportArgumentType]
+        config = {"format_version": FORMAT_VERSION, **checkpoint.config}
+        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: there is none, it is of another format version, or a file of it is cut short.
+    """
+    if not path.is_dir():
+        raise ValueError(f"path: got {path}, which is no directory; allowed: a saved agent")
+    name = "config.json"
+    try:
+        config = json.loads((path / name).read_text())
+        version = config.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(f"{path / name}: got format version {version}, allowed: {FORMAT_VERSION}")
+        name = "model.safetensors"
+        model = load_file(path / name)
+        name = "optimizer.safetensors"
+        optimizer = load_file(path / name)
+        name = "replay.npz"
+        with np.load(path / name, allow_pickle=False) as arrays:
+            replay = {key: arrays[key] for key in arrays.files}
+    except (
+        OSError,
+        EOFError,
+        SafetensorError,
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        zipfile.BadZipFile,
+        zipfile.zlib.error,  # pyright: ignore
+    ) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path / name}: missing, damaged or cut short ({problem})") from error
+    return Checkpoint(config, model, optimizer, replay)

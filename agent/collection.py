@@ -1,0 +1,91 @@
+"""Stepping a vector environment, whatever its autoreset mode, and keeping its episodes."""
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+
+from agent.replay import Episode, Replay
+
+Frames = NDArray[np.uint8]
+Actions = NDArray[np.float32]
+
+
+class FinishedEpisode(NamedTuple):
+    """The outcome of one episode."""
+
+    length: int
+    episode_return: float
+    is_success: bool | None  # None where the environment does not say
+
+
+def as_vector_env(env: str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], rooms: int) -> VectorEnv[Any, Any, Any]:
+    """An id as `rooms` environments in step, a single environment as a batch of one."""
+    mode = AutoresetMode.DISABLED
+    if isinstance(env, str):
+        return gym.make_vec(env, rooms, "sync", vector_kwargs={"autoreset_mode": mode})
+    if isinstance(env, VectorEnv):
+        return env
+    return SyncVectorEnv([lambda: env], autoreset_mode=mode)
+
+
+def scale_actions(space: gym.spaces.Box, actions: Actions) -> Actions:
+    """Actions in [−1, 1] to those of a bounded space, (N, A)."""
+    scaled = space.low + 0.5 * (actions + 1) * (space.high - space.low)
+    return np.clip(scaled, space.low, space.high).astype(space.dtype)
+
+
+class Collector:
+    """Acts in a vector environment and writes its episodes into a replay.
+
+    Attributes:
+        frames: what the cameras see now, (N, H, W, C).
+        episode_start: rooms whose episode starts with these frames, (N,).
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], replay: Replay, seed: int) -> None:
+        self.env, self.replay = env, replay
+        self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self.frames: Frames = env.reset(seed=seed)[0]
+        self.episode_start = np.ones(env.num_envs, np.bool_)
+        self._resetting = np.zeros(env.num_envs, np.bool_)  # NEXT_STEP: this step only resets
+        self._episodes: list[Episode] = [replay.start(frame.copy()) for frame in self.frames]
+
+    def step(self, actions: Actions) -> tuple[int, list[FinishedEpisode]]:
+        """Take one step in each room, with actions in [−1, 1]^A.
+
+        Returns:
+            How many steps were taken (a room that only resets takes none), and what has finished.
+        """
+        space = self.env.single_action_space
+        assert isinstance(space, gym.spaces.Box)
+        acted = ~self._resetting
+        frames, rewards, terminated, truncated, infos = self.env.step(scale_actions(space, actions))
+        done = (terminated | truncated) & acted
+        finished = []
+        for i in np.flatnonzero(acted):
+            last = infos["final_obs"][i] if self.mode == AutoresetMode.SAME_STEP and done[i] else frames[i]
+            self.replay.append(self._episodes[i], actions[i], float(rewards[i]), np.array(last))
+            if done[i]:
+                finished.append(self._finished(i, infos))
+
+        starting = done
+        if self.mode == AutoresetMode.NEXT_STEP:
+            starting = ~acted
+        elif self.mode == AutoresetMode.DISABLED and done.any():
+            frames, _ = self.env.reset(options={"reset_mask": done})
+        for i in np.flatnonzero(starting):
+            self._episodes[i] = self.replay.start(np.array(frames[i]))
+        self._resetting = done if self.mode == AutoresetMode.NEXT_STEP else np.zeros_like(done)
+        self.frames, self.episode_start = frames, starting
+        return int(acted.sum()), finished
+
+    def _finished(self, room: int, infos: dict[str, Any]) -> FinishedEpisode:
+        if self.mode == AutoresetMode.SAME_STEP:
+            infos = infos.get("final_info", {})
+        said = "is_success" in infos and bool(infos.get("_is_success", np.ones(room + 1))[room])
+        rewards = self._episodes[room].rewards
+        is_success = bool(infos["is_success"][room]) if said else None
+        return FinishedEpisode(len(rewards), sum(rewards), is_success)

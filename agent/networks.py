@@ -1,0 +1,141 @@
+"""The networks: an MLP, an encoder that finds positions, a decoder that is cheap to be right.
+
+Both image networks are made for small things on a still background, whose position is what counts.
+The encoder reads where its features are (spatial softmax, arXiv 1509.06113). The decoder paints a
+sum of K products (row profile) × (column profile with colour): a square is one such product.
+A random encoder of this kind already carries positions, but in faint and correlated numbers, so
+`initialise` scales and whitens it on the first frames; learning then starts without a plateau.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+PATCH = 4  # pixels; the encoder's maps are this much coarser than the frame
+PATCH_WIDTH = 32  # channels of a patch
+SHARPNESS = 4.0  # std of a map's logits at initialisation: how much the softmax prefers its peak
+
+
+def mlp(size_in: int, width: int, size_out: int, layers: int = 2) -> nn.Sequential:
+    """A perceptron with `layers` hidden layers of SiLU units."""
+    modules: list[nn.Module] = []
+    for _ in range(layers):
+        modules += [nn.Linear(size_in, width), nn.SiLU()]
+        size_in = width
+    return nn.Sequential(*modules, nn.Linear(size_in, size_out))
+
+
+class KeypointEncoder(nn.Module):
+    """Frames → features: each of `maps` maps is read as its expected position and its activation.
+
+    Two convolutions (4×4 patches, then 3×3) give the maps; a softmax over the positions of a map
+    gives expected row, expected column and expected activation; a linear layer mixes these.
+
+    Args:
+        shape: (H, W, C) of a frame.
+        maps: number of maps.
+        features: number of features.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, shape: tuple[int, int, int], maps: int, features: int) -> None:
+        super().__init__()
+        height, width, channels = shape
+        self.pad = (0, -width % PATCH, 0, -height % PATCH)
+        self.patches = nn.Conv2d(channels, PATCH_WIDTH, PATCH, stride=PATCH)
+        self.maps = nn.Conv2d(PATCH_WIDTH, maps, 3, padding=1)
+        self.mix = nn.Linear(3 * maps, features)
+        self.register_buffer("rows", torch.linspace(-1, 1, math.ceil(height / PATCH)))
+        self.register_buffer("columns", torch.linspace(-1, 1, math.ceil(width / PATCH)))
+
+    def forward(self, frames: Float[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
+        """Features of frames; a frame that equals the mean frame is all zeros."""
+        return self.mix(self._keypoints(self._logits(frames)))
+
+    def _logits(self, frames: Tensor) -> Tensor:
+        images = frames.permute(0, 3, 1, 2)  # a view: channels-last is how frames are stored
+        if any(self.pad):
+            images = F.pad(images, self.pad)
+        return self.maps(F.silu(self.patches(images)))
+
+    def _keypoints(self, logits: Tensor) -> Tensor:
+        weights = logits.flatten(2).softmax(-1).view(logits.shape)
+        rows = weights.sum(3) @ self.rows
+        columns = weights.sum(2) @ self.columns
+        # An activation is about SHARPNESS times the size of a position; put them on one scale.
+        activations = (weights * logits).sum((2, 3)) / (2 * SHARPNESS)
+        return torch.cat([rows, columns, activations], dim=-1)
+
+    @torch.no_grad()
+    def initialise(self, frames: Float[Tensor, "N H W C"]) -> None:
+        """Scale the maps and make the features the whitened principal components on `frames`."""
+        logits = self._logits(frames)
+        scale = SHARPNESS / (logits.std((0, 2, 3)) + 1e-6)
+        self.maps.weight.mul_(scale[:, None, None, None])
+        self.maps.bias.zero_()
+        keypoints = self._keypoints(self._logits(frames))
+        centre = keypoints.mean(0)
+        _, singular, components = torch.linalg.svd(keypoints - centre, full_matrices=False)
+        std = singular / math.sqrt(len(frames))
+        count = min(len(self.mix.weight), len(std))
+        # The floor keeps components that carry only rounding from being blown up to unit size.
+        whiten = components[:count] / (std[:count, None] + 0.02)
+        self.mix.weight.zero_()
+        self.mix.bias.zero_()
+        self.mix.weight[:count] = whiten
+        self.mix.bias[:count] = -whiten @ centre
+
+
+class SeparableDecoder(nn.Module):
+    """z → image, a sum of K outer products u_k ⊗ v_k of a row profile and a column profile.
+
+    u_k ∈ R^H; v_k ∈ R^(W·C) carries the colours. The profiles come from a network with one hidden
+    layer on z and on sinusoids of z: an edge is a sharp function of a position, which a plain MLP
+    learns slowly (arXiv 2006.10739). The squared error to a frame needs no image, only K × K and
+    H × K products, which is where the time goes in pixel models (`squared_error`).
+
+    Args:
+        shape: (H, W, C) of a frame.
+        latents: D.
+        rank: K.
+        width: hidden units.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], latents: int, rank: int, width: int, sinusoids: int = 64
+    ) -> None:
+        super().__init__()
+        self.shape, self.rank = shape, rank
+        self.waves = nn.Linear(latents, sinusoids)
+        nn.init.normal_(self.waves.weight, std=1.5)
+        nn.init.uniform_(self.waves.bias, -math.pi, math.pi)
+        height, columns, channels = shape
+        self.profiles = mlp(latents + sinusoids, width, rank * (height + columns * channels), 1)
+
+    def forward(self, z: Float[Tensor, "N D"]) -> Float[Tensor, "N H W C"]:
+        """Images of z, in the units of `squared_error`'s frames."""
+        rows, columns = self._profiles(z)
+        return (rows.transpose(1, 2) @ columns).view(-1, *self.shape)
+
+    def squared_error(
+        self, z: Float[Tensor, "N D"], frames: Float[Tensor, "N H W C"]
+    ) -> Float[Tensor, "N"]:  # noqa: F821 - a shape, not a name
+        """‖frame − image(z)‖² = ‖x‖² − 2 Σ_k u_kᵀ X v_k + Σ_kl (u_kᵀu_l)(v_kᵀv_l), exactly."""
+        rows, columns = self._profiles(z)
+        images = frames.flatten(2)  # (N, H, W·C)
+        cross = ((images @ columns.transpose(1, 2)) * rows.transpose(1, 2)).sum((1, 2))
+        gram = (rows @ rows.transpose(1, 2)) * (columns @ columns.transpose(1, 2))
+        norm = torch.linalg.vector_norm(images, dim=(1, 2)).square()
+        return norm - 2 * cross + gram.sum((1, 2))
+
+    def _profiles(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        profiles = self.profiles(torch.cat([z, self.waves(z).sin()], dim=-1))
+        rows, columns = profiles.view(len(z), self.rank, -1).split(
+            [self.shape[0], self.shape[1] * self.shape[2]], dim=-1
+        )
+        return rows, columns

@@ -1,0 +1,126 @@
+"""Whole episodes, kept as they came, and windows of them drawn for learning."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agent.types import Batch
+
+
+@dataclass
+class Episode:
+    """One episode so far: frames[t] ── actions[t] ──▶ frames[t + 1] with rewards[t]."""
+
+    frames: list[NDArray[np.uint8]]
+    actions: list[NDArray[np.float32]] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+
+
+class Replay:
+    """Episodes of an environment, the unfinished ones included.
+
+    Args:
+        capacity: steps kept; beyond it the oldest episodes are dropped whole.
+
+    Raises:
+        ValueError: capacity is below 1.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity: got {capacity}, allowed: at least 1")
+        self.capacity = capacity
+        self.episodes: list[Episode] = []
+        self.num_steps = 0
+
+    def start(self, frame: NDArray[np.uint8]) -> Episode:
+        """Begin an episode at its first frame, (H, W, C)."""
+        episode = Episode([frame])
+        self.episodes.append(episode)
+        return episode
+
+    def append(
+        self,
+        episode: Episode,
+        action: NDArray[np.float32],
+        reward: float,
+        frame: NDArray[np.uint8],
+    ) -> None:
+        """Add a step to an episode: the action, (A,) in [−1, 1], and what it led to."""
+        episode.actions.append(action)
+        episode.rewards.append(reward)
+        episode.frames.append(frame)
+        self.num_steps += 1
+        while self.num_steps > self.capacity and len(self.episodes) > 1:
+            self.num_steps -= len(self.episodes.pop(0).actions)
+
+    def sample(self, windows: int, length: int, generator: np.random.Generator) -> Batch:
+        """Draw windows of `length` frames, uniform over all the windows there are.
+
+        An episode shorter than `length` counts as one window, and is padded.
+
+        Raises:
+            ValueError: no step has been stored yet.
+        """
+        episodes = [episode for episode in self.episodes if episode.actions]
+        if not episodes:
+            raise ValueError("replay: got no steps, allowed: at least 1 before sampling")
+        starts = np.array([max(len(e.frames) - length + 1, 1) for e in episodes])
+        chosen = generator.choice(len(episodes), size=windows, p=starts / starts.sum())
+        firsts = generator.integers(starts[chosen])
+        return self._batch([(episodes[e], int(first)) for e, first in zip(chosen, firsts, strict=True)], length)
+
+    def all(self, length: int) -> Batch:
+        """Everything stored, cut into windows of `length` frames, the last of an episode padded."""
+        cuts = [
+            (episode, first)
+            for episode in self.episodes
+            if episode.actions
+            for first in range(0, len(episode.frames), length)
+        ]
+        return self._batch(cuts, length)
+
+    def _batch(self, windows: list[tuple[Episode, int]], length: int) -> Batch:
+        shape, size = windows[0][0].frames[0].shape, len(windows[0][0].actions[0])
+        frames = np.zeros((len(windows), length, *shape), np.uint8)
+        actions = np.zeros((len(windows), length - 1, size), np.float32)
+        rewards, reward_mask, mask = np.zeros((3, len(windows), length), np.float32)
+        for i, (episode, first) in enumerate(windows):
+            count = min(len(episode.frames) - first, length)
+            frames[i, :count] = episode.frames[first : first + count]
+            mask[i, :count] = 1
+            if count > 1:
+                actions[i, : count - 1] = episode.actions[first : first + count - 1]
+            skip = 1 if first == 0 else 0  # no reward arrives with an episode's first frame
+            rewards[i, skip:count] = episode.rewards[first + skip - 1 : first + count - 1]
+            reward_mask[i, skip:count] = 1
+        return Batch(*map(torch.from_numpy, (frames, actions, rewards, reward_mask, mask)))
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """All episodes as flat arrays, to be saved; see `from_state`."""
+        episodes = [episode for episode in self.episodes if episode.actions]
+        if not episodes:
+            return {"lengths": np.zeros(0, np.int64)}
+        return {
+            "lengths": np.array([len(episode.actions) for episode in episodes]),
+            "frames": np.stack([frame for episode in episodes for frame in episode.frames]),
+            "actions": np.stack([action for episode in episodes for action in episode.actions]),
+            "rewards": np.array([reward for episode in episodes for reward in episode.rewards]),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, NDArray[np.generic]], capacity: int) -> "Replay":
+        """The replay that `state` described; its episodes are closed."""
+        replay = cls(capacity)
+        first = 0
+        for number, length in enumerate(state["lengths"].tolist()):
+            frames = state["frames"][first + number : first + number + length + 1]
+            episode = replay.start(np.asarray(frames[0], np.uint8))
+            for t in range(length):
+                action = np.asarray(state["actions"][first + t], np.float32)
+                reward = float(state["rewards"][first + t])
+                replay.append(episode, action, reward, np.asarray(frames[t + 1], np.uint8))
+            first += length
+        return replay

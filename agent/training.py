@@ -1,0 +1,187 @@
+"""Learning: collect, fit, collect … The only file that owns an optimiser."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from agent.collection import Collector, FinishedEpisode
+from agent.control import ControlState, decide
+from agent.planning import CEMConfig
+from agent.replay import Replay
+from agent.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How much to explore and how much to fit.
+
+    Raises:
+        ValueError: a field has a value that is not allowed.
+    """
+
+    rooms: int = 8
+    """Environments that act in step, where the agent makes them itself from an id."""
+    random_steps: int = 200
+    """Environment steps with random actions, before the planner takes over."""
+    updates_per_step: float = 0.8
+    """Gradient updates for each environment step."""
+    windows: int = 16
+    """B, windows in a batch."""
+    window_length: int = 8
+    """T, frames in a window."""
+    learning_rate: float = 3e-3
+    """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
+    clip_norm: float = 10.0
+    """Largest norm of a gradient."""
+    random_correlation: float = 0.7
+    """Probability that a random action is kept for another step, so that random episodes go somewhere."""
+    exploration_std: float = 0.3
+    """Std of the noise on the planner's actions while it collects."""
+    replay_capacity: int = 50_000
+    """Environment steps kept."""
+
+    def __post_init__(self) -> None:
+        for field_name in ("rooms", "random_steps", "windows", "replay_capacity"):
+            value = getattr(self, field_name)
+            if value < 1:
+                raise ValueError(f"{field_name}: got {value}, allowed: at least 1")
+        if self.window_length < 2:
+            raise ValueError(f"window_length: got {self.window_length}, allowed: at least 2")
+        for field_name in ("updates_per_step", "learning_rate", "clip_norm"):
+            value = getattr(self, field_name)
+            if not value > 0:
+                raise ValueError(f"{field_name}: got {value}, allowed: more than 0")
+        if not 0 <= self.random_correlation < 1:
+            allowed = "0 up to below 1"
+            raise ValueError(f"random_correlation: got {self.random_correlation}, allowed: {allowed}")
+        if not self.exploration_std >= 0:
+            raise ValueError(f"exploration_std: got {self.exploration_std}, allowed: 0 or more")
+
+
+@dataclass
+class Progress:
+    """How far learning has come; what a callback sees after each round of steps and updates."""
+
+    num_timesteps: int = 0
+    """Environment steps taken."""
+    target_timesteps: int = 0
+    """Environment steps at which learning ends."""
+    num_updates: int = 0
+    """Gradient updates made."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of the last update: the loss and its terms, nats per step."""
+    finished: list[FinishedEpisode] = field(default_factory=list)
+    """Episodes that ended in the last step."""
+
+
+Callback = Callable[[Progress], None]
+"""Called after each round. To stop early, raise; what was learned stays."""
+
+
+class Generators(NamedTuple):
+    """One stream of randomness for each use, so that none disturbs another."""
+
+    control: torch.Generator
+    loss: torch.Generator
+    replay: np.random.Generator
+    exploration: np.random.Generator
+
+    @classmethod
+    def from_seed(cls, seed: np.random.SeedSequence, device: torch.device) -> "Generators":
+        """Independent streams from one seed."""
+        seeds = seed.spawn(4)
+        torch_seeds = [int(s.generate_state(1, np.uint64)[0] >> np.uint64(1)) for s in seeds[:2]]
+        control, loss = (torch.Generator(device).manual_seed(s) for s in torch_seeds)
+        return cls(control, loss, np.random.default_rng(seeds[2]), np.random.default_rng(seeds[3]))
+
+
+def train(
+    world_model: WorldModel,
+    optimizer: torch.optim.Optimizer,
+    collector: Collector,
+    planner: CEMConfig,
+    config: TrainingConfig,
+    progress: Progress,
+    generators: Generators,
+    callback: Callback | None = None,
+) -> None:
+    """Learn until `progress.num_timesteps` reaches `progress.target_timesteps`.
+
+    Random episodes come first and initialise the model. Then each round acts in every room once,
+    with the planner, and makes the updates that these steps have earned.
+
+    Raises:
+        FloatingPointError: a term of the loss is not finite; the message names term and update.
+    """
+    device = world_model.mean_frame.device
+    replay = collector.replay
+    rooms, start = len(collector.frames), progress.num_timesteps
+    actions = np.zeros((rooms, world_model.action_size), np.float32)
+    state = ControlState.initial(world_model, planner.horizon, rooms)
+    fresh = np.ones(rooms, np.bool_)  # control begins with the next frame, wherever an episode is
+    while progress.num_timesteps < progress.target_timesteps:
+        is_random = progress.num_timesteps < config.random_steps
+        if is_random:
+            changed = generators.exploration.random(rooms) >= config.random_correlation
+            drawn = generators.exploration.uniform(-1, 1, actions.shape).astype(np.float32)
+            actions = np.where((changed | collector.episode_start)[:, None], drawn, actions)
+        else:
+            frames = torch.from_numpy(collector.frames).to(device)
+            starts = torch.from_numpy(collector.episode_start | fresh).to(device)
+            decision, state = decide(
+                world_model, planner, frames, state, starts, generators.control, config.exploration_std
+            )
+            actions = decision.action.cpu().numpy()
+            fresh = np.zeros(rooms, np.bool_)
+        taken, progress.finished = collector.step(actions)
+        progress.num_timesteps += taken
+
+        if progress.num_timesteps >= config.random_steps:
+            if progress.num_updates == 0:
+                world_model.initialise(replay.all(config.window_length).to(device))
+            while progress.num_updates < config.updates_per_step * progress.num_timesteps:
+                done = (progress.num_timesteps - start) / (progress.target_timesteps - start)
+                update(world_model, optimizer, replay, config, progress, generators, done)
+                if callback is not None and progress.num_updates % 10 == 0:
+                    callback(progress)
+                    progress.finished = []
+        if callback is not None:
+            callback(progress)
+
+
+def update(
+    world_model: WorldModel,
+    optimizer: torch.optim.Optimizer,
+    replay: Replay,
+    config: TrainingConfig,
+    progress: Progress,
+    generators: Generators,
+    done: float,
+) -> None:
+    """One gradient update on a fresh batch; `done` is the part of learning that lies behind, 0 to 1."""
+    batch = replay.sample(config.windows, config.window_length, generators.replay)
+    loss, metrics = world_model.loss(batch.to(world_model.mean_frame.device), generators.loss)
+    progress.metrics = {"loss": loss.item()} | {name: m.item() for name, m in metrics.items()}
+    # The terms first: the loss is not finite because one of them is not.
+    for name, value in [*progress.metrics.items()][::-1]:
+        if not np.isfinite(value):
+            raise FloatingPointError(
+                f"training stopped: {name} is {value} at update {progress.num_updates + 1} "
+                f"({progress.num_timesteps} environment steps); try a lower learning_rate "
+                f"(={config.learning_rate:g}) or check the environment's rewards"
+            )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    progress.metrics["grad_norm"] = float(
+        nn.utils.clip_grad_norm_(world_model.parameters(), config.clip_norm)
+    )
+    warm_up = min(1.0, (progress.num_updates + 1) / 20)
+    decay = min(1.0, 0.1 + 1.8 * (1 - done))
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * warm_up * decay
+    optimizer.step()
+    progress.num_updates += 1

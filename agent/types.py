@@ -1,0 +1,45 @@
+"""The shapes that the agent's files share.
+
+Sizes: B sequences, T time steps, N anything else that is batched (frames, rooms), H × W × C an
+image, A action dimensions, D latent dimensions, K candidates.
+
+What aligns with what, for one episode of T frames:
+
+    x[0] ── a[0] ──▶ x[1] ── a[1] ──▶ x[2] … x[T−1]
+    (no reward)      r[1]             r[2]   r[T−1]
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Windows of episodes; `actions[:, t]` follows `frames[:, t]`, `rewards[:, t]` arrives with it.
+
+    Actions are scaled to [−1, 1]. An episode shorter than T is padded at its end; `mask` is 0 there.
+    `reward_mask` is 0 also on the first frame of an episode, with which no reward arrives.
+    """
+
+    frames: UInt8[Tensor, "B T H W C"]
+    actions: Float[Tensor, "B T-1 A"]
+    rewards: Float[Tensor, "B T"]
+    reward_mask: Float[Tensor, "B T"]
+    mask: Float[Tensor, "B T"]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same windows on another device."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class Step(Protocol):
+    """What a planner knows of the world: (z, a) ↦ (next z, reward that arrives with it).
+
+    z is (N, D), a is (N, A) in the planner's bounds, the reward is (N,).
+    """
+
+    def __call__(self, z: Tensor, action: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Take one step in every row."""
+        ...

@@ -1,0 +1,280 @@
+"""The sequential VAE: a latent state-space model of frames and rewards, trained on its ELBO.
+
+Generative model (seed 000, eq. 1), all Gaussian:
+
+    p(x, r, z | a) = p(z_1) ∏_t p(x_t | z_t) p(r_t | z_t) ∏_{t≥2} p(z_t | z_{t−1}, a_{t−1})
+
+ELBO (seed 000, eqs. 3-4), the expectation over the joint q(z_{1:T}):
+
+    Σ_t E[log p(x_t | z_t) + log p(r_t | z_t)] − Σ_{t≥2} E KL[q(z_t) ‖ p(z_t | z_{t−1}, a_{t−1})]
+    − KL[q(z_1) ‖ p(z_1)]
+
+Frames have values in [0, 1]; the observation model's mean is the mean frame plus the decoder's image.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, product, standard_normal
+from agent.networks import KeypointEncoder, SeparableDecoder, mlp
+from agent.types import Batch
+
+PosteriorKind = Literal["filter", "recurrent"]
+MIN_STD = 0.05  # of every latent density; the latents' own scale is 1
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Sizes and scales of the sequential VAE.
+
+    Raises:
+        ValueError: a field has a value that is not allowed.
+    """
+
+    posterior: PosteriorKind = "filter"
+    """"filter": q(z_t | x_t, z_{t−1}, a_{t−1}); "recurrent": q(z_t | x_{1:t}, a_{1:t−1}) by a GRU."""
+    latents: int = 8
+    """D, dimensions of z."""
+    width: int = 128
+    """Hidden units of every MLP."""
+    maps: int = 16
+    """Maps, and features, of the encoder."""
+    rank: int = 8
+    """K, outer products that the decoder adds up."""
+    frame_std: float = 0.3
+    """σ of p(x | z), in units of the full range of a pixel. Sharper frames than the transition can
+    follow make the posterior outrun it: planning fails though every frame is perfect."""
+    reward_std: float = 0.4
+    """σ of p(r | z), in units of the std of the first rewards seen."""
+    open_loop_weight: float = 1.0
+    """Weight of the open-loop term: the ELBO's reward and KL terms once more, with z rolled out by
+    the transition alone from the first frame. The ELBO trains one step ahead, the planner trusts
+    many. 0 leaves the ELBO alone."""
+
+    def __post_init__(self) -> None:
+        if self.posterior not in get_args(PosteriorKind):
+            allowed = get_args(PosteriorKind)
+            raise ValueError(f"posterior: got {self.posterior!r}, allowed: {allowed}")
+        for field in ("latents", "width", "maps", "rank"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: got {getattr(self, field)}, allowed: at least 1")
+        for field in ("frame_std", "reward_std"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"{field}: got {getattr(self, field)}, allowed: more than 0")
+        if not self.open_loop_weight >= 0:
+            raise ValueError(f"open_loop_weight: got {self.open_loop_weight}, allowed: 0 or more")
+
+
+class FilterPosterior(nn.Module):
+    """Posterior D: q(z_t | x_t, z_{t−1}, a_{t−1}) ∝ p(z_t | z_{t−1}, a_{t−1}) · N(z_t; m(x_t), s(x_t)²).
+
+    The transition's prediction is corrected by what the frame says, each weighted by its precision:
+    a Kalman update whose observation factor is learned.
+    """
+
+    memory_size = 0
+
+    def __init__(self, features: int, latents: int, action_size: int) -> None:
+        super().__init__()
+        self.evidence = nn.Linear(features, 2 * latents)
+        with torch.no_grad():  # z starts as the leading features, sharp enough to be worth decoding
+            self.evidence.weight[:latents] = torch.eye(latents, features)
+            self.evidence.weight[latents:] *= 0.1
+            self.evidence.bias[:latents] = 0
+            self.evidence.bias[latents:] = -3
+
+    def forward(
+        self, features: Tensor, prior: Normal, action: Tensor, memory: Tensor
+    ) -> tuple[Normal, Tensor]:
+        """See `WorldModel.posterior`."""
+        return product(prior, _normal(self.evidence(features))), memory
+
+
+class RecurrentPosterior(nn.Module):
+    """Posterior C: q(z_t | g(x_{1:t}, a_{1:t−1})) with a GRU for g; z_{t−1} plays no part."""
+
+    def __init__(self, features: int, latents: int, action_size: int) -> None:
+        super().__init__()
+        self.memory_size = 4 * features
+        self.recurrence = nn.GRUCell(features + action_size, self.memory_size)
+        self.head = nn.Linear(self.memory_size + features, 2 * latents)
+        with torch.no_grad():
+            self.head.weight *= 0.1
+            self.head.weight[:latents, self.memory_size :] = torch.eye(latents, features)
+            self.head.bias[:latents] = 0
+            self.head.bias[latents:] = -3
+
+    def forward(
+        self, features: Tensor, prior: Normal, action: Tensor, memory: Tensor
+    ) -> tuple[Normal, Tensor]:
+        """See `WorldModel.posterior`."""
+        memory = self.recurrence(torch.cat([features, action], -1), memory)
+        return _normal(self.head(torch.cat([memory, features], -1))), memory
+
+
+class WorldModel(nn.Module):
+    """A sequential VAE of frames (H, W, C) uint8, actions in [−1, 1]^A and rewards.
+
+    `initialise` must see the first data before anything is learned.
+    """
+
+    mean_frame: Tensor
+    reward_offset: Tensor
+    reward_scale: Tensor
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, int, int],
+        action_size: int,
+        config: WorldModelConfig | None = None,
+    ) -> None:
+        super().__init__()
+        config = config or WorldModelConfig()
+        self.config, self.action_size, self.latents = config, action_size, config.latents
+        latents, width = config.latents, config.width
+        self.encoder = KeypointEncoder(frame_shape, config.maps, config.maps)
+        posterior = {"filter": FilterPosterior, "recurrent": RecurrentPosterior}[config.posterior]
+        self.posterior = posterior(config.maps, latents, action_size)
+        self.decoder = SeparableDecoder(frame_shape, latents, config.rank, width)
+        self.transition_net = mlp(latents + action_size, width, 2 * latents)
+        self.reward_net = mlp(latents, width, 1)
+        self.register_buffer("mean_frame", torch.full(frame_shape, 0.5))
+        self.register_buffer("reward_offset", torch.zeros(()))
+        self.register_buffer("reward_scale", torch.ones(()))
+
+    @torch.no_grad()
+    def initialise(self, batch: Batch) -> None:
+        """Fit what needs no gradient to the first data: mean frame, reward scale, whitening."""
+        frames = batch.frames[batch.mask.bool()]
+        rewards = batch.rewards[batch.reward_mask.bool()]
+        self.mean_frame.copy_(frames.float().mean(0) / 255)
+        if len(rewards) > 1 and rewards.std() > 0:  # a reward that never varied has no scale
+            self.reward_offset.copy_(rewards.mean())
+            self.reward_scale.copy_(rewards.std())
+        self.encoder.initialise(self._centred(frames))
+
+    # ---- the densities -------------------------------------------------------------------------
+
+    def features(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
+        """What the posterior knows of a frame."""
+        return self.encoder(self._centred(frames))
+
+    def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
+        """p(z_t | z_{t−1}, a_{t−1}): the mean is z_{t−1} plus a learned change."""
+        density = _normal(self.transition_net(torch.cat([z, action], -1)), bias=-1)
+        return Normal(z + density.mean, density.std)
+
+    def reward(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """Mean of p(r_t | z_t), in the environment's units."""
+        return self.reward_offset + self.reward_scale * self.reward_net(z)[..., 0]
+
+    def decode(self, z: Float[Tensor, "N D"]) -> UInt8[Tensor, "N H W C"]:
+        """Mean of p(x_t | z_t) as frames."""
+        return ((self.mean_frame + self.decoder(z)) * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+
+    def initial(self, batch: int) -> tuple[Normal, Tensor]:
+        """p(z_1) = N(0, I) and the posterior's empty memory, for `batch` sequences."""
+        memory = self.mean_frame.new_zeros(batch, self.posterior.memory_size)
+        return standard_normal(batch, self.latents, self.mean_frame), memory
+
+    @torch.no_grad()
+    def step(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """The planner's `Step`: the transition's mean and the reward expected there."""
+        z = self.transition(z, action).mean
+        return z, self.reward(z)
+
+    # ---- learning ------------------------------------------------------------------------------
+
+    def loss(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """−ELBO (one sample of the expectation) plus the weighted open-loop term, in nats per step.
+
+        Returns:
+            The loss to minimise, and metrics: `elbo` and its terms `log_p_frames`,
+            `log_p_rewards`, `kl`, and `open_loop`, all unweighted and in nats per step.
+        """
+        mask, steps = batch.mask, batch.mask.sum()
+        frames = self._centred(batch.frames.flatten(0, 1))
+        q, p, z = self._infer(frames, batch, generator)
+
+        squared = self.decoder.squared_error(z.flatten(0, 1), frames).view_as(mask)
+        std, pixels = self.config.frame_std, frames[0].numel()
+        log_p_frames = -squared / (2 * std**2) - pixels * (math.log(std) + HALF_LOG_2PI)
+        terms = {
+            "log_p_frames": (log_p_frames * mask).sum() / steps,
+            "log_p_rewards": self._log_p_rewards(z, batch, slice(None)) / steps,
+            "kl": (kl_divergence(q, p) * mask).sum() / steps,
+        }
+        elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
+        open_loop = self._open_loop(q, p, batch, generator) / steps
+        loss = -elbo - self.config.open_loop_weight * open_loop
+        return loss, {"elbo": elbo, **terms, "open_loop": open_loop}
+
+    def _infer(
+        self, frames: Tensor, batch: Batch, generator: torch.Generator | None
+    ) -> tuple[Normal, Normal, Tensor]:
+        """Posteriors q(z_t), priors p(z_t | z_{t−1}, a_{t−1}) and samples z_t, (B, T, D) each."""
+        B, T = batch.mask.shape
+        features = self.encoder(frames).view(B, T, -1).unbind(1)
+        actions = batch.actions.unbind(1)
+        p, memory = self.initial(B)
+        action = torch.zeros_like(batch.rewards[:, :1]).expand(B, self.action_size)
+        qs: list[Normal] = []
+        ps: list[Normal] = []
+        zs: list[Tensor] = []
+        for t in range(T):
+            if t > 0:
+                action = actions[t - 1]
+                p = self.transition(zs[-1], action)
+            q, memory = self.posterior(features[t], p, action, memory)
+            qs.append(q)
+            ps.append(p)
+            zs.append(q.sample(generator))
+        return _stack(qs), _stack(ps), torch.stack(zs, 1)
+
+    def _open_loop(
+        self, q: Normal, p: Normal, batch: Batch, generator: torch.Generator | None
+    ) -> Tensor:
+        """Σ_t≥2 log p(r_t | z̃_t) − Σ_t≥3 KL[q(z_t) ‖ p(z_t | z̃_{t−1}, a_{t−1})], nats over the batch.
+
+        z̃ follows the transition alone from z_1. (At t = 2 the KL stands in the ELBO already.)
+        """
+        if self.config.open_loop_weight == 0 or batch.mask.shape[1] < 2:
+            return batch.mask.new_zeros(())
+        rolled = [Normal(p.mean[:, 1], p.std[:, 1])]
+        zs = [rolled[0].sample(generator)]
+        for action in batch.actions.unbind(1)[1:]:
+            rolled.append(self.transition(zs[-1], action))
+            zs.append(rolled[-1].sample(generator))
+        kl = kl_divergence(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
+        kl = (kl * batch.mask[:, 1:])[:, 1:].sum()
+        return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)) - kl
+
+    def _log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
+        """Σ log p(r_t | z_t) over the batch where a reward arrived, nats."""
+        std = (self.config.reward_std * self.reward_scale)[None]
+        rewards = Normal(self.reward(z)[..., None], std.expand(*z.shape[:-1], 1))
+        log_p = rewards.log_prob(batch.rewards[:, times, None])
+        return (log_p * batch.reward_mask[:, times]).sum()
+
+    def _centred(self, frames: Tensor) -> Tensor:
+        """Float frames with values in [0, 1], less the mean frame."""
+        return (frames - 255 * self.mean_frame).mul_(1 / 255)
+
+
+def _normal(raw: Tensor, bias: float = 0.0) -> Normal:
+    """A Gaussian from a network's output: means, then what softplus turns into stds."""
+    mean, raw_std = raw.chunk(2, -1)
+    return Normal(mean, F.softplus(raw_std + bias) + MIN_STD)
+
+
+def _stack(densities: list[Normal]) -> Normal:
+    means, stds = zip(*densities, strict=True)
+    return Normal(torch.stack(means, 1), torch.stack(stds, 1))
