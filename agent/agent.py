@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from agent.collection import Collector, as_vector_env, scale_actions
+from agent.collection import Collector, as_vector_env, importable_id, scale_actions
 from agent.control import ControlState, Decision, decide
 from agent.planning import CEMConfig
 from agent.replay import Replay
@@ -62,8 +63,7 @@ class Agent:
         self.seed = seed
         self.device = _device(device)
         self.env = as_vector_env(env, self.config.training.rooms)
-        spec = self.env.spec
-        self.env_id = env if isinstance(env, str) else None if spec is None else spec.id
+        self.env_id = importable_id(self.env)
         spaces = self.env.single_observation_space, self.env.single_action_space
         self.observation_space, self.action_space = _served(*spaces)
         self.progress = Progress()
@@ -85,12 +85,13 @@ class Agent:
         """Environment steps learned from."""
         return self.progress.num_timesteps
 
-    def learn(self, total_timesteps: int, callback: Callback | None = None) -> Self:
+    def learn(self, total_timesteps: int, callback: Callback | Sequence[Callback] = ()) -> Self:
         """Take `total_timesteps` more environment steps (or up to a round more), and learn.
 
         Args:
             total_timesteps: environment steps.
-            callback: called with the `Progress` after each round and every tenth update.
+            callback: one or several, called with the `Progress` after each round of steps and
+                every tenth update.
 
         Raises:
             ValueError: total_timesteps is below 1.
@@ -100,7 +101,7 @@ class Agent:
             raise ValueError(f"total_timesteps: got {total_timesteps}, allowed: at least 1")
         # Other starts than those of an earlier call, and the same in every run.
         env_seed = (self._env_seed + self.num_timesteps) % 2**31
-        collector = Collector(self.env, self.replay, env_seed)
+        collector = Collector(self.env, self.replay, env_seed, self.config.training.longest_episode)
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
         train(
             self.world_model,
@@ -110,7 +111,7 @@ class Agent:
             self.config.training,
             self.progress,
             self._generators,
-            callback,
+            [callback] if callable(callback) else callback,
         )
         return self
 
@@ -188,6 +189,7 @@ class Agent:
             "seed": self.seed,
             "num_timesteps": self.progress.num_timesteps,
             "num_updates": self.progress.num_updates,
+            "seconds": self.progress.seconds,
             "observation_space": _describe(self.observation_space),
             "action_space": _describe(self.action_space),
             "agent": dataclasses.asdict(self.config),
@@ -223,7 +225,9 @@ class Agent:
         config = checkpoint.config
         env = env if env is not None else config["env_id"]
         if env is None:
-            raise ValueError("env: got None, allowed: an environment (this agent was made without an id)")
+            raise ValueError(
+                "env: got None, allowed: an environment (this agent was made without an id)"
+            )
         settings = config["agent"]
         agent_config = AgentConfig(
             WorldModelConfig(**settings["world_model"]),
@@ -244,6 +248,7 @@ class Agent:
         agent.replay = Replay.from_state(checkpoint.replay, agent.replay.capacity)
         agent.progress.num_timesteps = config["num_timesteps"]
         agent.progress.num_updates = config["num_updates"]
+        agent.progress.seconds = config["seconds"]
         states, generators = config["generators"], agent._generators
         generators.control.set_state(torch.tensor(states["control"], dtype=torch.uint8))
         generators.loss.set_state(torch.tensor(states["loss"], dtype=torch.uint8))
@@ -259,7 +264,9 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: got {name!r}, allowed: auto, cpu, or a device that is there") from error
+        raise ValueError(
+            f"device: got {name!r}, allowed: auto, cpu, or a device that is there"
+        ) from error
     return device
 
 

@@ -1,8 +1,8 @@
 """A checkpoint is a directory that appears whole or not at all, and that nothing unpickles.
 
-    model.safetensors   parameters and buffers
-    config.json         format version, configs, spaces, counters, random states
-    optimizer.safetensors, replay.npz     what resuming needs beside them
+model.safetensors   parameters and buffers
+config.json         format version, configs, spaces, counters, random states
+optimizer.safetensors, replay.npz     what resuming needs beside them
 """
 
 import json

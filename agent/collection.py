@@ -21,14 +21,34 @@ class FinishedEpisode(NamedTuple):
     is_success: bool | None  # None where the environment does not say
 
 
-def as_vector_env(env: str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], rooms: int) -> VectorEnv[Any, Any, Any]:
-    """An id as `rooms` environments in step, a single environment as a batch of one."""
+def as_vector_env(
+    env: str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], rooms: int
+) -> VectorEnv[Any, Any, Any]:
+    """An id as `rooms` environments in step, a single environment as a batch of one.
+
+    Raises:
+        ValueError: no environment is registered under the id.
+    """
     mode = AutoresetMode.DISABLED
     if isinstance(env, str):
-        return gym.make_vec(env, rooms, "sync", vector_kwargs={"autoreset_mode": mode})
+        try:
+            return gym.make_vec(env, rooms, "sync", vector_kwargs={"autoreset_mode": mode})
+        except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
+            raise ValueError(
+                f"env: got {env!r}, allowed: a registered id; import the package that registers it, "
+                f'or name it too: "robot_room:RobotRoom-v0" ({error})'
+            ) from error
     if isinstance(env, VectorEnv):
         return env
     return SyncVectorEnv([lambda: env], autoreset_mode=mode)
+
+
+def importable_id(env: VectorEnv[Any, Any, Any]) -> str | None:
+    """The environment's id with the package that registers it ("package:Name-v0"); None if unknown."""
+    spec = env.spec
+    if spec is None or not isinstance(spec.entry_point, str):
+        return None
+    return f"{spec.entry_point.split(':')[0].split('.')[0]}:{spec.id}"
 
 
 def scale_actions(space: gym.spaces.Box, actions: Actions) -> Actions:
@@ -45,8 +65,10 @@ class Collector:
         episode_start: rooms whose episode starts with these frames, (N,).
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], replay: Replay, seed: int) -> None:
-        self.env, self.replay = env, replay
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], replay: Replay, seed: int, longest: int = 2**31
+    ) -> None:
+        self.env, self.replay, self.longest = env, replay, longest
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.frames: Frames = env.reset(seed=seed)[0]
         self.episode_start = np.ones(env.num_envs, np.bool_)
@@ -66,16 +88,20 @@ class Collector:
         done = (terminated | truncated) & acted
         finished = []
         for i in np.flatnonzero(acted):
-            last = infos["final_obs"][i] if self.mode == AutoresetMode.SAME_STEP and done[i] else frames[i]
+            last = (
+                infos["final_obs"][i] if self.mode == AutoresetMode.SAME_STEP and done[i] else frames[i]
+            )
             self.replay.append(self._episodes[i], actions[i], float(rewards[i]), np.array(last))
             if done[i]:
                 finished.append(self._finished(i, infos))
 
         starting = done
+        if self.mode == AutoresetMode.DISABLED:
+            starting = done | np.array([len(e.actions) >= self.longest for e in self._episodes])
         if self.mode == AutoresetMode.NEXT_STEP:
             starting = ~acted
-        elif self.mode == AutoresetMode.DISABLED and done.any():
-            frames, _ = self.env.reset(options={"reset_mask": done})
+        elif self.mode == AutoresetMode.DISABLED and starting.any():
+            frames, _ = self.env.reset(options={"reset_mask": starting})
         for i in np.flatnonzero(starting):
             self._episodes[i] = self.replay.start(np.array(frames[i]))
         self._resetting = done if self.mode == AutoresetMode.NEXT_STEP else np.zeros_like(done)

@@ -58,7 +58,9 @@ def decide(
         exploration_std: std of Gaussian noise on the action.
     """
     fresh = ControlState.initial(world_model, planner.horizon, len(frames))
-    state = ControlState(*(_where(episode_start, new, old) for new, old in zip(fresh, state, strict=True)))
+    state = ControlState(
+        *(_where(episode_start, new, old) for new, old in zip(fresh, state, strict=True))
+    )
     predicted = Normal(state.predicted_mean, state.predicted_std)
     features = world_model.features(frames)
     belief, memory = world_model.posterior(features, predicted, state.action, state.memory)

@@ -70,7 +70,9 @@ class Replay:
         starts = np.array([max(len(e.frames) - length + 1, 1) for e in episodes])
         chosen = generator.choice(len(episodes), size=windows, p=starts / starts.sum())
         firsts = generator.integers(starts[chosen])
-        return self._batch([(episodes[e], int(first)) for e, first in zip(chosen, firsts, strict=True)], length)
+        return self._batch(
+            [(episodes[e], int(first)) for e, first in zip(chosen, firsts, strict=True)], length
+        )
 
     def all(self, length: int) -> Batch:
         """Everything stored, cut into windows of `length` frames, the last of an episode padded."""

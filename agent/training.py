@@ -1,6 +1,7 @@
 """Learning: collect, fit, collect … The only file that owns an optimiser."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +38,9 @@ class TrainingConfig:
     """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
     clip_norm: float = 10.0
     """Largest norm of a gradient."""
+    longest_episode: int = 20
+    """Steps after which a collecting room is reset, where rooms can be reset one by one: many starts
+    teach more than long episodes. The environment's own limit holds too."""
     random_correlation: float = 0.7
     """Probability that a random action is kept for another step, so that random episodes go somewhere."""
     exploration_std: float = 0.3
@@ -72,6 +76,8 @@ class Progress:
     """Environment steps at which learning ends."""
     num_updates: int = 0
     """Gradient updates made."""
+    seconds: float = 0.0
+    """Spent in collecting and updating; callbacks and what comes after are not counted."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last update: the loss and its terms, nats per step."""
     finished: list[FinishedEpisode] = field(default_factory=list)
@@ -79,7 +85,7 @@ class Progress:
 
 
 Callback = Callable[[Progress], None]
-"""Called after each round. To stop early, raise; what was learned stays."""
+"""Called after each round and every tenth update. To stop early, raise; what was learned stays."""
 
 
 class Generators(NamedTuple):
@@ -107,7 +113,7 @@ def train(
     config: TrainingConfig,
     progress: Progress,
     generators: Generators,
-    callback: Callback | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> None:
     """Learn until `progress.num_timesteps` reaches `progress.target_timesteps`.
 
@@ -119,7 +125,17 @@ def train(
     """
     device = world_model.mean_frame.device
     replay = collector.replay
-    rooms, start = len(collector.frames), progress.num_timesteps
+    rooms = len(collector.frames)
+    began = time.perf_counter()
+
+    def report() -> None:
+        nonlocal began
+        progress.seconds += time.perf_counter() - began
+        for callback in callbacks:
+            callback(progress)
+        progress.finished = []
+        began = time.perf_counter()
+
     actions = np.zeros((rooms, world_model.action_size), np.float32)
     state = ControlState.initial(world_model, planner.horizon, rooms)
     fresh = np.ones(rooms, np.bool_)  # control begins with the next frame, wherever an episode is
@@ -144,13 +160,10 @@ def train(
             if progress.num_updates == 0:
                 world_model.initialise(replay.all(config.window_length).to(device))
             while progress.num_updates < config.updates_per_step * progress.num_timesteps:
-                done = (progress.num_timesteps - start) / (progress.target_timesteps - start)
-                update(world_model, optimizer, replay, config, progress, generators, done)
-                if callback is not None and progress.num_updates % 10 == 0:
-                    callback(progress)
-                    progress.finished = []
-        if callback is not None:
-            callback(progress)
+                update(world_model, optimizer, replay, config, progress, generators)
+                if progress.num_updates % 10 == 0:
+                    report()
+        report()
 
 
 def update(
@@ -160,9 +173,8 @@ def update(
     config: TrainingConfig,
     progress: Progress,
     generators: Generators,
-    done: float,
 ) -> None:
-    """One gradient update on a fresh batch; `done` is the part of learning that lies behind, 0 to 1."""
+    """One gradient update on a fresh batch, with the learning rate that `progress` calls for."""
     batch = replay.sample(config.windows, config.window_length, generators.replay)
     loss, metrics = world_model.loss(batch.to(world_model.mean_frame.device), generators.loss)
     progress.metrics = {"loss": loss.item()} | {name: m.item() for name, m in metrics.items()}
@@ -180,7 +192,8 @@ def update(
         nn.utils.clip_grad_norm_(world_model.parameters(), config.clip_norm)
     )
     warm_up = min(1.0, (progress.num_updates + 1) / 20)
-    decay = min(1.0, 0.1 + 1.8 * (1 - done))
+    left = 1 - progress.num_timesteps / progress.target_timesteps
+    decay = min(1.0, 0.1 + 1.8 * left)
     for group in optimizer.param_groups:
         group["lr"] = config.learning_rate * warm_up * decay
     optimizer.step()

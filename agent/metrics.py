@@ -1,0 +1,93 @@
+"""What a run writes while it learns: TensorBoard, JSON lines, and a line of progress."""
+
+import json
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from agent.training import Progress as LearningProgress
+
+
+class RunLogger:
+    """A callback for `Agent.learn`, and a context that closes its files.
+
+    Writes `metrics.jsonl` (one object per tenth update) and TensorBoard events under `directory`,
+    and shows environment steps, updates, loss, success so far and the time left.
+
+    Args:
+        directory: made if it is not there; a resumed run appends.
+        total_timesteps: environment steps at which learning ends.
+        console: where the line goes; None: standard error.
+    """
+
+    def __init__(self, directory: Path, total_timesteps: int, console: Console | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lines = (directory / "metrics.jsonl").open("a")
+        self._writer = SummaryWriter(str(directory / "tensorboard"))
+        self._outcomes: deque[bool] = deque(maxlen=20)
+        self._last_update = -1
+        self._began = time.perf_counter()
+        self._bar = Progress(
+            TextColumn("learning"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("steps  {task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=console or Console(stderr=True),
+        )
+        self._task = self._bar.add_task("learning", total=total_timesteps, status="")
+
+    def __call__(self, progress: LearningProgress) -> None:
+        """Show and write how far learning has come."""
+        for episode in progress.finished:
+            step = progress.num_timesteps
+            self._writer.add_scalar("episode/length", episode.length, step)
+            self._writer.add_scalar("episode/return", episode.episode_return, step)
+            if episode.is_success is not None:
+                self._outcomes.append(episode.is_success)
+        status = f"{progress.num_updates} updates"
+        if progress.metrics:
+            status += f"  loss {progress.metrics['loss']:.1f}"
+        if self._outcomes:
+            status += f"  success {sum(self._outcomes)}/{len(self._outcomes)}"
+        done = min(progress.num_timesteps, progress.target_timesteps)
+        self._bar.update(self._task, completed=done, status=status)
+        if progress.metrics and progress.num_updates != self._last_update:
+            self._write(progress)
+
+    def _write(self, progress: LearningProgress) -> None:
+        self._last_update = progress.num_updates
+        record = {
+            "seconds": round(time.perf_counter() - self._began, 3),
+            "timesteps": progress.num_timesteps,
+            "updates": progress.num_updates,
+            **progress.metrics,
+        }
+        if self._outcomes:
+            record["success_rate"] = sum(self._outcomes) / len(self._outcomes)
+        self._lines.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if name not in ("timesteps", "updates"):
+                self._writer.add_scalar(f"train/{name}", value, progress.num_updates)
+
+    def __enter__(self) -> Self:
+        """Show the line."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close everything."""
+        self._bar.stop()
+        self._lines.close()
+        self._writer.close()

@@ -1,0 +1,87 @@
+"""What the agent sees, believes and imagines, as pictures; nothing here touches a file or a window."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from agent.agent import Agent
+from agent.collection import scale_actions
+from agent.control import Decision
+
+Picture = NDArray[np.uint8]
+PAPER, INK = (250, 250, 250), (40, 40, 40)
+MARGIN, LABEL = 8, 20  # pixels
+
+
+class Moment(NamedTuple):
+    """One time step of an episode in which the agent acts."""
+
+    frame: Picture
+    decision: Decision
+    info: dict[str, Any]
+    last: bool
+
+
+def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[Moment]:
+    """One episode from the start that `seed` gives, the frame at its end included."""
+    frame, info = env.reset(seed=seed)
+    state, last = None, False
+    while True:
+        decision, state = agent.decide(frame, state)
+        yield Moment(frame, decision, info, last)
+        if last:
+            return
+        action = scale_actions(agent.action_space, decision.action[0].cpu().numpy())
+        frame, _, terminated, truncated, info = env.step(action)
+        last = bool(terminated or truncated)
+
+
+def camera_and_belief(agent: Agent, moment: Moment, scale: int = 5) -> Picture:
+    """The frame and, beside it, the frame that the agent believes in, each pixel `scale` wide."""
+    believed = agent.world_model.decode(moment.decision.belief.mean)[0].cpu().numpy()
+    return _sheet({"camera": [moment.frame], "belief": [believed]}, scale, across=True)
+
+
+@torch.no_grad()
+def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2) -> Picture:
+    """An episode three times: as it was, as the posterior sees it, and as imagined.
+
+    The imagined row saw the first frame only; the transition then follows the actions taken.
+    """
+    z = action = None
+    rows: dict[str, list[Picture]] = {"camera": [], "reconstructed": [], "imagined open loop": []}
+    for moment in episode(agent, env, seed):
+        belief = moment.decision.belief.mean
+        z = belief if z is None or action is None else agent.world_model.transition(z, action).mean
+        action = moment.decision.action
+        decoded = [agent.world_model.decode(latent)[0].cpu().numpy() for latent in (belief, z)]
+        for row, frame in zip(rows.values(), [moment.frame, *decoded], strict=True):
+            row.append(frame)
+    return _sheet(rows, scale, across=False)
+
+
+def _sheet(rows: dict[str, list[Picture]], scale: int, across: bool) -> Picture:
+    """Labelled rows of frames below one another, or `across`: beside one another."""
+    strips = []
+    for label, frames in rows.items():
+        big = [frame.repeat(scale, 0).repeat(scale, 1) for frame in frames]
+        strips.append((label, [np.broadcast_to(b, (*b.shape[:2], 3)) for b in big]))
+    height, width = strips[0][1][0].shape[:2]
+    row_height, row_width = LABEL + height + MARGIN, len(strips[0][1]) * (width + MARGIN)
+    columns, lines = (len(strips), 1) if across else (1, len(strips))
+    size = (MARGIN + columns * row_width, lines * row_height)
+    sheet = Image.new("RGB", size, PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for number, (label, frames) in enumerate(strips):
+        left = MARGIN + (number * row_width if across else 0)
+        top = 0 if across else number * row_height
+        draw.text((left, top + 2), label, fill=INK, font=font)
+        for column, frame in enumerate(frames):
+            place = (left + column * (width + MARGIN), top + LABEL)
+            sheet.paste(Image.fromarray(frame), place)
+    return np.asarray(sheet)

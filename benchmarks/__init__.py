@@ -1,0 +1,1 @@
+"""The agent measured: a protocol, and comparisons by it."""

@@ -1,0 +1,130 @@
+"""How a policy is evaluated: fixed starts, whole episodes, results against the exact minimum."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from robot_room import oracle
+
+HELD_OUT_SEED = 1_000_000
+"""Episode i of an evaluation starts from `reset(seed=HELD_OUT_SEED + i)`. Nothing was developed or
+tuned on these starts."""
+TUNING_SEED = 5_000
+"""The starts that development may look at."""
+ROOMS = 50  # episodes run in step
+
+
+class Policy(Protocol):
+    """What is evaluated; an `Agent` and every model of stable-baselines3 are such."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions (N, A) for observations (N, …), and the state for the next call."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Raw scores of E episodes, each (E,)."""
+
+    env_id: str
+    seed: int
+    is_success: NDArray[np.bool_]
+    steps: NDArray[np.int64]
+    returns: NDArray[np.float64]
+    oracle_steps: NDArray[np.int64] | None  # the exact minimum, where it is known
+    decision_ms: float  # median time of a decision for one room alone
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of `evaluate --json`. A failed episode counts with all the steps it took."""
+        ratio = None
+        if self.oracle_steps is not None:
+            ratio = round(float(np.mean(self.steps / self.oracle_steps)), 4)
+        return {
+            "env_id": self.env_id,
+            "episodes": len(self.steps),
+            "seed": self.seed,
+            "success_rate": float(self.is_success.mean()),
+            "mean_steps": round(float(self.steps.mean()), 4),
+            "steps_over_oracle": ratio,
+            "mean_return": round(float(self.returns.mean()), 4),
+            "decision_ms": round(self.decision_ms, 3),
+        }
+
+
+def evaluate(policy: Policy, env_id: str, episodes: int, seed: int = HELD_OUT_SEED) -> Evaluation:
+    """Run `episodes` whole episodes; episode i starts from `reset(seed=seed + i)`.
+
+    Args:
+        policy: asked for deterministic actions.
+        env_id: of an environment that is registered.
+        episodes: how many.
+        seed: of the first start.
+
+    Raises:
+        ValueError: episodes is below 1, or seed is negative.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes: got {episodes}, allowed: at least 1")
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}, allowed: 0 or more")
+    chunks = [range(first, min(first + ROOMS, episodes)) for first in range(0, episodes, ROOMS)]
+    parts = [_evaluate_rooms(policy, env_id, [seed + i for i in chunk]) for chunk in chunks]
+    success, steps, returns, best = (np.concatenate(column) for column in zip(*parts, strict=True))
+    decision_ms = _decision_ms(policy, env_id, seed)
+    known = best if (best > 0).all() else None
+    return Evaluation(env_id, seed, success, steps, returns, known, decision_ms)
+
+
+def _evaluate_rooms(
+    policy: Policy, env_id: str, seeds: list[int]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """One episode from each seed: success, steps, return and the oracle's steps (0: unknown)."""
+    rooms = len(seeds)
+    mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    env = gym.make_vec(env_id, rooms, vectorization_mode="sync", vector_kwargs=mode)
+    observation, info = env.reset(seed=list(seeds))
+    best = np.zeros(rooms, np.int64)
+    if "robot_position" in info:
+        best = oracle.min_steps(info["robot_position"], info["goal_position"])
+    state, start = None, np.ones(rooms, np.bool_)
+    success, done = np.zeros((2, rooms), np.bool_)
+    steps, returns = np.zeros(rooms, np.int64), np.zeros(rooms)
+    while not done.all():
+        action, state = policy.predict(observation, state, start, deterministic=True)
+        observation, reward, terminated, truncated, info = env.step(action)
+        running = ~done  # a room whose episode is over goes on with another, which does not count
+        steps += running
+        returns += running * reward
+        success |= running & np.asarray(info.get("is_success", done), np.bool_)
+        start = done.copy()
+        done |= terminated | truncated
+    env.close()
+    return success, steps, returns, best
+
+
+def _decision_ms(policy: Policy, env_id: str, seed: int, decisions: int = 30) -> float:
+    """Median time of `predict` for a batch of one, without the room's own time."""
+    env = gym.make(env_id)
+    observation, _ = env.reset(seed=seed)
+    state, times, start = None, [], True
+    for _ in range(decisions + 3):
+        began = time.perf_counter()
+        action, state = policy.predict(observation[None], state, np.array([start]), True)
+        times.append(time.perf_counter() - began)
+        observation, _, terminated, truncated, _ = env.step(action[0])
+        start = bool(terminated or truncated)
+        if start:
+            observation, _ = env.reset()
+    env.close()
+    return 1000 * float(np.median(times[3:]))  # the first calls warm caches up

@@ -1,0 +1,57 @@
+"""Evaluate a trained agent on whole episodes from fixed starts."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent
+from benchmarks.protocol import HELD_OUT_SEED, evaluate
+
+
+@dataclass
+class Evaluate:
+    """Success, return, and steps over the oracle's exact minimum."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run's directory, as `train` made it."""
+    env_id: str | None = None
+    """Another environment with the same spaces; None: the one it was trained in."""
+    episodes: int = 1000
+    """How many."""
+    seed: int = HELD_OUT_SEED
+    """Episode i starts from reset(seed=SEED + i)."""
+    json: bool = False
+    """One JSON object on standard output, and nothing else."""
+    device: str = "auto"
+    """auto (CUDA if there is one), cpu, cuda, …"""
+    threads: int = 1
+    """Of torch on the CPU."""
+
+
+def main(config: Evaluate) -> None:
+    """Run the script."""
+    torch.set_num_threads(config.threads)
+    agent = Agent.load(config.run / "agent", config.env_id, config.device)
+    env_id = config.env_id or agent.env_id
+    assert env_id is not None
+    with Console(stderr=True).status(f"{config.episodes} episodes"):
+        summary = evaluate(agent, env_id, config.episodes, config.seed).summary()
+    if config.json:
+        print(json.dumps(summary))
+    else:
+        for name, value in summary.items():
+            print(f"{name:>18}  {value}")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Evaluate))
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,64 @@
+"""Train an agent, evaluate it, and leave numbers and pictures in a run's directory."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import tyro
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent, AgentConfig
+from agent.metrics import RunLogger
+from agent.safekeeping import Safekeeping
+from benchmarks.run_report import report_run
+
+
+@dataclass
+class Train:
+    """Learn an environment from pixels; the defaults are the README's demonstration."""
+
+    env_id: str = "RobotRoom-v0"
+    """A registered environment with image observations and Box actions."""
+    env_steps: int = 500
+    """Environment steps to learn from."""
+    seed: int = 0
+    """Of everything random."""
+    out: Path | None = None
+    """A new directory for the run; None: runs/ENV_ID-seedSEED-TIME."""
+    device: str = "auto"
+    """auto (CUDA if there is one), cpu, cuda, …"""
+    episodes: int = 200
+    """Of the evaluation at the end."""
+    resume: Path | None = None
+    """A run to go on with, with its own settings, up to --env-steps."""
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+
+def main(config: Train) -> None:
+    """Run the script."""
+    torch.set_num_threads(1)  # the model's operations are too small to share
+    name = f"{config.env_id.split(':')[-1]}-seed{config.seed}-{time.strftime('%m%d-%H%M%S')}"
+    run = config.resume or config.out or Path("runs", name)
+    if config.resume is not None:
+        agent = Agent.load(run / "agent", device=config.device)
+    elif run.exists():
+        raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")
+    else:
+        agent = Agent(config.env_id, config.agent, config.seed, config.device)
+    steps = config.env_steps - agent.num_timesteps
+    with RunLogger(run, config.env_steps) as log, Safekeeping(agent, run / "agent") as keep:
+        if steps > 0:
+            agent.learn(steps, [log, keep])
+    agent.save(run / "agent")
+    report_run(agent, run, config.episodes)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Train))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. What was learned is saved; go on with: train --resume RUN")
