@@ -54,7 +54,7 @@ def importable_id(env: VectorEnv[Any, Any, Any]) -> str | None:
 def scale_actions(space: gym.spaces.Box, actions: Actions) -> Actions:
     """Actions in [−1, 1] to those of a bounded space, (N, A)."""
     scaled = space.low + 0.5 * (actions + 1) * (space.high - space.low)
-    return np.clip(scaled, space.low, space.high).astype(space.dtype)
+    return np.clip(scaled, space.low, space.high).astype(np.float32)
 
 
 class Collector:
@@ -87,7 +87,7 @@ class Collector:
         frames, rewards, terminated, truncated, infos = self.env.step(scale_actions(space, actions))
         done = (terminated | truncated) & acted
         finished = []
-        for i in np.flatnonzero(acted):
+        for i in np.flatnonzero(acted).tolist():
             last = (
                 infos["final_obs"][i] if self.mode == AutoresetMode.SAME_STEP and done[i] else frames[i]
             )

@@ -27,7 +27,7 @@ class Normal(NamedTuple):
         return self.mean + self.std * eps
 
     def log_prob(self, value: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
-        """log N(value; mean, diag(std²)), summed over the D dimensions."""
+        """Log-density ln N(value; mean, diag(std²)), summed over the D dimensions."""
         scaled = (value - self.mean) / self.std
         return -(0.5 * scaled.square() + self.std.log() + HALF_LOG_2PI).sum(-1)
 

@@ -48,7 +48,7 @@ class KeypointEncoder(nn.Module):
         height, width, channels = shape
         self.pad = (0, -width % PATCH, 0, -height % PATCH)
         self.patches = nn.Conv2d(channels, PATCH_WIDTH, PATCH, stride=PATCH)
-        self.maps = nn.Conv2d(PATCH_WIDTH, maps, 3, padding=1)
+        self.maps = nn.Conv2d(PATCH_WIDTH, maps, 3, padding=1, bias=False)
         self.mix = nn.Linear(3 * maps, features)
         self.register_buffer("rows", torch.linspace(-1, 1, math.ceil(height / PATCH)))
         self.register_buffer("columns", torch.linspace(-1, 1, math.ceil(width / PATCH)))
@@ -77,7 +77,6 @@ class KeypointEncoder(nn.Module):
         logits = self._logits(frames)
         scale = SHARPNESS / (logits.std((0, 2, 3)) + 1e-6)
         self.maps.weight.mul_(scale[:, None, None, None])
-        self.maps.bias.zero_()
         keypoints = self._keypoints(self._logits(frames))
         centre = keypoints.mean(0)
         _, singular, components = torch.linalg.svd(keypoints - centre, full_matrices=False)

@@ -30,9 +30,9 @@ class TrainingConfig:
     """Environment steps with random actions, before the planner takes over."""
     updates_per_step: float = 0.8
     """Gradient updates for each environment step."""
-    windows: int = 16
+    windows: int = 32
     """B, windows in a batch."""
-    window_length: int = 8
+    window_length: int = 4
     """T, frames in a window."""
     learning_rate: float = 3e-3
     """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
@@ -42,7 +42,7 @@ class TrainingConfig:
     """Steps after which a collecting room is reset, where rooms can be reset one by one: many starts
     teach more than long episodes. The environment's own limit holds too."""
     random_correlation: float = 0.7
-    """Probability that a random action is kept for another step, so that random episodes go somewhere."""
+    """Probability that a random action is kept for another step, so that it leads somewhere."""
     exploration_std: float = 0.3
     """Std of the noise on the planner's actions while it collects."""
     replay_capacity: int = 50_000

@@ -72,7 +72,7 @@ class WorldModelConfig:
 
 
 class FilterPosterior(nn.Module):
-    """Posterior D: q(z_t | x_t, z_{t−1}, a_{t−1}) ∝ p(z_t | z_{t−1}, a_{t−1}) · N(z_t; m(x_t), s(x_t)²).
+    """Posterior D: q(z_t | x_t, z_{t−1}, a_{t−1}) ∝ p(z_t | z_{t−1}, a_{t−1}) N(z_t; m(x_t), s(x_t)²).
 
     The transition's prediction is corrected by what the frame says, each weighted by its precision:
     a Kalman update whose observation factor is learned.

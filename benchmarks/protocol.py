@@ -92,8 +92,8 @@ def _evaluate_rooms(
     """One episode from each seed: success, steps, return and the oracle's steps (0: unknown)."""
     rooms = len(seeds)
     mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-    env = gym.make_vec(env_id, rooms, vectorization_mode="sync", vector_kwargs=mode)
-    observation, info = env.reset(seed=list(seeds))
+    env: Any = gym.make_vec(env_id, rooms, vectorization_mode="sync", vector_kwargs=mode)
+    observation, info = env.reset(seed=seeds)
     best = np.zeros(rooms, np.int64)
     if "robot_position" in info:
         best = oracle.min_steps(info["robot_position"], info["goal_position"])

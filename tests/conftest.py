@@ -1,0 +1,20 @@
+"""Shapes in signatures are checked while testing; one thread, so that sums are repeatable."""
+
+import os
+
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("agent", "beartype.beartype")
+
+import pytest
+import torch
+
+import robot_room  # noqa: F401 - registers its environments
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
