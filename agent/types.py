@@ -9,7 +9,8 @@ What aligns with what, for one episode of T frames:
     (no reward)      r[1]             r[2]   r[T−1]
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
@@ -34,12 +35,6 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
-class Step(Protocol):
-    """What a planner knows of the world: (z, a) ↦ (next z, reward that arrives with it).
-
-    z is (N, D), a is (N, A) in the planner's bounds, the reward is (N,).
-    """
-
-    def __call__(self, z: Tensor, action: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Take one step in every row."""
-        ...
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""What a planner knows of the world: (z, a) ↦ (next z, the reward that arrives with it), one step in
+every row. z is (N, D), a is (N, A) within the planner's bounds, the reward is (N,)."""

@@ -167,7 +167,7 @@ class WorldModel(nn.Module):
 
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}): the mean is z_{t−1} plus a learned change."""
-        density = _normal(self.transition_net(torch.cat([z, action], -1)), bias=-1)
+        density = _normal(self.transition_net(torch.cat([z, action], -1)), bias=-1.0)
         return Normal(z + density.mean, density.std)
 
     def reward(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:

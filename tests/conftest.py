@@ -7,7 +7,8 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 from jaxtyping import install_import_hook
 
-install_import_hook("agent", "beartype.beartype")
+TENSORS = ("types", "distributions", "networks", "world_model", "planning", "control", "replay")
+install_import_hook([f"agent.{name}" for name in TENSORS], "beartype.beartype")
 
 import pytest
 import torch

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from agent.networks import KeypointEncoder, SeparableDecoder
+from robot_room import rendering
+
+
+def room_frames(count, seed=0):
+    positions = np.random.default_rng(seed).uniform(-0.9, 0.9, (count, 2))
+    frames = torch.from_numpy(rendering.render(positions, np.zeros((count, 2)))).float() / 255
+    return frames - frames.mean(0), positions
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (20, 34, 1)])
+def test_squared_error_is_that_of_the_painted_image(shape):
+    torch.manual_seed(0)
+    decoder = SeparableDecoder(shape, latents=5, rank=4, width=16).double()
+    z = torch.randn(7, 5, dtype=torch.float64)
+    frames = torch.rand(7, *shape, dtype=torch.float64)
+    expected = (decoder(z) - frames).square().sum((1, 2, 3))
+    torch.testing.assert_close(decoder.squared_error(z, frames), expected)
+
+
+def test_its_gradient_is_that_of_the_painted_image():
+    torch.manual_seed(0)
+    decoder = SeparableDecoder((16, 16, 3), latents=5, rank=4, width=16).double()
+    z = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    frames = torch.rand(3, 16, 16, 3, dtype=torch.float64)
+    fast = torch.autograd.grad(decoder.squared_error(z, frames).sum(), z)[0]
+    slow = torch.autograd.grad((decoder(z) - frames).square().sum(), z)[0]
+    torch.testing.assert_close(fast, slow)
+
+
+def test_initialised_features_are_white():
+    torch.manual_seed(0)
+    encoder = KeypointEncoder((64, 64, 3), maps=16, features=4)
+    frames, _ = room_frames(500)
+    encoder.initialise(frames)
+    features = encoder(frames)
+    torch.testing.assert_close(features.mean(0), torch.zeros(4), atol=1e-3, rtol=0)
+    covariance = torch.cov(features.T)
+    off_diagonal = covariance - torch.diag(covariance.diag())
+    assert off_diagonal.abs().max() < 0.02
+    assert (covariance.diag() > 0.8).all() and (covariance.diag() < 1.02).all()
+
+
+def test_an_initialised_encoder_tells_the_position_before_any_learning():
+    torch.manual_seed(0)
+    encoder = KeypointEncoder((64, 64, 3), maps=16, features=16)
+    frames, positions = room_frames(1500)
+    encoder.initialise(frames[:500])
+    with torch.no_grad():
+        features = encoder(frames).double().numpy()
+    inputs = np.c_[features, np.ones(len(features))]
+    weights = np.linalg.lstsq(inputs[:500], positions[:500], rcond=None)[0]
+    error = np.sqrt(np.mean((inputs[500:] @ weights - positions[500:]) ** 2))
+    assert error < 0.10  # m; a predictor that knows nothing has 0.52
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (65, 47, 1), (16, 16, 6)])
+def test_any_image_can_be_read_and_painted(shape):
+    torch.manual_seed(0)
+    encoder = KeypointEncoder(shape, maps=8, features=8)
+    frames = torch.rand(20, *shape)
+    encoder.initialise(frames)
+    features = encoder(frames)
+    assert features.shape == (20, 8) and torch.isfinite(features).all()
+    assert SeparableDecoder(shape, 8, 2, 16)(features).shape == (20, *shape)
+
+
+def test_frames_that_never_change_do_not_break_initialisation():
+    encoder = KeypointEncoder((32, 32, 3), maps=8, features=8)
+    encoder.initialise(torch.zeros(50, 32, 32, 3))
+    assert torch.isfinite(encoder(torch.zeros(2, 32, 32, 3))).all()

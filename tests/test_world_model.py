@@ -1,0 +1,204 @@
+import dataclasses
+import math
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from agent.types import Batch
+from agent.world_model import WorldModel, WorldModelConfig
+from robot_room import rendering, room
+
+POSTERIORS = ("filter", "recurrent")
+
+
+def room_batch(windows=6, length=5, seed=0):
+    """Windows of random walks in the room, made without the agent's own collection."""
+    generator = np.random.default_rng(seed)
+    robot, goal = generator.uniform(-0.9, 0.9, (windows, 2)), np.zeros((windows, 2))
+    frames, actions, rewards = [rendering.render(robot, goal)], [], [np.zeros(windows)]
+    for _ in range(length - 1):
+        actions.append(generator.uniform(-1, 1, (windows, 2)))
+        robot = room.transition(robot, actions[-1])
+        frames.append(rendering.render(robot, goal))
+        rewards.append(-room.distance(robot, goal))
+    mask = torch.ones(windows, length)
+    reward_mask = mask.clone()
+    reward_mask[:, 0] = 0
+    return Batch(
+        torch.from_numpy(np.stack(frames, 1)),
+        torch.from_numpy(np.stack(actions, 1)).float(),
+        torch.from_numpy(np.stack(rewards, 1)).float(),
+        reward_mask,
+        mask,
+    )
+
+
+def make_model(batch, **settings):
+    torch.manual_seed(0)
+    model = WorldModel((64, 64, 3), 2, WorldModelConfig(width=32, **settings))
+    model.initialise(batch)
+    return model
+
+
+def slow_terms(model, batch, generator):
+    """The ELBO's terms, frame by frame and window by window, by torch's own distributions."""
+    B, T = batch.mask.shape
+    config = model.config
+    # The model draws its noise one time step at a time for all windows.
+    eps = [torch.randn(B, config.latents, generator=generator) for _ in range(T)]
+    total = {"log_p_frames": 0.0, "log_p_rewards": 0.0, "kl": 0.0}
+    reward_std = config.reward_std * model.reward_scale
+    for b in range(B):
+        z, memory, action = None, model.initial(1)[1], torch.zeros(1, 2)
+        for t in range(T):
+            if not batch.mask[b, t]:
+                continue
+            prior = model.initial(1)[0]
+            if t > 0:
+                action = batch.actions[b, t - 1][None]
+                prior = model.transition(z, action)
+            features = model.features(batch.frames[b, t][None])
+            q, memory = model.posterior(features, prior, action, memory)
+            z = q.mean + q.std * eps[t][b]
+            image = model.mean_frame + model.decoder(z)[0]
+            observation = Normal(image, config.frame_std)
+            frame = batch.frames[b, t] / 255
+            total["log_p_frames"] += observation.log_prob(frame).sum()
+            if batch.reward_mask[b, t]:
+                total["log_p_rewards"] += Normal(model.reward(z)[0], reward_std).log_prob(batch.rewards[b, t])
+            q, prior = Independent(Normal(*q), 1), Independent(Normal(*prior), 1)
+            total["kl"] += kl_divergence(q, prior)[0]
+    return {name: value / batch.mask.sum() for name, value in total.items()}
+
+
+def padded(batch):
+    """The batch with the last two frames of the first window declared padding."""
+    mask, reward_mask = batch.mask.clone(), batch.reward_mask.clone()
+    mask[0, -2:] = 0
+    reward_mask[0, -2:] = 0
+    return batch._replace(mask=mask, reward_mask=reward_mask)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_elbo_terms_agree_with_a_slow_direct_computation(posterior):
+    batch = padded(room_batch())
+    model = make_model(batch, posterior=posterior)
+    with torch.no_grad():
+        loss, metrics = model.loss(batch, torch.Generator().manual_seed(7))
+        expected = slow_terms(model, batch, torch.Generator().manual_seed(7))
+    for name, value in expected.items():
+        torch.testing.assert_close(metrics[name], value, rtol=1e-4, atol=1e-4)
+    elbo = expected["log_p_frames"] + expected["log_p_rewards"] - expected["kl"]
+    torch.testing.assert_close(metrics["elbo"], elbo, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(loss, -elbo - metrics["open_loop"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_padding_has_no_influence(posterior):
+    batch = padded(room_batch())
+    frames, rewards, actions = batch.frames.clone(), batch.rewards.clone(), batch.actions.clone()
+    frames[0, -2:], rewards[0, -2:], actions[0, -2:] = 255, 1e3, 1.0
+    other = batch._replace(frames=frames, rewards=rewards, actions=actions)
+    model = make_model(batch, posterior=posterior)
+    with torch.no_grad():
+        a, _ = model.loss(batch, torch.Generator().manual_seed(7))
+        b, _ = model.loss(other, torch.Generator().manual_seed(7))
+    torch.testing.assert_close(a, b)
+
+
+def test_the_first_reward_of_an_episode_is_masked():
+    batch = room_batch()
+    rewards = batch.rewards.clone()
+    rewards[:, 0] = 1e3
+    model = make_model(batch)
+    with torch.no_grad():
+        a, _ = model.loss(batch, torch.Generator().manual_seed(7))
+        b, _ = model.loss(batch._replace(rewards=rewards), torch.Generator().manual_seed(7))
+    torch.testing.assert_close(a, b)
+
+
+def test_without_the_open_loop_term_the_loss_is_minus_the_elbo():
+    batch = room_batch()
+    model = make_model(batch, open_loop_weight=0.0)
+    loss, metrics = model.loss(batch, torch.Generator().manual_seed(7))
+    assert loss == -metrics["elbo"]
+
+
+def test_open_loop_term_agrees_with_a_slow_direct_computation():
+    batch = padded(room_batch())
+    model = make_model(batch)
+    B, T, D = *batch.mask.shape, model.latents
+    with torch.no_grad():
+        _, metrics = model.loss(batch, torch.Generator().manual_seed(7))
+        generator = torch.Generator().manual_seed(7)
+        eps = [torch.randn(B, D, generator=generator) for _ in range(2 * T - 1)]
+        total = torch.zeros(())
+        for b in range(B):
+            z, q, memory = None, [], model.initial(1)[1]
+            for t in range(T):
+                prior = model.initial(1)[0] if t == 0 else model.transition(z, batch.actions[b, t - 1][None])
+                features = model.features(batch.frames[b, t][None])
+                q.append(model.posterior(features, prior, torch.zeros(1, 2), memory)[0])
+                z = q[-1].mean + q[-1].std * eps[t][b]
+            z = q[0].mean + q[0].std * eps[0][b]
+            for t in range(1, T):
+                p = model.transition(z, batch.actions[b, t - 1][None])
+                z = p.mean + p.std * eps[T + t - 1][b]
+                if batch.mask[b, t]:
+                    std = model.config.reward_std * model.reward_scale
+                    total += Normal(model.reward(z)[0], std).log_prob(batch.rewards[b, t])
+                    if t > 1:
+                        total -= kl_divergence(Normal(*q[t]), Normal(*p)).sum()
+    torch.testing.assert_close(metrics["open_loop"], total / batch.mask.sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_one_batch_can_be_overfitted(posterior):
+    batch = room_batch()
+    model = make_model(batch, posterior=posterior)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        residual = (batch.frames / 255 - model.mean_frame).square().sum() / batch.mask.sum()
+    constant = 64 * 64 * 3 * (math.log(0.3) + 0.5 * math.log(2 * math.pi))
+    for _ in range(300):
+        loss, metrics = model.loss(batch, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    squared = -2 * 0.3**2 * (metrics["log_p_frames"] + constant)
+    assert squared < 0.2 * residual  # of what the mean frame leaves unexplained
+    assert metrics["log_p_rewards"] > 0.3
+
+
+def test_the_filter_weighs_frame_and_prediction_by_their_precision():
+    batch = room_batch()
+    model = make_model(batch)
+    features = model.features(batch.frames[:, 0])
+    prior, memory = model.initial(len(features))
+    action = torch.zeros(len(features), 2)
+    wide, _ = model.posterior(features, prior, action, memory)
+    sure = prior._replace(std=torch.full_like(prior.std, 1e-4))
+    certain, _ = model.posterior(features, sure, action, memory)
+    torch.testing.assert_close(certain.mean, prior.mean, atol=1e-4, rtol=0)
+    assert (wide.std < prior.std).all()
+
+
+def test_decoded_frames_are_images():
+    batch = room_batch()
+    model = make_model(batch)
+    frames = model.decode(torch.zeros(2, model.latents))
+    assert frames.dtype == torch.uint8 and frames.shape == (2, 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"posterior": "smoother"}, {"latents": 0}, {"rank": -1}, {"frame_std": 0.0}, {"reward_std": math.nan}],
+)
+def test_a_bad_setting_is_named(setting, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
+    with pytest.raises(ValueError, match=f"{next(iter(setting))}: got .*allowed"):
+        dataclasses.replace(WorldModelConfig(), **setting)
