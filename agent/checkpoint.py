@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         name = "optimizer.safetensors"
         optimizer = load_file(path / name)
         name = "replay.npz"
-        with np.load(path / name, allow_pickle=False) as arrays:
+        with (path / name).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             replay = {key: arrays[key] for key in arrays.files}
     except (
         OSError,
@@ -83,7 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         json.JSONDecodeError,
         UnicodeDecodeError,
         zipfile.BadZipFile,
-        zipfile.zlib.error,  # pyright: ignore
+        zlib.error,
     ) as error:
         problem = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path / name}: missing, damaged or cut short ({problem})") from error

@@ -45,7 +45,7 @@ def as_vector_env(
 
 def importable_id(env: VectorEnv[Any, Any, Any]) -> str | None:
     """The environment's id with the package that registers it ("package:Name-v0"); None if unknown."""
-    spec = env.spec
+    spec = env.envs[0].spec if isinstance(env, SyncVectorEnv) else env.spec
     if spec is None or not isinstance(spec.entry_point, str):
         return None
     return f"{spec.entry_point.split(':')[0].split('.')[0]}:{spec.id}"

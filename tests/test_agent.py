@@ -1,0 +1,259 @@
+import json
+import shutil
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from agent import Agent, AgentConfig
+from agent.planning import CEMConfig
+from agent.training import TrainingConfig
+from agent.world_model import WorldModelConfig
+from benchmarks.protocol import TUNING_SEED, evaluate
+
+SMALL = AgentConfig(
+    WorldModelConfig(width=32),
+    CEMConfig(candidates=20, elites=4, iterations=2),
+    TrainingConfig(rooms=4, random_steps=40, updates_per_step=0.5, windows=8),
+)
+
+
+def learned(seed=0, steps=80):
+    return Agent("RobotRoom-v0", SMALL, seed=seed).learn(steps)
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return learned()
+
+
+@pytest.fixture(scope="module")
+def frames():
+    env = gym.make_vec("RobotRoom-v0", 5, "sync")
+    return env.reset(seed=0)[0]
+
+
+def test_a_seed_determines_learning(agent, frames):
+    again, other = learned(), learned(seed=1)
+    for name, value in agent.world_model.state_dict().items():
+        torch.testing.assert_close(value, again.world_model.state_dict()[name], rtol=0, atol=0)
+    np.testing.assert_array_equal(agent.predict(frames)[0], again.predict(frames)[0])
+    assert (agent.predict(frames)[0] != other.predict(frames)[0]).any()
+
+
+def test_learning_counts_steps_and_updates(agent):
+    assert agent.num_timesteps == 80
+    assert agent.progress.num_updates == 40
+    assert agent.replay.num_steps == 80
+
+
+def test_callbacks_see_the_progress():
+    seen = []
+    agent = Agent("RobotRoom-v0", SMALL).learn(60, lambda p: seen.append((p.num_timesteps, p.num_updates)))
+    assert seen[-1] == (60, 30) and seen == sorted(seen)
+    assert {"loss", "elbo", "log_p_frames", "log_p_rewards", "kl", "open_loop"} <= set(agent.progress.metrics)
+
+
+def test_predict_takes_one_frame_or_a_batch(agent, frames):
+    action, state = agent.predict(frames[0])
+    assert action.shape == (2,) and action.dtype == np.float32
+    actions, states = agent.predict(frames)
+    assert actions.shape == (5, 2) and agent.action_space.contains(actions[0])
+    np.testing.assert_allclose(actions[0], action, atol=1e-5)
+    again, _ = agent.predict(frames[0], state, np.array([True]))
+    np.testing.assert_array_equal(again, action)  # an episode's start forgets the state
+    agent.predict(frames, states)
+
+
+def test_deterministic_prediction_is_a_function_of_its_arguments(agent, frames):
+    first, state = agent.predict(frames)
+    agent.predict(frames, deterministic=False)
+    second, _ = agent.predict(frames)
+    np.testing.assert_array_equal(first, second)
+    noisy, _ = agent.predict(frames, deterministic=False)
+    assert (noisy != first).any()
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [np.zeros((64, 64, 3)), np.zeros((32, 64, 3), np.uint8), np.zeros((2, 2, 64, 64, 3), np.uint8), 3],
+)
+def test_an_observation_of_another_kind_is_refused(agent, observation):
+    with pytest.raises(ValueError, match="observation: got .*allowed: uint8"):
+        agent.predict(observation)
+
+
+def test_a_state_of_another_batch_is_refused(agent, frames):
+    _, state = agent.predict(frames)
+    with pytest.raises(ValueError, match="state, episode_start: got state of 5"):
+        agent.predict(frames[:2], state)
+
+
+@pytest.mark.parametrize("vectorised", [False, True])
+def test_stable_baselines_evaluate_policy_runs_unchanged(agent, vectorised):
+    env = make_vec_env("RobotRoom-v0", 3, seed=0) if vectorised else gym.make("RobotRoom-v0")
+    if not vectorised:
+        from stable_baselines3.common.monitor import Monitor
+
+        env = Monitor(env)
+    mean, std = evaluate_policy(agent, env, n_eval_episodes=3)
+    assert -130 < mean < 0 and std >= 0
+
+
+def test_an_environment_may_be_given_instead_of_an_id():
+    single = Agent(gym.make("RobotRoom-v0"), SMALL).learn(50)
+    assert single.num_timesteps == 50 and single.env_id == "robot_room:RobotRoom-v0"
+    vector = gym.make_vec("RobotRoom-v0", 3, "sync")
+    assert Agent(vector, SMALL).learn(50).num_timesteps in range(50, 53)
+
+
+def test_the_recurrent_posterior_learns_and_acts_too(frames):
+    config = AgentConfig(WorldModelConfig(posterior="recurrent", width=32), SMALL.planner, SMALL.training)
+    agent = Agent("RobotRoom-v0", config).learn(60)
+    _, state = agent.predict(frames)
+    agent.predict(frames, state)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_environments_that_cannot_be_served_are_refused(env_id):
+    with pytest.raises(ValueError, match=r"observation space: got .*allowed: images"):
+        Agent(env_id)
+
+
+def test_action_spaces_that_cannot_be_served_are_refused():
+    class Buttons(gym.ActionWrapper):
+        action_space = gym.spaces.Discrete(4)
+
+    with pytest.raises(ValueError, match=r"action space: got Discrete.*allowed: a bounded Box"):
+        Agent(Buttons(gym.make("RobotRoom-v0")))
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ValueError, match="device: got 'abacus'"):
+        Agent("RobotRoom-v0", device="abacus")
+
+
+def test_learning_nothing_is_refused(agent):
+    with pytest.raises(ValueError, match="total_timesteps: got 0"):
+        agent.learn(0)
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(agent, tmp_path):
+    agent.save(tmp_path / "agent")
+    return tmp_path / "agent"
+
+
+def test_a_loaded_agent_acts_identically(agent, saved, frames):
+    loaded = Agent.load(saved)
+    a, a_state = agent.predict(frames)
+    b, b_state = loaded.predict(frames)
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(agent.predict(frames, a_state)[0], loaded.predict(frames, b_state)[0])
+
+
+def test_a_loaded_agent_learns_on_identically(saved):
+    a, b = Agent.load(saved).learn(20), Agent.load(saved).learn(20)
+    assert a.num_timesteps == 100 and a.replay.num_steps == 100
+    for name, value in a.world_model.state_dict().items():
+        torch.testing.assert_close(value, b.world_model.state_dict()[name], rtol=0, atol=0)
+
+
+def test_saving_over_a_checkpoint_replaces_it(agent, saved):
+    agent.save(saved)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["agent"]
+    Agent.load(saved)
+
+
+def test_saving_over_something_else_is_refused(agent, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("years of work")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        agent.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(agent, saved, monkeypatch):
+    monkeypatch.setattr("agent.checkpoint.np.savez", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        agent.save(saved)
+    monkeypatch.undo()
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["agent"]
+    Agent.load(saved)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "replay.npz", "config.json"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_checkpoint_is_refused_and_left_alone(saved, name, damage):
+    file = saved / name
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    else:
+        file.unlink()
+    before = {p.name: p.read_bytes() for p in saved.iterdir()}
+    with pytest.raises(ValueError, match=f"{name}: missing, damaged or cut short"):
+        Agent.load(saved)
+    assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
+
+
+def test_another_format_version_is_refused(saved):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"format_version": 99}))
+    with pytest.raises(ValueError, match="got format version 99, allowed: 1"):
+        Agent.load(saved)
+
+
+def test_another_environments_spaces_are_refused(saved):
+    small = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
+    env = gym.wrappers.TransformObservation(gym.make("RobotRoom-v0"), lambda x: x[::2, ::2], small)
+    with pytest.raises(ValueError, match="observation_space: got .*allowed: .*64, 64, 3"):
+        Agent.load(saved, env)
+
+
+def test_no_checkpoint_is_said_plainly(tmp_path):
+    with pytest.raises(ValueError, match="no directory"):
+        Agent.load(tmp_path / "nothing")
+
+
+# ---- learning --------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_term_and_the_update(saved):
+    class Broken(gym.RewardWrapper):
+        def reward(self, reward):
+            return float("nan")
+
+    before = {p.name: p.read_bytes() for p in saved.iterdir()}
+    agent = Agent(Broken(gym.make("RobotRoom-v0")), SMALL)
+    with pytest.raises(FloatingPointError, match="open_loop is nan at update 1 "):
+        agent.learn(60)
+    assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
+    shutil.rmtree(saved)
+
+
+@pytest.mark.slow
+def test_the_agent_learns_to_reach_the_goal_as_no_blind_policy_does():
+    """The README's demonstration, on fewer starts. Random and constant policies stay far below."""
+
+    class Blind:
+        def __init__(self, act):
+            self.act = act
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.stack([self.act() for _ in observation]).astype(np.float32), None
+
+    generator = np.random.default_rng(0)
+    blind = [Blind(lambda: generator.uniform(-1, 1, 2))]
+    blind += [Blind(lambda a=a: np.array(a)) for a in ((0.0, 0.0), (1.0, 1.0), (-1.0, 0.3))]
+    best_blind = max(evaluate(p, "RobotRoom-v0", 50, TUNING_SEED).is_success.mean() for p in blind)
+    agent = Agent("RobotRoom-v0", seed=0).learn(500)
+    result = evaluate(agent, "RobotRoom-v0", 50, TUNING_SEED).summary()
+    assert best_blind < 0.5
+    assert result["success_rate"] > 0.95
+    assert result["steps_over_oracle"] < 1.25

@@ -1,0 +1,91 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from agent.collection import Collector, as_vector_env, importable_id, scale_actions
+from agent.replay import Replay
+from robot_room import rendering
+
+
+def make_rooms(mode, rooms=3, limit=7):
+    make = lambda: gym.make("RobotRoom-v0", max_episode_steps=limit)  # noqa: E731
+    return SyncVectorEnv([make] * rooms, autoreset_mode=mode)
+
+
+def robot_position(frame):
+    """Where the robot is, from the frame alone: the centre of what is nearly white, in metres."""
+    rows, columns = np.nonzero(frame[:, :, 1] > 200)
+    return np.array([(columns.mean() + 0.5) / 32 - 1, 1 - (rows.mean() + 0.5) / 32])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_episodes_are_whole_and_true_in_every_autoreset_mode(mode):
+    replay = Replay(10_000)
+    collector = Collector(make_rooms(mode), replay, seed=0)
+    generator = np.random.default_rng(0)
+    steps, finished = 0, []
+    for _ in range(60):
+        taken, ended = collector.step(generator.uniform(-1, 1, (3, 2)).astype(np.float32))
+        steps += taken
+        finished += ended
+    assert replay.num_steps == steps == sum(len(e.actions) for e in replay.episodes)
+    assert steps == (180 if mode != AutoresetMode.NEXT_STEP else 180 - 3 * (60 // 8))
+    closed = [e for e in replay.episodes if len(e.actions) == 7]
+    assert len(closed) == len(finished) >= 20
+    for episode in closed:
+        for t, action in enumerate(episode.actions):
+            before, after = robot_position(episode.frames[t]), robot_position(episode.frames[t + 1])
+            expected = np.clip(before + 0.1 * action, -0.9, 0.9)
+            np.testing.assert_allclose(after, expected, atol=0.04)  # just over a pixel
+            assert episode.rewards[t] == pytest.approx(-np.linalg.norm(after), abs=0.03)
+    for outcome, episode in zip(finished, closed, strict=False):
+        assert (outcome.length, outcome.is_success) == (7, False)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_success_is_reported(mode):
+    collector = Collector(make_rooms(mode, limit=100), Replay(10_000), seed=0)
+    outcomes = []
+    for _ in range(40):
+        positions = np.stack([robot_position(frame) for frame in collector.frames])
+        actions = np.clip(-positions / 0.1, -1, 1).astype(np.float32)
+        outcomes += collector.step(actions)[1]
+    assert len(outcomes) > 6 and all(outcome.is_success for outcome in outcomes)
+
+
+def test_long_episodes_are_cut_where_rooms_can_be_reset_one_by_one():
+    replay = Replay(10_000)
+    collector = Collector(as_vector_env("RobotRoom-v0", 3), replay, seed=0, longest=4)
+    for _ in range(12):
+        collector.step(np.zeros((3, 2), np.float32))
+    assert [len(e.actions) for e in replay.episodes] == [4] * 9 + [0] * 3
+    for episode in replay.episodes[:3]:  # still frames: the robot stood still, so no reset is inside
+        assert all((frame == episode.frames[0]).all() for frame in episode.frames)
+
+
+def test_a_single_environment_is_a_batch_of_one():
+    env = as_vector_env(gym.make("RobotRoom-v0"), 8)
+    assert env.num_envs == 1
+    assert importable_id(env) == "robot_room:RobotRoom-v0"
+
+
+def test_actions_are_scaled_to_the_space():
+    space = gym.spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
+    scaled = scale_actions(space, np.array([[-1, -1], [0, 0], [1, 1]], np.float32))
+    np.testing.assert_array_equal(scaled, [[-2, 0], [0, 5], [2, 10]])
+
+
+def test_an_unknown_id_says_what_to_do():
+    with pytest.raises(ValueError, match=r'env: got .*"robot_room:RobotRoom-v0"'):
+        as_vector_env("NoSuchRoom-v0", 2)
+
+
+def test_frames_kept_are_not_overwritten_by_the_environment():
+    env = as_vector_env("RobotRoom-v0", 1)
+    replay = Replay(100)
+    collector = Collector(env, replay, seed=0)
+    start = replay.episodes[0].frames[0].copy()
+    collector.step(np.ones((1, 2), np.float32))
+    np.testing.assert_array_equal(replay.episodes[0].frames[0], start)
+    assert start.shape == (rendering.FRAME_SIZE, rendering.FRAME_SIZE, 3)

@@ -1,0 +1,81 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from benchmarks.learning import first_reached, rows
+from benchmarks.protocol import evaluate
+
+
+class Still:
+    """Never moves."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros((len(observation), 2), np.float32), None
+
+
+class TowardsTheGoal:
+    """Reads the robot's position off the frame; remembers how often it was asked since the start."""
+
+    def __init__(self):
+        self.starts = []
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        self.starts.append(np.array(episode_start))
+        actions = []
+        for frame in observation:
+            rows, columns = np.nonzero(frame[:, :, 1] > 170)
+            x, y = (columns.mean() + 0.5) / 32 - 1, 1 - (rows.mean() + 0.5) / 32
+            actions.append(np.clip([-x / 0.1, -y / 0.1], -1, 1))
+        return np.array(actions, np.float32), None
+
+
+def test_figures_of_a_policy_that_stands_still_are_known_exactly():
+    result = evaluate(Still(), "RobotRoom-v0", episodes=60, seed=123)
+    env = gym.make("RobotRoom-v0")
+    distances = [env.reset(seed=123 + i)[1]["distance"] for i in range(60)]
+    np.testing.assert_allclose(result.returns, -100 * np.array(distances))
+    summary = result.summary()
+    assert (summary["success_rate"], summary["mean_steps"], summary["episodes"]) == (0, 100, 60)
+    assert summary["steps_over_oracle"] > 10
+
+
+def test_a_policy_that_goes_straight_is_close_to_the_oracle():
+    policy = TowardsTheGoal()
+    result = evaluate(policy, "RobotRoom-v0", episodes=70, seed=5)
+    assert result.is_success.all()
+    assert (result.steps >= result.oracle_steps).all()  # nothing beats the exact minimum
+    assert result.summary()["steps_over_oracle"] < 1.1
+    assert policy.starts[0].all() and not policy.starts[1].any()
+
+
+def test_the_number_of_rooms_in_step_does_not_matter(monkeypatch):
+    one = evaluate(TowardsTheGoal(), "RobotRoom-v0", episodes=12, seed=5)
+    monkeypatch.setattr("benchmarks.protocol.ROOMS", 5)
+    other = evaluate(TowardsTheGoal(), "RobotRoom-v0", episodes=12, seed=5)
+    np.testing.assert_array_equal(one.steps, other.steps)
+    np.testing.assert_array_equal(one.returns, other.returns)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="episodes: got 0"):
+        evaluate(Still(), "RobotRoom-v0", episodes=0)
+    with pytest.raises(ValueError, match="seed: got -1"):
+        evaluate(Still(), "RobotRoom-v0", episodes=1, seed=-1)
+
+
+def test_the_threshold_is_found_and_its_absence_reported():
+    def point(steps, success):
+        return {
+            "env_steps": steps,
+            "seconds": steps / 10,
+            "success_rate": success,
+            "steps_over_oracle": 1.0,
+            "peak_memory_gib": 0.5,
+        }
+
+    good = {"algorithm": "ppo", "curve": [point(1, 0.5), point(2, 0.99), point(3, 1.0)]}
+    bad = {"algorithm": "ppo", "curve": [point(1, 0.5)]}
+    reached = first_reached(good)
+    assert reached is not None and reached["env_steps"] == 2 and first_reached(bad) is None
+    assert next(rows([good, bad]))[1:3] == ["1 of 2", "2 [2, 2]"]
+    assert next(rows([bad]))[1:3] == ["0 of 1", "never"]

@@ -1,0 +1,115 @@
+"""The scripts as a user runs them, small."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    *("--agent.training.rooms", "4", "--agent.training.random-steps", "20"),
+    *("--agent.training.updates-per-step", "0.5", "--agent.planner.candidates", "20"),
+]
+
+
+def start(name, *arguments):
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=os.environ, cwd=ROOT)
+
+
+def run(name, *arguments):
+    process = start(name, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    code, out, err = run("train", "--env-steps", 40, "--episodes", 3, "--out", path, *SMALL)
+    assert (code, out) == (0, ""), err
+    return path
+
+
+def test_training_leaves_numbers_and_pictures(trained):
+    summary = json.loads((trained / "summary.json").read_text())
+    assert (summary["env_steps"], summary["updates"], summary["episodes"]) == (40, 20, 3)
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["timesteps"] == 40 and {"elbo", "kl", "loss"} <= set(lines[-1])
+    assert any((trained / "tensorboard").iterdir())
+    picture = imageio.imread(trained / "imagination.png")
+    assert picture.shape[0] > 3 * 128 and picture.std() > 10
+    assert len(imageio.imread(trained / "rollout.gif")) > 5
+
+
+def test_evaluate_prints_one_json_object(trained):
+    code, out, err = run("evaluate", trained, "--episodes", 4, "--seed", 7, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert list(result) == [
+        "env_id",
+        "episodes",
+        "seed",
+        "success_rate",
+        "mean_steps",
+        "steps_over_oracle",
+        "mean_return",
+        "decision_ms",
+    ]
+    assert (result["env_id"], result["episodes"], result["seed"]) == ("robot_room:RobotRoom-v0", 4, 7)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_watch_records_without_a_screen(trained, tmp_path, suffix):
+    code, _, err = run("watch", trained, "--record", tmp_path / f"rollout{suffix}", "--episodes", 1)
+    assert code == 0, err
+    frames = imageio.imread(tmp_path / f"rollout{suffix}")
+    assert frames.ndim == 4 and frames[0].shape[1] > 2 * 320
+    assert np.abs(frames[0].astype(int) - frames[-1]).max() > 50  # something moved
+
+
+def test_watch_opens_a_window(trained):
+    code, _, err = run("watch", trained, "--episodes", 1, "--frames-per-second", 1000)
+    assert code == 0, err
+
+
+def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
+    path = tmp_path / "interrupted"
+    process = start("train", "--env-steps", 100_000, "--out", path, *SMALL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:  # until learning has begun
+        metrics = path / "metrics.jsonl"
+        if metrics.exists() and list((path / "tensorboard").iterdir()):
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "saved" in err and "Traceback" not in err
+    steps = json.loads((path / "agent" / "config.json").read_text())["num_timesteps"]
+    code, _, err = run("train", "--resume", path, "--env-steps", steps + 8, "--episodes", 2)
+    assert code == 0, err
+    assert json.loads((path / "summary.json").read_text())["env_steps"] == steps + 8
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train", ["--env-id", "NoRoom-v0"], "error: env: got 'NoRoom-v0'"),
+        ("train", ["--env-id", "CartPole-v1"], "error: observation space: got"),
+        ("train", ["--out", "tests"], "error: out: got tests, which exists"),
+        ("evaluate", ["nowhere"], "error: path: got nowhere"),
+        ("watch", ["nowhere", "--record", "a.txt"], "error: record: got a.txt"),
+    ],
+)
+def test_bad_input_gets_one_line(script, arguments, message):
+    code, out, err = run(script, *arguments)
+    assert (code, out) == (1, "") and message in err and "Traceback" not in err
