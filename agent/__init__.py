@@ -1,4 +1,4 @@
-"""A model-based agent for image observations: sequential VAE, cross-entropy method, observation prior."""
+"""A model-based agent for image observations: a sequential VAE, and planning in it."""
 
 from agent.agent import Agent, AgentConfig
 

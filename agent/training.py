@@ -26,15 +26,15 @@ class TrainingConfig:
 
     rooms: int = 8
     """Environments that act in step, where the agent makes them itself from an id."""
-    random_steps: int = 200
+    random_steps: int = 100
     """Environment steps with random actions, before the planner takes over."""
-    updates_per_step: float = 0.8
+    updates_per_step: float = 2.0
     """Gradient updates for each environment step."""
-    windows: int = 32
+    windows: int = 16
     """B, windows in a batch."""
     window_length: int = 4
     """T, frames in a window."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
     clip_norm: float = 10.0
     """Largest norm of a gradient."""

@@ -44,9 +44,9 @@ class Learning:
     """The environment."""
     seeds: int = 5
     """Training seeds, from 0."""
-    env_steps: int = 500
+    env_steps: int = 300
     """At which our training ends."""
-    evaluate_every: int = 100
+    evaluate_every: int = 50
     """Environment steps between our evaluations."""
     ppo_steps: int = 60_000
     """At which PPO is given up, if it has not reached the threshold."""

@@ -52,9 +52,13 @@ def test_learning_counts_steps_and_updates(agent):
 
 def test_callbacks_see_the_progress():
     seen = []
-    agent = Agent("RobotRoom-v0", SMALL).learn(60, lambda p: seen.append((p.num_timesteps, p.num_updates)))
+    agent = Agent("RobotRoom-v0", SMALL).learn(
+        60, lambda p: seen.append((p.num_timesteps, p.num_updates))
+    )
     assert seen[-1] == (60, 30) and seen == sorted(seen)
-    assert {"loss", "elbo", "log_p_frames", "log_p_rewards", "kl", "open_loop"} <= set(agent.progress.metrics)
+    assert {"loss", "elbo", "log_p_frames", "log_p_rewards", "kl", "open_loop"} <= set(
+        agent.progress.metrics
+    )
 
 
 def test_predict_takes_one_frame_or_a_batch(agent, frames):
@@ -69,7 +73,7 @@ def test_predict_takes_one_frame_or_a_batch(agent, frames):
 
 
 def test_deterministic_prediction_is_a_function_of_its_arguments(agent, frames):
-    first, state = agent.predict(frames)
+    first, _ = agent.predict(frames)
     agent.predict(frames, deterministic=False)
     second, _ = agent.predict(frames)
     np.testing.assert_array_equal(first, second)
@@ -82,7 +86,7 @@ def test_deterministic_prediction_is_a_function_of_its_arguments(agent, frames):
     [np.zeros((64, 64, 3)), np.zeros((32, 64, 3), np.uint8), np.zeros((2, 2, 64, 64, 3), np.uint8), 3],
 )
 def test_an_observation_of_another_kind_is_refused(agent, observation):
-    with pytest.raises(ValueError, match="observation: got .*allowed: uint8"):
+    with pytest.raises(ValueError, match=r"observation: got .*allowed: uint8"):
         agent.predict(observation)
 
 
@@ -111,7 +115,9 @@ def test_an_environment_may_be_given_instead_of_an_id():
 
 
 def test_the_recurrent_posterior_learns_and_acts_too(frames):
-    config = AgentConfig(WorldModelConfig(posterior="recurrent", width=32), SMALL.planner, SMALL.training)
+    config = AgentConfig(
+        WorldModelConfig(posterior="recurrent", width=32), SMALL.planner, SMALL.training
+    )
     agent = Agent("RobotRoom-v0", config).learn(60)
     _, state = agent.predict(frames)
     agent.predict(frames, state)
@@ -180,7 +186,9 @@ def test_saving_over_something_else_is_refused(agent, tmp_path):
 
 
 def test_a_failed_save_leaves_the_old_checkpoint(agent, saved, monkeypatch):
-    monkeypatch.setattr("agent.checkpoint.np.savez", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        "agent.checkpoint.np.savez", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         agent.save(saved)
     monkeypatch.undo()
@@ -188,7 +196,9 @@ def test_a_failed_save_leaves_the_old_checkpoint(agent, saved, monkeypatch):
     Agent.load(saved)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "replay.npz", "config.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "replay.npz", "config.json"]
+)
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_checkpoint_is_refused_and_left_alone(saved, name, damage):
     file = saved / name
@@ -212,7 +222,7 @@ def test_another_format_version_is_refused(saved):
 def test_another_environments_spaces_are_refused(saved):
     small = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
     env = gym.wrappers.TransformObservation(gym.make("RobotRoom-v0"), lambda x: x[::2, ::2], small)
-    with pytest.raises(ValueError, match="observation_space: got .*allowed: .*64, 64, 3"):
+    with pytest.raises(ValueError, match=r"observation_space: got .*allowed: .*64, 64, 3"):
         Agent.load(saved, env)
 
 
@@ -252,7 +262,7 @@ def test_the_agent_learns_to_reach_the_goal_as_no_blind_policy_does():
     blind = [Blind(lambda: generator.uniform(-1, 1, 2))]
     blind += [Blind(lambda a=a: np.array(a)) for a in ((0.0, 0.0), (1.0, 1.0), (-1.0, 0.3))]
     best_blind = max(evaluate(p, "RobotRoom-v0", 50, TUNING_SEED).is_success.mean() for p in blind)
-    agent = Agent("RobotRoom-v0", seed=0).learn(500)
+    agent = Agent("RobotRoom-v0", seed=0).learn(300)
     result = evaluate(agent, "RobotRoom-v0", 50, TUNING_SEED).summary()
     assert best_blind < 0.5
     assert result["success_rate"] > 0.95

@@ -39,7 +39,7 @@ def test_episodes_are_whole_and_true_in_every_autoreset_mode(mode):
             expected = np.clip(before + 0.1 * action, -0.9, 0.9)
             np.testing.assert_allclose(after, expected, atol=0.04)  # just over a pixel
             assert episode.rewards[t] == pytest.approx(-np.linalg.norm(after), abs=0.03)
-    for outcome, episode in zip(finished, closed, strict=False):
+    for outcome in finished:
         assert (outcome.length, outcome.is_success) == (7, False)
 
 

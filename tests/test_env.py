@@ -134,7 +134,9 @@ def test_a_bad_option_is_refused_and_changes_nothing(env, options, field):
     np.testing.assert_array_equal(room.reset()[0], reference.reset()[0])
 
 
-@pytest.mark.parametrize("kwargs", [{"reward": "big"}, {"terminate_on_goal": 3}, {"render_mode": "ascii"}])
+@pytest.mark.parametrize(
+    "kwargs", [{"reward": "big"}, {"terminate_on_goal": 3}, {"render_mode": "ascii"}]
+)
 def test_a_bad_argument_is_refused(kwargs):
     from robot_room.env import RobotRoomEnv
 

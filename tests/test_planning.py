@@ -49,7 +49,9 @@ def test_a_two_step_problem_agrees_with_brute_force():
 
     def step(z, action):
         z = z + action
-        return z, torch.where(z[:, 0] > 1.5, 10 * torch.ones(len(z)), -z[:, 0].clamp(min=0)) - 0.1 * z[:, 1] ** 2
+        return z, torch.where(z[:, 0] > 1.5, 10 * torch.ones(len(z)), -z[:, 0].clamp(min=0)) - 0.1 * z[
+            :, 1
+        ] ** 2
 
     config = CEMConfig(horizon=2, candidates=300, elites=15, iterations=10, discount=0.9)
     z = torch.tensor([[0.0, 0.4]])

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,12 @@ def exact_frame(robot, goal, size):
 
     def rectangle(centre, side):
         x, y, half = Fraction(centre[0]), Fraction(centre[1]), Fraction(side) / 2
-        return (x - half + 1) * scale, (x + half + 1) * scale, (1 - y - half) * scale, (1 - y + half) * scale
+        return (
+            (x - half + 1) * scale,
+            (x + half + 1) * scale,
+            (1 - y - half) * scale,
+            (1 - y + half) * scale,
+        )
 
     scene = [(rectangle(robot, 0.20), WHITE), (rectangle(goal, 0.24), RED)]  # the first one is on top
     frame = np.zeros((size, size, 3), object)
@@ -26,8 +32,8 @@ def exact_frame(robot, goal, size):
                 xs |= {x for x in (left, right) if column < x < column + 1}
                 ys |= {y for y in (top, bottom) if row < y < row + 1}
             xs, ys = sorted(xs), sorted(ys)
-            for x0, x1 in zip(xs, xs[1:], strict=False):
-                for y0, y1 in zip(ys, ys[1:], strict=False):
+            for x0, x1 in pairwise(xs):
+                for y0, y1 in pairwise(ys):
                     x, y, colour = (x0 + x1) / 2, (y0 + y1) / 2, FLOOR
                     for (left, right, top, bottom), paint in scene:
                         if left < x < right and top < y < bottom:
@@ -76,7 +82,9 @@ def test_a_batch_is_its_rooms_one_by_one():
     robot, goal = generator.uniform(-0.9, 0.9, (40, 2)), generator.uniform(-0.88, 0.88, (40, 2))
     together = rendering.render(robot, goal)
     for i in range(40):
-        np.testing.assert_array_equal(together[i], rendering.render(robot[i : i + 1], goal[i : i + 1])[0])
+        np.testing.assert_array_equal(
+            together[i], rendering.render(robot[i : i + 1], goal[i : i + 1])[0]
+        )
 
 
 def test_a_larger_picture_averages_to_the_observation():

@@ -26,7 +26,9 @@ def test_a_batch_is_its_rooms_one_by_one():
     robot, action = generator.uniform(-0.9, 0.9, (50, 2)), generator.uniform(-2, 2, (50, 2))
     together = room.transition(robot, action)
     for i in range(50):
-        np.testing.assert_array_equal(together[i : i + 1], room.transition(robot[i : i + 1], action[i : i + 1]))
+        np.testing.assert_array_equal(
+            together[i : i + 1], room.transition(robot[i : i + 1], action[i : i + 1])
+        )
 
 
 def test_reward_is_minus_the_distance_or_one_on_arrival():

@@ -68,7 +68,9 @@ def slow_terms(model, batch, generator):
             frame = batch.frames[b, t] / 255
             total["log_p_frames"] += observation.log_prob(frame).sum()
             if batch.reward_mask[b, t]:
-                total["log_p_rewards"] += Normal(model.reward(z)[0], reward_std).log_prob(batch.rewards[b, t])
+                total["log_p_rewards"] += Normal(model.reward(z)[0], reward_std).log_prob(
+                    batch.rewards[b, t]
+                )
             q, prior = Independent(Normal(*q), 1), Independent(Normal(*prior), 1)
             total["kl"] += kl_divergence(q, prior)[0]
     return {name: value / batch.mask.sum() for name, value in total.items()}
@@ -139,7 +141,11 @@ def test_open_loop_term_agrees_with_a_slow_direct_computation():
         for b in range(B):
             z, q, memory = None, [], model.initial(1)[1]
             for t in range(T):
-                prior = model.initial(1)[0] if t == 0 else model.transition(z, batch.actions[b, t - 1][None])
+                prior = (
+                    model.initial(1)[0]
+                    if t == 0
+                    else model.transition(z, batch.actions[b, t - 1][None])
+                )
                 features = model.features(batch.frames[b, t][None])
                 q.append(model.posterior(features, prior, torch.zeros(1, 2), memory)[0])
                 z = q[-1].mean + q[-1].std * eps[t][b]
@@ -196,7 +202,13 @@ def test_decoded_frames_are_images():
 
 @pytest.mark.parametrize(
     "setting",
-    [{"posterior": "smoother"}, {"latents": 0}, {"rank": -1}, {"frame_std": 0.0}, {"reward_std": math.nan}],
+    [
+        {"posterior": "smoother"},
+        {"latents": 0},
+        {"rank": -1},
+        {"frame_std": 0.0},
+        {"reward_std": math.nan},
+    ],
 )
 def test_a_bad_setting_is_named(setting, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
