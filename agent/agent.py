@@ -78,7 +78,7 @@ class Agent:
             height, width, channels = shape
             model = WorldModel((height, width, channels), actions[0], self.config.world_model)
         self.world_model = model.to(self.device)
-        self._optimizer = torch.optim.Adam(self.world_model.parameters())
+        self._optimizer = torch.optim.Adam(self.world_model.parameters(), fused=True)
 
     @property
     def num_timesteps(self) -> int:

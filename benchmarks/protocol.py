@@ -62,14 +62,21 @@ class Evaluation:
         }
 
 
-def evaluate(policy: Policy, env_id: str, episodes: int, seed: int = HELD_OUT_SEED) -> Evaluation:
+def evaluate(
+    policy: Policy,
+    env_id: str,
+    episodes: int,
+    seed: int = HELD_OUT_SEED,
+    deterministic: bool = True,
+) -> Evaluation:
     """Run `episodes` whole episodes; episode i starts from `reset(seed=seed + i)`.
 
     Args:
-        policy: asked for deterministic actions.
+        policy: what is evaluated.
         env_id: of an environment that is registered.
         episodes: how many.
         seed: of the first start.
+        deterministic: what the policy is asked for; some do better with their noise.
 
     Raises:
         ValueError: episodes is below 1, or seed is negative.
@@ -79,7 +86,9 @@ def evaluate(policy: Policy, env_id: str, episodes: int, seed: int = HELD_OUT_SE
     if seed < 0:
         raise ValueError(f"seed: got {seed}, allowed: 0 or more")
     chunks = [range(first, min(first + ROOMS, episodes)) for first in range(0, episodes, ROOMS)]
-    parts = [_evaluate_rooms(policy, env_id, [seed + i for i in chunk]) for chunk in chunks]
+    parts = [
+        _evaluate_rooms(policy, env_id, [seed + i for i in chunk], deterministic) for chunk in chunks
+    ]
     success, steps, returns, best = (np.concatenate(column) for column in zip(*parts, strict=True))
     decision_ms = _decision_ms(policy, env_id, seed)
     known = best if (best > 0).all() else None
@@ -87,7 +96,7 @@ def evaluate(policy: Policy, env_id: str, episodes: int, seed: int = HELD_OUT_SE
 
 
 def _evaluate_rooms(
-    policy: Policy, env_id: str, seeds: list[int]
+    policy: Policy, env_id: str, seeds: list[int], deterministic: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """One episode from each seed: success, steps, return and the oracle's steps (0: unknown)."""
     rooms = len(seeds)
@@ -101,7 +110,7 @@ def _evaluate_rooms(
     success, done = np.zeros((2, rooms), np.bool_)
     steps, returns = np.zeros(rooms, np.int64), np.zeros(rooms)
     while not done.all():
-        action, state = policy.predict(observation, state, start, deterministic=True)
+        action, state = policy.predict(observation, state, start, deterministic)
         observation, reward, terminated, truncated, info = env.step(action)
         running = ~done  # a room whose episode is over goes on with another, which does not count
         steps += running
