@@ -223,38 +223,47 @@ class Agent:
         path = Path(path)
         checkpoint = load_checkpoint(path)
         config = checkpoint.config
-        env = env if env is not None else config["env_id"]
+        env = env if env is not None else config.get("env_id")
         if env is None:
             raise ValueError(
                 "env: got None, allowed: an environment (this agent was made without an id)"
             )
-        settings = config["agent"]
-        agent_config = AgentConfig(
-            WorldModelConfig(**settings["world_model"]),
-            CEMConfig(**settings["planner"]),
-            TrainingConfig(**settings["training"]),
-        )
-        agent = cls(env, agent_config, config["seed"], device)
-        for name in ("observation_space", "action_space"):
-            got = _describe(getattr(agent, name))
-            if got != config[name]:
-                raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as in {path}")
-        agent.world_model.load_state_dict(checkpoint.model)
-        optimizer = agent._optimizer.state_dict()
+        try:
+            settings = config["agent"]
+            agent_config = AgentConfig(
+                WorldModelConfig(**settings["world_model"]),
+                CEMConfig(**settings["planner"]),
+                TrainingConfig(**settings["training"]),
+            )
+            agent = cls(env, agent_config, config["seed"], device)
+            for name in ("observation_space", "action_space"):
+                got = _describe(getattr(agent, name))
+                if got != config[name]:
+                    raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as in {path}")
+            agent._restore(checkpoint)
+        except (KeyError, TypeError, RuntimeError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path}: its files do not belong together ({problem})") from error
+        return agent
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Take over what was learned, seen, counted and drawn."""
+        self.world_model.load_state_dict(checkpoint.model)
+        optimizer = self._optimizer.state_dict()
         for key, value in checkpoint.optimizer.items():
             index, name = key.split(".")
             optimizer["state"].setdefault(int(index), {})[name] = value
-        agent._optimizer.load_state_dict(optimizer)
-        agent.replay = Replay.from_state(checkpoint.replay, agent.replay.capacity)
-        agent.progress.num_timesteps = config["num_timesteps"]
-        agent.progress.num_updates = config["num_updates"]
-        agent.progress.seconds = config["seconds"]
-        states, generators = config["generators"], agent._generators
+        self._optimizer.load_state_dict(optimizer)
+        self.replay = Replay.from_state(checkpoint.replay, self.replay.capacity)
+        config, generators = checkpoint.config, self._generators
+        self.progress.num_timesteps = config["num_timesteps"]
+        self.progress.num_updates = config["num_updates"]
+        self.progress.seconds = config["seconds"]
+        states = config["generators"]
         generators.control.set_state(torch.tensor(states["control"], dtype=torch.uint8))
         generators.loss.set_state(torch.tensor(states["loss"], dtype=torch.uint8))
         generators.replay.bit_generator.state = states["replay"]
         generators.exploration.bit_generator.state = states["exploration"]
-        return agent
 
 
 def _device(name: str) -> torch.device:

@@ -139,9 +139,9 @@ def train(
     actions = np.zeros((rooms, world_model.action_size), np.float32)
     state = ControlState.initial(world_model, planner.horizon, rooms)
     fresh = np.ones(rooms, np.bool_)  # control begins with the next frame, wherever an episode is
+    random_steps = min(config.random_steps, progress.target_timesteps)  # so that a fit always follows
     while progress.num_timesteps < progress.target_timesteps:
-        is_random = progress.num_timesteps < config.random_steps
-        if is_random:
+        if progress.num_timesteps < random_steps:
             changed = generators.exploration.random(rooms) >= config.random_correlation
             drawn = generators.exploration.uniform(-1, 1, actions.shape).astype(np.float32)
             actions = np.where((changed | collector.episode_start)[:, None], drawn, actions)
@@ -156,7 +156,7 @@ def train(
         taken, progress.finished = collector.step(actions)
         progress.num_timesteps += taken
 
-        if progress.num_timesteps >= config.random_steps:
+        if progress.num_timesteps >= random_steps:
             if progress.num_updates == 0:
                 world_model.initialise(replay.all(config.window_length).to(device))
             while progress.num_updates < config.updates_per_step * progress.num_timesteps:

@@ -58,7 +58,7 @@ def main(config: Train) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Train))
-    except ValueError as error:
+    except (ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Interrupted. What was learned is saved; go on with: train --resume RUN")

@@ -53,7 +53,9 @@ def main(config: Watch) -> None:
         duration = 1000 / config.frames_per_second
         imageio.imwrite(config.record, np.stack(list(pictures)), duration=duration, loop=0)
     else:
-        imageio.imwrite(config.record, np.stack(list(pictures)), fps=config.frames_per_second)
+        imageio.imwrite(
+            config.record, np.stack(list(pictures)), fps=config.frames_per_second, macro_block_size=2
+        )
 
 
 if __name__ == "__main__":

@@ -219,6 +219,14 @@ def test_another_format_version_is_refused(saved):
         Agent.load(saved)
 
 
+def test_files_of_two_agents_are_refused(saved, tmp_path):
+    wide = AgentConfig(WorldModelConfig(width=48), SMALL.planner, SMALL.training)
+    Agent("RobotRoom-v0", wide).learn(40).save(tmp_path / "wide")
+    shutil.copy(tmp_path / "wide" / "model.safetensors", saved / "model.safetensors")
+    with pytest.raises(ValueError, match="its files do not belong together"):
+        Agent.load(saved)
+
+
 def test_another_environments_spaces_are_refused(saved):
     small = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
     env = gym.wrappers.TransformObservation(gym.make("RobotRoom-v0"), lambda x: x[::2, ::2], small)
