@@ -10,7 +10,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from benchmarks.protocol import Policy
 
 PPO_ROOMS = 8
-PPO_SETTINGS = {"n_steps": 128, "batch_size": 256, "gamma": 0.97}
+# Chosen on training seeds 100 and 101 and on tuning starts, against γ 0.97 and 0.95, a learning rate of
+# 1e-3 and half the rollout; the rest is stable-baselines3's own.
+PPO_SETTINGS = {"n_steps": 128, "batch_size": 256, "gamma": 0.9}
 
 
 class Snapshot(NamedTuple):

@@ -44,7 +44,7 @@ class Learning:
     """The environment."""
     seeds: int = 5
     """Training seeds, from 0."""
-    env_steps: int = 300
+    env_steps: int = 500
     """At which our training ends."""
     evaluate_every: int = 50
     """Environment steps between our evaluations."""

@@ -21,7 +21,7 @@ class Train:
 
     env_id: str = "RobotRoom-v0"
     """A registered environment with image observations and Box actions."""
-    env_steps: int = 300
+    env_steps: int = 500
     """Environment steps to learn from."""
     seed: int = 0
     """Of everything random."""
