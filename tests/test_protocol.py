@@ -67,6 +67,7 @@ def test_the_threshold_is_found_and_its_absence_reported():
     def point(steps, success):
         return {
             "env_steps": steps,
+            "episodes": 1000 if success >= 0.99 else 200,
             "seconds": steps / 10,
             "success_rate": success,
             "steps_over_oracle": 1.0,
