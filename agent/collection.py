@@ -88,10 +88,9 @@ class Collector:
         done = (terminated | truncated) & acted
         finished = []
         for i in np.flatnonzero(acted).tolist():
-            last = (
-                infos["final_obs"][i] if self.mode == AutoresetMode.SAME_STEP and done[i] else frames[i]
-            )
-            self.replay.append(self._episodes[i], actions[i], float(rewards[i]), np.array(last))
+            replaced = self.mode == AutoresetMode.SAME_STEP and done[i]
+            frame = np.array(infos["final_obs"][i] if replaced else frames[i])
+            self.replay.append(self._episodes[i], actions[i].copy(), float(rewards[i]), frame)
             if done[i]:
                 finished.append(self._finished(i, infos))
 

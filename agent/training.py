@@ -177,20 +177,18 @@ def update(
     """One gradient update on a fresh batch, with the learning rate that `progress` calls for."""
     batch = replay.sample(config.windows, config.window_length, generators.replay)
     loss, metrics = world_model.loss(batch.to(world_model.mean_frame.device), generators.loss)
-    progress.metrics = {"loss": loss.item()} | {name: m.item() for name, m in metrics.items()}
-    # The terms first: the loss is not finite because one of them is not.
-    for name, value in [*progress.metrics.items()][::-1]:
+    progress.metrics = {name: m.item() for name, m in metrics.items()} | {"loss": loss.item()}
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(world_model.parameters(), config.clip_norm)
+    progress.metrics["grad_norm"] = float(norm)
+    for name, value in progress.metrics.items():  # terms come before the sums that they spoil
         if not np.isfinite(value):
             raise FloatingPointError(
                 f"training stopped: {name} is {value} at update {progress.num_updates + 1} "
                 f"({progress.num_timesteps} environment steps); try a lower learning_rate "
                 f"(={config.learning_rate:g}) or check the environment's rewards"
             )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    progress.metrics["grad_norm"] = float(
-        nn.utils.clip_grad_norm_(world_model.parameters(), config.clip_norm)
-    )
     warm_up = min(1.0, (progress.num_updates + 1) / 20)
     left = 1 - progress.num_timesteps / progress.target_timesteps
     decay = min(1.0, 0.1 + 1.8 * left)

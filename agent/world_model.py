@@ -215,7 +215,7 @@ class WorldModel(nn.Module):
         elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
         open_loop = self._open_loop(q, p, batch, generator) / steps
         loss = -elbo - self.config.open_loop_weight * open_loop
-        return loss, {"elbo": elbo, **terms, "open_loop": open_loop}
+        return loss, {**terms, "open_loop": open_loop, "elbo": elbo}
 
     def _infer(
         self, frames: Tensor, batch: Batch, generator: torch.Generator | None

@@ -249,10 +249,20 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_term_and_the_update(saved
 
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
     agent = Agent(Broken(gym.make("RobotRoom-v0")), SMALL)
-    with pytest.raises(FloatingPointError, match="open_loop is nan at update 1 "):
+    with pytest.raises(FloatingPointError, match="log_p_rewards is nan at update 1 "):
         agent.learn(60)
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
     shutil.rmtree(saved)
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_parameters(saved):
+    agent = Agent.load(saved)
+    parameter = agent.world_model.reward_net[0].weight
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    before = parameter.detach().clone()
+    with pytest.raises(FloatingPointError, match="grad_norm is (nan|inf) at update 41 "):
+        agent.learn(20)
+    torch.testing.assert_close(parameter, before, rtol=0, atol=0)
 
 
 @pytest.mark.slow

@@ -107,6 +107,15 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     assert json.loads((path / "summary.json").read_text())["env_steps"] == steps + 8
 
 
+def test_picture_shows_the_room_and_its_observation(tmp_path):
+    code, _, err = run("picture", "--out", tmp_path / "room.png")
+    assert code == 0, err
+    picture = imageio.imread(tmp_path / "room.png").astype(int)
+    assert picture.shape == (512, 1040, 3)
+    blocks = picture[:, :512].reshape(64, 8, 64, 8, 3).mean((1, 3))  # a pixel of the observation each
+    assert np.abs(blocks - picture[4::8, 532::8]).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
