@@ -34,10 +34,9 @@ class RunLogger:
         self._last_update = -1
         self._began = time.perf_counter()
         self._bar = Progress(
-            TextColumn("learning"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
-            TextColumn("steps  {task.fields[status]}"),
+            TextColumn("steps {task.fields[status]}"),
             TimeRemainingColumn(),
             console=console or Console(stderr=True),
         )
@@ -53,9 +52,9 @@ class RunLogger:
                 self._outcomes.append(episode.is_success)
         status = f"{progress.num_updates} updates"
         if progress.metrics:
-            status += f"  loss {progress.metrics['loss']:.1f}"
+            status += f", loss {progress.metrics['loss']:.1f}"
         if self._outcomes:
-            status += f"  success {sum(self._outcomes)}/{len(self._outcomes)}"
+            status += f", success {sum(self._outcomes)}/{len(self._outcomes)}"
         done = min(progress.num_timesteps, progress.target_timesteps)
         self._bar.update(self._task, completed=done, status=status)
         if progress.metrics and progress.num_updates != self._last_update:

@@ -4,8 +4,8 @@
 
 One cell is one algorithm with one seed. Each runs in a process of its own, one after the other, ours
 and PPO's in turn, and leaves its raw scores in a file; a cell that has its file is not run again.
-Success is measured on held-out starts: 200 along the way, and 1,000 where these succeed. Training stops for an
-evaluation, whose time is not counted.
+Success is measured on held-out starts: 200 along the way, and 1,000 where these succeed. Training
+stops for an evaluation, whose time is not counted.
 """
 
 import json
@@ -136,13 +136,13 @@ def first_reached(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def rows(records: list[dict[str, Any]]) -> Iterator[list[str]]:
-    """A row for each algorithm: figures as mean [lowest, highest] over the seeds."""
+    """A row for each algorithm: figures as mean (lowest to highest) over the seeds."""
 
     def spread(values: list[float], digits: int) -> str:
         if not values:
             return "never"
         low, high = min(values), max(values)
-        return f"{np.mean(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        return f"{np.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
     for algorithm in ALGORITHMS:
         cells = [record for record in records if record["algorithm"] == algorithm]
@@ -180,7 +180,7 @@ def main(config: Learning) -> None:
                 arguments = [*sys.argv[1:], "--cell", algorithm, str(seed)]
                 subprocess.run([sys.executable, "-m", "benchmarks.learning", *arguments], check=True)
     records = [json.loads(path.read_text()) for path in sorted(config.out.glob("*.json"))]
-    table = Table(title=f"{config.env_id}: mean [lowest, highest] over training seeds")
+    table = Table(title=f"{config.env_id}: mean (lowest to highest) over training seeds")
     for heading in (
         "algorithm",
         "reached 99 %",

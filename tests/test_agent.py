@@ -260,7 +260,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_parameters(saved):
     parameter = agent.world_model.reward_net[0].weight
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     before = parameter.detach().clone()
-    with pytest.raises(FloatingPointError, match="grad_norm is (nan|inf) at update 41 "):
+    with pytest.raises(FloatingPointError, match=r"grad_norm is (nan|inf) at update 41 "):
         agent.learn(20)
     torch.testing.assert_close(parameter, before, rtol=0, atol=0)
 

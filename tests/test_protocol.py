@@ -78,5 +78,5 @@ def test_the_threshold_is_found_and_its_absence_reported():
     bad = {"algorithm": "ppo", "curve": [point(1, 0.5)]}
     reached = first_reached(good)
     assert reached is not None and reached["env_steps"] == 2 and first_reached(bad) is None
-    assert next(rows([good, bad]))[1:3] == ["1 of 2", "2 [2, 2]"]
+    assert next(rows([good, bad]))[1:3] == ["1 of 2", "2 (2 to 2)"]
     assert next(rows([bad]))[1:3] == ["0 of 1", "never"]
