@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from robot_room import oracle
 
 HELD_OUT_SEED = 1_000_000
-"""Episode i of an evaluation starts from `reset(seed=HELD_OUT_SEED + i)`. Nothing was developed or
-tuned on these starts."""
+"""Episode i of an evaluation starts from `reset(seed=HELD_OUT_SEED + i)`. Nothing was tuned on
+these starts."""
 TUNING_SEED = 5_000
 """The starts that development may look at."""
 ROOMS = 50  # episodes run in step
