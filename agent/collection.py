@@ -95,15 +95,14 @@ class Collector:
                 finished.append(self._finished(i, infos))
 
         starting = done
-        if self.mode == AutoresetMode.DISABLED:
-            starting = done | np.array([len(e.actions) >= self.longest for e in self._episodes])
         if self.mode == AutoresetMode.NEXT_STEP:
-            starting = ~acted
-        elif self.mode == AutoresetMode.DISABLED and starting.any():
-            frames, _ = self.env.reset(options={"reset_mask": starting})
+            starting, self._resetting = self._resetting, done
+        elif self.mode == AutoresetMode.DISABLED:
+            starting = done | np.array([len(e.actions) >= self.longest for e in self._episodes])
+            if starting.any():
+                frames, _ = self.env.reset(options={"reset_mask": starting})
         for i in np.flatnonzero(starting):
             self._episodes[i] = self.replay.start(np.array(frames[i]))
-        self._resetting = done if self.mode == AutoresetMode.NEXT_STEP else np.zeros_like(done)
         self.frames, self.episode_start = frames, starting
         return int(acted.sum()), finished
 

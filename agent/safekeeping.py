@@ -3,7 +3,7 @@
 import signal
 import time
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from agent.agent import Agent
@@ -41,12 +41,7 @@ class Safekeeping:
         self._before = signal.signal(signal.SIGINT, self._request_stop)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Give SIGINT back."""
         signal.signal(signal.SIGINT, self._before)
 

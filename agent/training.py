@@ -138,7 +138,6 @@ def train(
 
     actions = np.zeros((rooms, world_model.action_size), np.float32)
     state = ControlState.initial(world_model, planner.horizon, rooms)
-    fresh = np.ones(rooms, np.bool_)  # control begins with the next frame, wherever an episode is
     random_steps = min(config.random_steps, progress.target_timesteps)  # so that a fit always follows
     while progress.num_timesteps < progress.target_timesteps:
         if progress.num_timesteps < random_steps:
@@ -147,12 +146,11 @@ def train(
             actions = np.where((changed | collector.episode_start)[:, None], drawn, actions)
         else:
             frames = torch.from_numpy(collector.frames).to(device)
-            starts = torch.from_numpy(collector.episode_start | fresh).to(device)
+            starts = torch.from_numpy(collector.episode_start).to(device)
             decision, state = decide(
                 world_model, planner, frames, state, starts, generators.control, config.exploration_std
             )
             actions = decision.action.cpu().numpy()
-            fresh = np.zeros(rooms, np.bool_)
         taken, progress.finished = collector.step(actions)
         progress.num_timesteps += taken
 

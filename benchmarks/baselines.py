@@ -12,7 +12,7 @@ from benchmarks.protocol import Policy
 PPO_ROOMS = 8
 # The best of four settings on training seed 100 and on tuning starts: γ 0.97, γ 0.9, γ 0.97 with a
 # learning rate of 1e-3, γ 0.95 with half the rollout. The rest is stable-baselines3's own.
-PPO_SETTINGS = {"n_steps": 128, "batch_size": 256, "gamma": 0.9}
+PPO_STEPS, PPO_BATCH_SIZE, PPO_DISCOUNT = 128, 256, 0.9
 
 
 class Snapshot(NamedTuple):
@@ -24,12 +24,20 @@ class Snapshot(NamedTuple):
 
 
 def train_ppo(env_id: str, seed: int, device: str = "cpu") -> Iterator[Snapshot]:
-    """Train PPO on pixels without end, stopping at each rollout of PPO_ROOMS · n_steps steps."""
+    """Train PPO on pixels without end, stopping at each rollout of PPO_ROOMS · PPO_STEPS steps."""
     env = make_vec_env(env_id, PPO_ROOMS, seed=seed)
-    model = PPO("CnnPolicy", env, seed=seed, device=device, **PPO_SETTINGS)  # pyright: ignore
+    model = PPO(
+        "CnnPolicy",
+        env,
+        n_steps=PPO_STEPS,
+        batch_size=PPO_BATCH_SIZE,
+        gamma=PPO_DISCOUNT,
+        seed=seed,
+        device=device,
+    )
     seconds = 0.0
     while True:
         began = time.perf_counter()
-        model.learn(PPO_ROOMS * PPO_SETTINGS["n_steps"], reset_num_timesteps=False)  # pyright: ignore
+        model.learn(PPO_ROOMS * PPO_STEPS, reset_num_timesteps=False)
         seconds += time.perf_counter() - began
         yield Snapshot(model, model.num_timesteps, seconds)

@@ -9,7 +9,9 @@ from robot_room import rendering
 
 
 def make_rooms(mode, rooms=3, limit=7):
-    make = lambda: gym.make("RobotRoom-v0", max_episode_steps=limit)  # noqa: E731
+    def make():
+        return gym.make("RobotRoom-v0", max_episode_steps=limit)
+
     return SyncVectorEnv([make] * rooms, autoreset_mode=mode)
 
 
