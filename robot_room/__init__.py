@@ -1,8 +1,30 @@
-"""RobotRoom: a robot, a goal and a camera, as a Gymnasium environment.
+"""RobotRoom: a robot, a goal and a camera, as Gymnasium environments.
 
-Importing this package registers `RobotRoom-v0`; so does `gym.make("robot_room:RobotRoom-v0")`.
+Importing this package registers `RobotRoom-v0` and its variants; so does
+`gym.make("robot_room:RobotRoom-v0")`.
 """
+
+from typing import Any
 
 from gymnasium.envs.registration import register
 
-register(id="RobotRoom-v0", entry_point="robot_room.env:RobotRoomEnv", max_episode_steps=100)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "RobotRoom-v0": {},
+    "RobotRoomRandomGoal-v0": {"goal": "random"},
+    "RobotRoomSparse-v0": {"reward": "sparse"},
+    "RobotRoomDoor-v0": {"walls": "door"},
+    "RobotRoomMaze-v0": {"walls": "maze", "num_layouts": 1000, "layout_seed": 0},
+    "RobotRoomDistractors-v0": {"distractors": 3},
+    "RobotRoomSlip-v0": {"slip": 0.3},
+    "RobotRoomNoisyCamera-v0": {"corruption": "gaussian", "severity": 3},
+}
+"""Each id, and the arguments of `RobotRoomEnv` that make it. Frozen as v0."""
+
+for _id, _kwargs in VARIANTS.items():
+    register(
+        id=_id,
+        entry_point="robot_room.env:RobotRoomEnv",
+        vector_entry_point="robot_room.vector_env:RobotRoomVectorEnv",
+        max_episode_steps=200 if "walls" in _kwargs else 100,
+        kwargs=_kwargs,
+    )

@@ -1,0 +1,137 @@
+"""What users pass in, checked before anything is changed: field, got, allowed."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+
+def require_bool(field: str, value: Any) -> None:
+    """Raise ValueError unless the value is a truth value."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{field}: got {value!r}, allowed: True or False")
+
+
+def require_int(field: str, value: Any, low: int, high: int) -> None:
+    """Raise ValueError unless the value is a whole number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+        raise ValueError(f"{field}: got {value!r}, allowed: a whole number from {low} to {high}")
+
+
+def require_number(field: str, value: Any, low: float, high: float) -> None:
+    """Raise ValueError unless the value is a number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+        raise ValueError(f"{field}: got {value!r}, allowed: a number from {low:g} to {high:g}")
+
+
+def require_one_of(field: str, value: Any, allowed: tuple[str | None, ...]) -> None:
+    """Raise ValueError unless the value is one of those allowed."""
+    # The type comes first: an array would compare element by element.
+    if not (value is None or isinstance(value, str)) or value not in allowed:
+        raise ValueError(f"{field}: got {value!r}, allowed: {allowed}")
+
+
+def actions(value: Any, shape: tuple[int, ...]) -> Float:
+    """Actions as float64 of this shape.
+
+    Raises:
+        ValueError: they have another shape, are not numbers, or are not finite.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "fiu" and array.shape == shape:
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float64)
+            if np.isfinite(array).all():
+                return array
+    except (TypeError, ValueError, OverflowError):
+        pass
+    allowed = f"finite numbers of shape {shape}, each action in Box(-1.0, 1.0, (2,), float32)"
+    raise ValueError(f"action: got {value!r}, allowed: {allowed}")
+
+
+def position(field: str, value: Any, limit: float) -> Float:
+    """A position (2,) as float64.
+
+    Raises:
+        ValueError: it is none, or outside ±limit.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "fiu" and array.shape == (2,):
+            array = array.astype(np.float64)
+            if (np.abs(array) <= limit).all():  # false for NaN too
+                return array
+    except (TypeError, ValueError, OverflowError):
+        pass
+    allowed = f"(x, y) in metres, each in [{-limit:g}, {limit:g}]"
+    raise ValueError(f"{field}: got {value!r}, allowed: {allowed}")
+
+
+def array(field: str, fields: Any, like: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """A field of a mapping as an array of the shape and type of `like`, with values in [low, high].
+
+    Raises:
+        ValueError: there is no such field, or it is something else.
+    """
+    if not isinstance(fields, Mapping) or field not in fields:
+        raise ValueError(f"{field}: got nothing, allowed: a field of a dict that get_state returned")
+    try:
+        values = np.asarray(fields[field])
+        if values.shape == like.shape and np.can_cast(values.dtype, like.dtype, "safe"):
+            values = values.astype(like.dtype)
+            if ((values >= low) & (values <= high)).all():  # false for NaN too
+                return values
+    except (TypeError, ValueError, OverflowError):
+        pass
+    allowed = f"{like.dtype} of shape {like.shape} from {low:g} to {high:g}"
+    raise ValueError(f"{field}: got {fields[field]!r}, allowed: {allowed}")
+
+
+def options(value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
+    """The options of a reset, empty if there are none.
+
+    Raises:
+        ValueError: they are no dict, or one of them is unknown.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"options: got {value!r}, allowed: a dict or None")
+    unknown = [name for name in value if name not in allowed]
+    if unknown:
+        raise ValueError(f"options: got {unknown}, allowed: {list(allowed)}")
+    return value
+
+
+def seeded(seed: Any) -> np.random.Generator:
+    """The generator that Gymnasium makes of a seed.
+
+    Raises:
+        ValueError: it is no whole number from 0.
+    """
+    require_int("seed", seed, 0, 2**63 - 1)
+    return seeding.np_random(int(seed))[0]
+
+
+def generators(state: Any, count: int) -> list[np.random.Generator]:
+    """Generators in the states that others' `bit_generator.state` were in.
+
+    Raises:
+        ValueError: there are not `count`, or one is no state of a PCG64.
+    """
+    states = state.get("generators")
+    if not isinstance(states, list) or len(states) != count:
+        raise ValueError(f"generators: got {states!r}, allowed: a list of {count}")
+    restored = [np.random.Generator(np.random.PCG64(0)) for _ in states]
+    for generator, one in zip(restored, states, strict=True):
+        try:
+            generator.bit_generator.state = one
+        except Exception as error:  # what numpy raises depends on what is wrong
+            raise ValueError(f"generators: got {one!r}, allowed: the state of a PCG64") from error
+    return restored

@@ -1,0 +1,356 @@
+"""N rooms in step: their state, what the camera shows of it, and the options that set it.
+
+The single environment is one of these, the vector environment N. Everything random that happens
+within an episode is a function of its key and its step, see `randomness`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_room import checking, distractors, layouts, oracle, randomness, rendering, room, sensors
+from robot_room.layouts import Layout
+from robot_room.rendering import FRAME_SIZE, Frames, Scene
+from robot_room.room import Float, RoomParams, Walls
+
+RESET_OPTIONS = ("robot_position", "goal_position", "layout")
+State = dict[str, Any]
+
+
+class Start(NamedTuple):
+    """How an episode of one room begins."""
+
+    robot: Float  # (2,), m
+    goal: Float  # (2,), m
+    layout: int  # 0 where there are no walls
+    key: int  # of everything random that follows; 0 where nothing is
+
+
+def sample(params: RoomParams, generator: np.random.Generator, options: Any = None) -> Start:
+    """Draw a start, with what the options fix.
+
+    Raises:
+        ValueError: an unknown option, or one out of its range; the generator is then as it was.
+    """
+    options = checking.options(options, RESET_OPTIONS)
+    robot, goal, index = (options.get(name) for name in RESET_OPTIONS)
+    if robot is not None:
+        robot = checking.position("robot_position", robot, room.ROBOT_LIMIT)
+    if goal is not None:
+        goal = checking.position("goal_position", goal, room.GOAL_LIMIT)
+    choices = layouts.count(params)
+    if index is not None:
+        if choices == 0:
+            raise ValueError(f"layout: got {index!r}, allowed: only where there are walls")
+        checking.require_int("layout", index, 0, choices - 1)
+
+    before = generator.bit_generator.state
+    if index is None:
+        index = int(generator.integers(choices)) if choices > 1 else 0
+    layout = layouts.layout(params, int(index))
+    try:
+        _require_clear("robot_position", robot, room.ROBOT_SIDE, layout)
+        _require_clear("goal_position", goal, room.GOAL_SIDE, layout)
+    except ValueError:
+        generator.bit_generator.state = before
+        raise
+    walls = None if layout is None else layout.mask
+    if goal is None:
+        random = params.goal == "random"
+        goal = room.sample_goal(robot, generator, walls) if random else np.zeros(2)
+    if robot is None:
+        robot = room.sample_start(goal, generator, walls)
+    random = params.distractors > 0 or params.slip > 0 or params.corruption is not None
+    key = int(generator.bit_generator.random_raw()) if random else 0
+    return Start(robot, goal, int(index), key)
+
+
+class Rooms:
+    """N rooms of the same parameters.
+
+    Args:
+        params: of all rooms.
+        count: N.
+        oracle_steps: whether to find the smallest number of steps at every start.
+        compiled: whether to use the compiled loops.
+
+    Attributes:
+        started: whether each room has ever been started, (N,).
+        steps: taken since the start of each room's episode, (N,).
+        distance: from robot to goal, (N,), metres.
+
+    Raises:
+        ValueError: an argument that is not allowed, or that contradicts `params`.
+        ImportError: compiled, and numba is missing.
+    """
+
+    def __init__(
+        self, params: RoomParams, count: int, oracle_steps: bool = False, compiled: bool = False
+    ) -> None:
+        checking.require_bool("oracle_steps", oracle_steps)
+        checking.require_bool("compiled", compiled)
+        if oracle_steps and params.slip > 0:
+            raise ValueError(
+                f"oracle_steps: got True with slip={params.slip!r}, allowed: False, as no number of "
+                "steps is sure where the robot slips (robot_room.oracle has that without slip)"
+            )
+        self.params, self._count, self._with_oracle = params, count, oracle_steps
+        self.robot, self._goal, self._seen_robot = np.zeros((3, count, 2))
+        self.steps, self._seen_steps, self._layout, self._oracle_steps = np.zeros((4, count), np.int64)
+        self._key = np.zeros(count, np.uint64)
+        self.started = np.zeros(count, np.bool_)
+
+        # What follows from the state. All but the distance changes only when an episode starts.
+        self.distance = np.zeros(count)
+        layout = layouts.layout(params, 0)
+        self._masks: NDArray[np.bool_] | None = None
+        self._walls: Walls | None = None
+        if layout is not None:
+            self._masks = layout.mask[None].repeat(count, axis=0)
+            self._walls = Walls(*(part.repeat(count, axis=0) for part in layout.walls))
+        self._background = rendering.background(self._goal, self._masks)
+        keep = np.full_like(self._background, 255)
+        self._dead = (keep, ~keep) if params.corruption == "dead_pixels" else None
+        self._compiled = _Compiled(count, params.distractors) if compiled else None
+
+    def start(self, number: int, start: Start) -> None:
+        """Begin an episode in one room."""
+        self.robot[number] = self._seen_robot[number] = start.robot
+        self._goal[number] = start.goal
+        self.steps[number] = self._seen_steps[number] = 0
+        self._layout[number], self._key[number] = start.layout, start.key
+        if self._with_oracle:
+            layout = layouts.layout(self.params, start.layout)
+            best = oracle.min_steps(start.robot[None], start.goal[None], layout)
+            self._oracle_steps[number] = best[0]
+        self.started[number] = True
+        self._derive(slice(number, number + 1))
+
+    def move(self, actions: Float) -> None:
+        """Take one step in every room, with finite actions (N, 2)."""
+        params = self.params
+        self.steps += 1
+        noise = None
+        if params.slip > 0:
+            drawn = randomness.normals(self._key, self.steps, randomness.SLIP, 2)
+            noise = float(params.slip) * drawn
+        if self._compiled is not None:
+            self._compiled.move(self.robot, actions, noise, self._goal, self._walls, self.distance)
+        else:
+            self.robot = room.transition(self.robot, actions, noise, self._walls)
+            self.distance = room.distance(self.robot, self._goal)
+        if params.corruption == "dropped_frames":
+            shown = ~sensors.is_dropped(self._key, self.steps, params.severity)
+            self._seen_robot[shown] = self.robot[shown]
+            self._seen_steps[shown] = self.steps[shown]
+
+    def frames(self, out: Frames | None = None) -> Frames:
+        """What the cameras show, (N, 64, 64, 3) uint8.
+
+        Args:
+            out: always the same array, to be written again; None: a new one.
+        """
+        scene = self._scene(seen=True)
+        if self._compiled is not None:
+            again = out is not None and self.params.corruption in (None, "dropped_frames")
+            out = np.empty_like(self._background) if out is None else out
+            self._compiled.draw(out, self._background, scene, again)
+        else:
+            if out is None:
+                out = self._background.copy()
+            else:
+                np.copyto(out, self._background)
+            rendering.draw(out, scene)
+        self._corrupt(out)
+        return out
+
+    def pictures(self, size: int) -> Frames:
+        """The rooms as they are, sharp, (N, size, size, 3) uint8."""
+        return rendering.render(self._scene(), size)
+
+    def masks(self) -> dict[str, NDArray[np.float32]]:
+        """What each pixel of the frames shows, before the camera fails; see `rendering.masks`."""
+        return rendering.masks(self._scene(seen=True))
+
+    def info(self) -> dict[str, NDArray[Any]]:
+        """What `info` says, as fresh arrays (N, …)."""
+        info: dict[str, NDArray[Any]] = {
+            "robot_position": self.robot.copy(),
+            "goal_position": self._goal.copy(),
+            "distance": self.distance.copy(),
+            "is_success": room.is_success(self.distance),
+        }
+        if self.params.walls is not None:
+            info["layout"] = self._layout.copy()
+        if self._with_oracle:
+            info["oracle_steps"] = self._oracle_steps.copy()
+        return info
+
+    def state(self) -> State:
+        """All that the rooms' future depends on, but for the generators: a copy, in plain arrays."""
+        return {
+            "robot_position": self.robot.copy(),
+            "goal_position": self._goal.copy(),
+            "steps": self.steps.copy(),
+            "layout": self._layout.copy(),
+            "key": self._key.copy(),
+            "seen_robot_position": self._seen_robot.copy(),
+            "seen_steps": self._seen_steps.copy(),
+            "oracle_steps": self._oracle_steps.copy(),
+        }
+
+    def check_state(self, state: Any) -> State:
+        """The state as arrays of the right types.
+
+        Raises:
+            ValueError: it is not a state of such rooms; the message names the field.
+        """
+        highest = {
+            "robot_position": room.ROBOT_LIMIT,
+            "seen_robot_position": room.ROBOT_LIMIT,
+            "goal_position": room.GOAL_LIMIT,
+            "layout": max(layouts.count(self.params), 1) - 1,
+            "key": 2**64,
+        }
+        checked: State = {}
+        for name, like in self.state().items():
+            high = highest.get(name, 2**31)  # counts of steps
+            low = -high if like.dtype.kind == "f" else 0
+            checked[name] = checking.array(name, state, like, low, high)
+        if (checked["seen_steps"] > checked["steps"]).any():
+            got = checked["seen_steps"].tolist()
+            raise ValueError(f"seen_steps: got {got}, allowed: at most steps")
+        for number, index in enumerate(checked["layout"].tolist()):
+            layout = layouts.layout(self.params, index)
+            for name in ("robot_position", "seen_robot_position"):
+                _require_clear(name, checked[name][number], room.ROBOT_SIDE, layout)
+            _require_clear("goal_position", checked["goal_position"][number], room.GOAL_SIDE, layout)
+        return checked
+
+    def set_state(self, checked: State) -> None:
+        """Put the rooms in a state that `check_state` has returned."""
+        self.robot[:], self._goal[:] = checked["robot_position"], checked["goal_position"]
+        self.steps[:], self._layout[:] = checked["steps"], checked["layout"]
+        self._key[:] = checked["key"]
+        self._seen_robot[:] = checked["seen_robot_position"]
+        self._seen_steps[:] = checked["seen_steps"]
+        self._oracle_steps[:] = checked["oracle_steps"]
+        self.started[:] = True
+        self._derive(slice(0, self._count))
+
+    def _derive(self, some: slice) -> None:
+        """Bring what follows from the state of some rooms up to date."""
+        self.distance[some] = room.distance(self.robot[some], self._goal[some])
+        masks = None
+        if self._masks is not None and self._walls is not None:
+            for number in range(some.start, some.stop):
+                layout = layouts.layout(self.params, int(self._layout[number]))
+                assert layout is not None
+                self._masks[number] = layout.mask
+                for part, value in zip(self._walls, layout.walls, strict=True):
+                    part[number] = value[0]
+            masks = self._masks[some]
+        self._background[some] = rendering.background(self._goal[some], masks)
+        if self._dead is not None:
+            stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
+            for part, value in zip(self._dead, stuck, strict=True):
+                part[some] = value
+        if self._compiled is not None:
+            self._compiled.drawn[some] = -1
+
+    def _scene(self, seen: bool = False) -> Scene:
+        """What is to be drawn: the rooms as they are, or as they were when the camera last worked."""
+        robot, steps = self.robot, self.steps
+        if seen and self.params.corruption == "dropped_frames":
+            robot, steps = self._seen_robot, self._seen_steps
+        moving = None
+        if self.params.distractors:
+            moving = distractors.positions(self._key, steps, self.params.distractors)
+        return Scene(robot, self._goal, moving, self._masks)
+
+    def _corrupt(self, frames: Frames) -> None:
+        """Let the camera fail."""
+        kind, severity = self.params.corruption, self.params.severity
+        if kind == "gaussian":
+            add = sensors.add_gaussian if self._compiled is None else self._compiled.add_gaussian
+            add(frames, self._key, self.steps, severity)
+        elif kind == "dead_pixels" and self._dead is not None:
+            keep, stuck = self._dead
+            frames &= keep
+            frames |= stuck
+        elif kind == "blackout":
+            frames[sensors.is_dark(self._key, self.steps, severity)] = 0
+        elif kind == "occluder":
+            side = int(sensors.level(kind, severity))
+            corners = sensors.occluder(self._key, self.steps, severity, FRAME_SIZE)
+            for frame, (row, column) in zip(frames, corners.tolist(), strict=True):
+                frame[row : row + side, column : column + side] = 0
+
+
+class _Compiled:
+    """The compiled loops, with the arrays that they want where there is nothing."""
+
+    def __init__(self, count: int, squares: int) -> None:
+        from robot_room import compiled  # numba is wanted only now
+
+        self.kernels = compiled
+        everywhere = np.array([-room.ROBOT_LIMIT, room.ROBOT_LIMIT])
+        runs = np.broadcast_to(everywhere, (count, 1, 1, 2)).copy()
+        self.no_walls = Walls(np.empty((count, 0)), np.empty((count, 0)), runs, runs)
+        self.no_masks = np.empty((0, 0, 0), np.bool_)
+        self.no_noise = np.empty((0, 2))
+        self.colours = distractors.COLOURS.astype(np.float64)
+        self.no_distractors = np.empty((count, 0, 2))
+        self.arguments = count, squares
+        # Where a buffer that is written again differs from its background, see `compiled.draw`.
+        self.drawn = np.full((count, squares + 1, 3), -1, np.int64)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.arguments  # a module cannot be pickled, and nothing else is state
+
+    def move(
+        self,
+        robot: Float,
+        actions: Float,
+        noise: Float | None,
+        goal: Float,
+        walls: Walls | None,
+        distance: Float,
+    ) -> None:
+        """`room.transition` and `room.distance`, in place."""
+        noise = self.no_noise if noise is None else noise
+        self.kernels.move(robot, actions, noise, goal, *(walls or self.no_walls), distance)
+
+    def draw(self, frames: Frames, background: Frames, scene: Scene, again: bool) -> None:
+        """Background and `rendering.draw`; `again`: the frames are those of the last call."""
+        drawn = self.drawn if again else np.full_like(self.drawn, -1)
+        self.kernels.draw(
+            frames,
+            background,
+            scene.robot,
+            scene.goal,
+            self.no_distractors if scene.distractors is None else scene.distractors,
+            self.colours,
+            self.no_masks if scene.walls is None else scene.walls,
+            drawn,
+        )
+
+    def add_gaussian(
+        self, frames: Frames, key: randomness.Keys, step: NDArray[np.int64], severity: int
+    ) -> None:
+        """`sensors.add_gaussian`."""
+        rows = frames.shape[1]
+        places = sensors.gaussian_places(key, step, rows)
+        flat = frames.reshape(len(frames), rows, -1)
+        self.kernels.add_gaussian(flat, *sensors.gaussian_bank(severity), places)
+
+
+def _require_clear(field: str, position: Float | None, side: float, layout: Layout | None) -> None:
+    """ValueError if a square at this position overlaps a wall."""
+    if position is None or layout is None or room.is_clear(position, side, layout.mask):
+        return
+    raise ValueError(
+        f"{field}: got {position.tolist()}, allowed: {side / 2:g} m clear of the walls; give another "
+        f"position or layout (this is {layout.kind} {layout.number})"
+    )

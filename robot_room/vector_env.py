@@ -1,0 +1,305 @@
+"""Many rooms in step, as one native Gymnasium vector environment."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from robot_room import checking, room
+from robot_room.env import FRAMES_PER_SECOND, PICTURE_SIZE, RobotRoomEnv
+from robot_room.rendering import FRAME_SIZE, Frames
+from robot_room.room import RoomParams
+from robot_room.rooms import RESET_OPTIONS, Rooms, State, sample
+from robot_room.viewer import Viewer
+
+Flags = NDArray[np.bool_]
+Step = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
+
+
+class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
+    """`num_envs` rooms: the same bits as Gymnasium's `SyncVectorEnv` of `RobotRoomEnv`, sooner.
+
+    ```python
+    envs = gym.make_vec("RobotRoom-v0", num_envs=64, vectorization_mode="vector_entry_point")
+    ```
+
+    Args:
+        num_envs: how many rooms, at least 1.
+        max_episode_steps: after how many steps an episode is truncated; None: never.
+        autoreset_mode: what happens when an episode ends, see `gymnasium.vector.AutoresetMode`:
+            the next step resets that room; the same step does, and `info` has `final_obs` and
+            `final_info`; or nothing, until `reset(options={"reset_mask": rooms})`.
+        copy: whether observations are new arrays; if not, each call writes over the last one's.
+        oracle_steps: as for `RobotRoomEnv`, and so are the following.
+        masks: see there.
+        compiled: see there.
+        render_mode: see there; "human" shows the rooms side by side.
+        params: all other arguments of `RobotRoomEnv`.
+
+    Sub-environment i is seeded with seed + i.
+
+    Raises:
+        ValueError: an argument has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        copy: bool = True,
+        oracle_steps: bool = False,
+        masks: bool = False,
+        compiled: bool = False,
+        render_mode: str | None = None,
+        **params: Any,
+    ) -> None:
+        checking.require_int("num_envs", num_envs, 1, 2**20)
+        if max_episode_steps is not None:
+            checking.require_int("max_episode_steps", max_episode_steps, 1, 2**31)
+        checking.require_bool("copy", copy)
+        checking.require_bool("masks", masks)
+        modes = (None, *RobotRoomEnv.metadata["render_modes"])
+        checking.require_one_of("render_mode", render_mode, modes)
+        try:
+            autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError as error:
+            allowed = [mode.value for mode in AutoresetMode]
+            raise ValueError(f"autoreset_mode: got {autoreset_mode!r}, allowed: {allowed}") from error
+
+        self.params = RoomParams(**params)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.metadata = {**RobotRoomEnv.metadata, "autoreset_mode": autoreset_mode}
+        frame = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        self.single_observation_space = frame
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._mode, self._max_steps, self._with_masks = autoreset_mode, max_episode_steps, masks
+        self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled)
+        self._generators: list[np.random.Generator | None] = [None] * num_envs
+        self._seeds: list[int] = [-1] * num_envs
+        self._done = np.zeros(num_envs, np.bool_)  # whose episode ended with the last step
+        self._everywhere = np.ones(num_envs, np.bool_)
+        self._buffer = None if copy else np.empty(self.observation_space.shape, np.uint8)
+        self._viewer: Viewer | None = None
+
+    @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The generator of each room."""
+        return tuple(self._generator(number) for number in range(self.num_envs))
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The seed of each room, −1 where it is unknown."""
+        return tuple(self._seeds)
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Frames, dict[str, Any]]:
+        """Start an episode in every room, or in those of `reset_mask`.
+
+        Args:
+            seed: of the first room, the others have the following; or a list of one for each; None
+                goes on with the generators.
+            options: those of `RobotRoomEnv.reset`, for all rooms alike, and `reset_mask`, bool
+                (num_envs,), the rooms that are reset.
+
+        Raises:
+            ValueError: a seed or an option that is not allowed. All rooms are then as they were.
+            gymnasium.error.ResetNeeded: a room that was never reset is not in `reset_mask`.
+        """
+        options = checking.options(options, (*RESET_OPTIONS, "reset_mask"))
+        mask = options.get("reset_mask")
+        options = {name: value for name, value in options.items() if name != "reset_mask"}
+        chosen = self._everywhere if mask is None else self._checked_mask(mask)
+        if not (chosen | self._rooms.started).all():
+            raise gym.error.ResetNeeded("Call reset() for all rooms before resetting some.")
+        seeds = self._checked_seeds(seed)
+
+        before = {}
+        generators, starts = {}, {}
+        numbers = np.flatnonzero(chosen).tolist()
+        try:
+            for number in numbers:
+                one = seeds[number]
+                generator = self._generator(number) if one is None else checking.seeded(one)
+                generators[number], before[number] = generator, generator.bit_generator.state
+                starts[number] = sample(self.params, generator, options)
+        except ValueError:
+            for number, state in before.items():
+                generators[number].bit_generator.state = state
+            raise
+        for number in numbers:
+            self._generators[number] = generators[number]
+            if seeds[number] is not None:
+                self._seeds[number] = int(seeds[number])
+            self._rooms.start(number, starts[number])
+        self._done = self._done & ~chosen
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), self._info(chosen)
+
+    def step(self, actions: NDArray[np.float32]) -> Step:
+        """Take one step in every room.
+
+        Raises:
+            ValueError: actions of a wrong shape or not finite. All rooms are then as they were.
+            gymnasium.error.ResetNeeded: `reset` was never called, or with autoreset disabled an
+                episode has ended.
+        """
+        if not self._rooms.started[0]:
+            raise gym.error.ResetNeeded("Call reset() before step().")
+        if self._mode == AutoresetMode.DISABLED and self._done.any():
+            rooms = np.flatnonzero(self._done).tolist()
+            raise gym.error.ResetNeeded(
+                f"The episodes of rooms {rooms} have ended: reset them, "
+                'reset(options={"reset_mask": terminated | truncated}).'
+            )
+        rooms = self._rooms
+        rooms.move(checking.actions(actions, (self.num_envs, 2)))
+        ended = self._done
+        rewards = room.reward(self.params, rooms.distance)
+        terminated = room.terminated(self.params, rooms.distance)
+        truncated = np.zeros_like(terminated)
+        if self._max_steps is not None:
+            truncated = rooms.steps >= self._max_steps
+
+        final: dict[str, Any] = {}
+        if self._mode == AutoresetMode.NEXT_STEP and ended.any():
+            self._restart(ended)
+            rewards[ended], terminated[ended], truncated[ended] = 0.0, False, False
+        self._done = terminated | truncated
+        if self._mode == AutoresetMode.SAME_STEP and self._done.any():
+            final = self._final_info()
+            self._restart(self._done)
+        if self.render_mode == "human":
+            self.render()
+        return self._observation(), rewards, terminated, truncated, self._info() | final
+
+    def render(self) -> tuple[Frames, ...] | None:
+        """A picture of each room, (512, 512, 3) uint8; in "human" mode all go to one window."""
+        if not self._rooms.started.all():
+            raise gym.error.ResetNeeded("Call reset() before render().")
+        if self.render_mode is None:
+            gym.logger.warn('render() does nothing: make the rooms with render_mode="rgb_array".')
+            return None
+        if self.render_mode == "rgb_array":
+            return tuple(self._rooms.pictures(PICTURE_SIZE))
+        side = int(np.ceil(np.sqrt(self.num_envs)))
+        size = max(PICTURE_SIZE // side // FRAME_SIZE, 1) * FRAME_SIZE
+        wall = np.zeros((side * side, size, size, 3), np.uint8)
+        wall[: self.num_envs] = self._rooms.pictures(size)
+        wall = wall.reshape(side, side, size, size, 3).swapaxes(1, 2)
+        if self._viewer is None:
+            self._viewer = Viewer((side * size, side * size), FRAMES_PER_SECOND, "RobotRoom")
+        self._viewer.show(wall.reshape(side * size, side * size, 3))
+        return None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window if there is one."""
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
+
+    def get_state(self) -> State:
+        """All that the future depends on, the random generators included, as a dict of plain values.
+
+        Raises:
+            gymnasium.error.ResetNeeded: `reset` was never called.
+        """
+        if not self._rooms.started.all():
+            raise gym.error.ResetNeeded("Call reset() before get_state().")
+        generators = [generator.bit_generator.state for generator in self.np_random]
+        return {**self._rooms.state(), "done": self._done.copy(), "generators": generators}
+
+    def set_state(self, state: State) -> tuple[Frames, dict[str, Any]]:
+        """Put all rooms in a state that `get_state` returned, exactly.
+
+        Returns:
+            The observations and infos of that state.
+
+        Raises:
+            ValueError: it is no state of so many such rooms. All rooms are then as they were.
+        """
+        checked = self._rooms.check_state(state)
+        done = checking.array("done", state, self._done, 0, 1)
+        generators = checking.generators(state, self.num_envs)
+        self._rooms.set_state(checked)
+        self._done, self._generators[:] = done, generators
+        return self._observation(), self._info()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_viewer": None}  # a window cannot be pickled
+
+    def _generator(self, number: int) -> np.random.Generator:
+        """A room's generator; it gets one of its own at first use."""
+        generator = self._generators[number]
+        if generator is None:
+            generator, self._seeds[number] = gym.utils.seeding.np_random()
+            self._generators[number] = generator
+        return generator
+
+    def _restart(self, rooms: Flags) -> None:
+        for number in np.flatnonzero(rooms).tolist():
+            self._rooms.start(number, sample(self.params, self._generator(number)))
+
+    def _observation(self) -> Frames:
+        return self._rooms.frames(self._buffer)
+
+    def _info(self, present: Flags | None = None) -> dict[str, Any]:
+        """Infos as Gymnasium batches them: each key with a mask, zero where there is nothing."""
+        info: dict[str, Any] = self._rooms.info()
+        if self._with_masks:
+            info["masks"] = self._rooms.masks()
+        return _batched(info, self._everywhere if present is None else present)
+
+    def _final_info(self) -> dict[str, Any]:
+        """What the rooms whose episode has just ended show and say, before they are reset."""
+        last = self._rooms.frames()
+        observations = np.full(self.num_envs, None, dtype=object)
+        for number in np.flatnonzero(self._done).tolist():
+            observations[number] = last[number].copy()
+        final = {"final_info": self._info(self._done), "_final_info": self._done.copy()}
+        return {"final_obs": observations, "_final_obs": self._done.copy(), **final}
+
+    def _checked_seeds(self, seed: Any) -> list[Any]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, list | tuple | np.ndarray):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed: got {len(seed)} seeds, allowed: {self.num_envs}")
+            seeds = list(seed)
+        else:
+            checking.require_int("seed", seed, 0, 2**63 - 1)
+            seeds = [int(seed) + i for i in range(self.num_envs)]
+        for one in seeds:
+            if one is not None:
+                checking.require_int("seed", one, 0, 2**63 - 1)
+        return seeds
+
+    def _checked_mask(self, mask: Any) -> Flags:
+        good = isinstance(mask, np.ndarray) and mask.dtype == np.bool_
+        if not good or mask.shape != (self.num_envs,) or not mask.any():
+            allowed = f"a bool array of shape ({self.num_envs},), one True at least"
+            raise ValueError(f"reset_mask: got {mask!r}, allowed: {allowed}")
+        return mask.copy()
+
+
+def _batched(info: dict[str, Any], present: Flags) -> dict[str, Any]:
+    batched: dict[str, Any] = {}
+    everywhere = present.all()
+    for name, value in info.items():
+        if isinstance(value, dict):
+            value = _batched(value, present)
+        elif not everywhere:
+            value[~present] = 0
+        batched[name], batched[f"_{name}"] = value, present.copy()
+    return batched

@@ -1,0 +1,226 @@
+import copy
+import pickle
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+import robot_room
+
+MODES = list(AutoresetMode)
+KWARGS = [
+    *({"id": name} for name in robot_room.VARIANTS),
+    *(
+        {"id": "RobotRoomNoisyCamera-v0", "corruption": kind, "severity": severity}
+        for kind, severity in (
+            ("dead_pixels", 5),
+            ("blackout", 2),
+            ("occluder", 4),
+            ("dropped_frames", 3),
+        )
+    ),
+    {
+        "id": "RobotRoomMaze-v0",
+        **{"goal": "random", "distractors": 6, "slip": 0.2, "masks": True},
+        **{"corruption": "dropped_frames", "severity": 4},
+    },
+    {"id": "RobotRoomDoor-v0", "oracle_steps": True, "goal": "random", "terminate_on_goal": False},
+    {"id": "RobotRoom-v0", "oracle_steps": True, "masks": True, "distractors": 1},
+]
+NAMES = [
+    "-".join([k["id"].removeprefix("RobotRoom").removesuffix("-v0") or "0", *map(str, k.values())][:1])
+    + str(i)
+    for i, k in enumerate(KWARGS)
+]
+
+
+def assert_same(a, b):
+    """The same types, shapes and bits, through dicts and object arrays."""
+    if isinstance(a, dict):
+        assert isinstance(b, dict) and set(a) == set(b)
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, np.ndarray) and a.dtype == object:
+        assert b.dtype == object and a.shape == b.shape
+        for x, y in zip(a, b, strict=True):
+            assert (x is None) == (y is None)
+            if x is not None:
+                assert_same(x, y)
+    else:
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def make(mode, kwargs, native, rooms=5, **more):
+    kwargs = {**kwargs, **more, "max_episode_steps": 23}
+    name = kwargs.pop("id")
+    if native:
+        return gym.make_vec(
+            name, rooms, "vector_entry_point", autoreset_mode=mode, **kwargs
+        )
+    return gym.make_vec(name, rooms, "sync", vector_kwargs={"autoreset_mode": mode}, **kwargs)
+
+
+def rollout(envs, mode, steps, seed=11):
+    """Everything that an environment returns, copied."""
+    generator = np.random.default_rng(seed)
+    yield copy.deepcopy(envs.reset(seed=seed))
+    position = None
+    for _ in range(steps):
+        actions = generator.uniform(-1.2, 1.2, (envs.num_envs, 2)).astype(np.float32)
+        if position is not None and generator.random() < 0.5:  # towards the goal, so that some arrive
+            actions = np.clip(10 * position, -1, 1).astype(np.float32)
+        out = envs.step(actions)
+        position = out[4]["goal_position"] - out[4]["robot_position"]
+        yield copy.deepcopy(out)
+        done = out[2] | out[3]
+        if mode == AutoresetMode.DISABLED and done.any():
+            yield copy.deepcopy(envs.reset(options={"reset_mask": done}))
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("mode", MODES, ids=[m.name for m in MODES])
+@pytest.mark.parametrize("kwargs", KWARGS, ids=NAMES)
+def test_native_and_sync_give_the_same_bits(kwargs, mode, compiled):
+    steps = 60 if "oracle_steps" in kwargs or "masks" in kwargs else 200
+    native, sync = make(mode, kwargs, True, compiled=compiled), make(mode, kwargs, False)
+    for a, b in zip(rollout(native, mode, steps), rollout(sync, mode, steps), strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    assert native.np_random_seed == sync.np_random_seed == (11, 12, 13, 14, 15)
+    assert native.observation_space == sync.observation_space
+    assert native.action_space == sync.action_space
+
+
+@pytest.mark.parametrize("mode", MODES, ids=[m.name for m in MODES])
+def test_they_stay_the_same_over_thousands_of_steps(mode):
+    kwargs = {"id": "RobotRoomRandomGoal-v0", "slip": 0.1}
+    native, sync = make(mode, kwargs, True), make(mode, kwargs, False)
+    for a, b in zip(rollout(native, mode, 5000), rollout(sync, mode, 5000), strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("kwargs", KWARGS, ids=NAMES)
+def test_without_copying_only_the_buffer_is_shared(kwargs, compiled):
+    mode = AutoresetMode.SAME_STEP
+    fresh, reused = (make(mode, kwargs, True, compiled=compiled, copy=c) for c in (True, False))
+    buffer, _ = reused.reset(seed=0)
+    for a, b in zip(rollout(fresh, mode, 60), rollout(reused, mode, 60), strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    assert reused.step(np.zeros((5, 2), np.float32))[0] is buffer
+    first = fresh.step(np.zeros((5, 2), np.float32))[0]
+    before = first.copy()
+    fresh.step(np.ones((5, 2), np.float32))
+    np.testing.assert_array_equal(first, before)
+
+
+@pytest.mark.parametrize("kwargs", KWARGS, ids=NAMES)
+def test_a_restored_state_replays_with_the_same_bits(kwargs):
+    mode = AutoresetMode.NEXT_STEP
+    envs = make(mode, kwargs, True)
+    list(rollout(envs, mode, 30))
+    state = pickle.loads(pickle.dumps(envs.get_state()))
+    actions = np.random.default_rng(0).uniform(-1, 1, (60, 5, 2)).astype(np.float32)
+    expected = [copy.deepcopy(envs.step(a)) for a in actions]
+    other = make(mode, kwargs, True)
+    for restored in (envs, other):
+        observation, info = restored.set_state(state)
+        assert observation.shape == (5, 64, 64, 3) and "distance" in info
+        for a, b in zip(expected, actions, strict=True):
+            for x, y in zip(a, restored.step(b), strict=True):
+                assert_same(x, y)
+
+
+def test_a_pickled_environment_goes_on_as_the_original():
+    envs = make(AutoresetMode.SAME_STEP, KWARGS[0], True, compiled=True, copy=False)
+    list(rollout(envs, AutoresetMode.SAME_STEP, 10))
+    clone = pickle.loads(pickle.dumps(envs))
+    for a in np.random.default_rng(0).uniform(-1, 1, (50, 5, 2)).astype(np.float32):
+        for x, y in zip(envs.step(a), clone.step(a), strict=True):
+            assert_same(x, y)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [np.zeros(5, bool), np.ones(4, bool), np.ones(5), [True] * 5, "all", np.ones((5, 1), bool)],
+)
+def test_a_bad_reset_mask_is_refused(mask):
+    envs = make(AutoresetMode.DISABLED, KWARGS[0], True)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="(?s)reset_mask: got .*allowed"):
+        envs.reset(options={"reset_mask": mask})
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "one", [1, 2], [0, 1, 2, 3, -4], True])
+def test_a_bad_seed_is_refused_and_changes_nothing(seed):
+    envs, reference = (make(AutoresetMode.NEXT_STEP, KWARGS[0], True) for _ in range(2))
+    envs.reset(seed=3)
+    with pytest.raises(ValueError, match="seed: got .*allowed"):
+        envs.reset(seed=seed)
+    reference.reset(seed=3)
+    for x, y in zip(envs.reset(), reference.reset(), strict=True):
+        assert_same(x, y)
+
+
+def test_a_list_of_seeds_leaves_rooms_without_one_alone():
+    envs = make(AutoresetMode.NEXT_STEP, KWARGS[0], True, rooms=3)
+    envs.reset(seed=0)
+    once = envs.reset(seed=[7, None, 9])[1]["robot_position"]
+    again = envs.reset(seed=[7, None, 9])[1]["robot_position"]
+    assert (once == again).all(axis=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"num_envs": 0},
+        {"num_envs": 2.0},
+        {"max_episode_steps": 0},
+        {"autoreset_mode": "Never"},
+        {"copy": 1},
+        {"masks": "yes"},
+        {"render_mode": "ansi"},
+        {"compiled": None},
+        {"oracle_steps": 1},
+    ],
+)
+def test_a_bad_argument_is_refused(kwargs):
+    from robot_room.vector_env import RobotRoomVectorEnv
+
+    with pytest.raises(ValueError, match=f"{next(iter(kwargs))}: got .*allowed"):
+        RobotRoomVectorEnv(**kwargs)
+
+
+def test_stepping_past_the_end_without_autoreset_is_refused():
+    envs = make(AutoresetMode.DISABLED, KWARGS[0], True, rooms=2)
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.step(np.zeros((2, 2), np.float32))
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.reset(options={"reset_mask": np.array([True, False])})
+    envs.reset(seed=0)
+    for _ in range(23):
+        envs.step(np.zeros((2, 2), np.float32))
+    with pytest.raises(gym.error.ResetNeeded, match=r"rooms \[0, 1\]"):
+        envs.step(np.zeros((2, 2), np.float32))
+
+
+def test_pictures_and_the_window():
+    envs = make(AutoresetMode.NEXT_STEP, KWARGS[3], True, render_mode="rgb_array")
+    envs.reset(seed=0)
+    single = gym.make("RobotRoomDoor-v0", render_mode="rgb_array")
+    single.reset(seed=1)
+    np.testing.assert_array_equal(envs.render()[1], single.render())
+
+    import pygame
+
+    envs = make(AutoresetMode.NEXT_STEP, KWARGS[3], True, render_mode="human")
+    envs.reset(seed=0)
+    shown = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+    envs.close()
+    assert shown.shape == (384, 384, 3)  # 3 by 3 rooms, as large a multiple of 64 as fits
+    assert shown[:256, :384].std() > 10 and not shown[256:, 256:].any()
