@@ -45,10 +45,11 @@ def actions(value: Any, shape: tuple[int, ...]) -> Float:
     try:
         array = np.asarray(value)
         if array.dtype.kind in "fiu" and array.shape == shape:
-            with np.errstate(over="ignore"):
-                array = array.astype(np.float64)
+            if array.dtype.itemsize > 8:  # a long double may overflow, which is not finite then
+                with np.errstate(over="ignore"):
+                    array = array.astype(np.float64)
             if np.isfinite(array).all():
-                return array
+                return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         pass
     allowed = f"finite numbers of shape {shape}, each action in Box(-1.0, 1.0, (2,), float32)"

@@ -20,13 +20,10 @@ from robot_room.rendering import FLOOR, WALL
 from robot_room.room import (
     GOAL_SIDE,
     HALF_WIDTH,
-    MAX_DISTRACTORS,
     ROBOT_SIDE,
     STEP_LENGTH,
     TOLERANCE,
 )
-
-_WIDEST = 10  # pixels that a square can touch along an axis, at most
 
 
 @njit(cache=True)
@@ -69,14 +66,15 @@ def move(
 
 
 @njit(cache=True)
-def _cover(low: float, high: float, first: int, width: int, cover: Any) -> bool:
-    """Length of [low, high] inside each pixel from `first`; whether there is any."""
-    touched = False
+def _cover(low: float, high: float, first: int, width: int, repeat: int, covers: Any, m: int) -> None:
+    """Length of [low, high] inside each pixel from `first`, each `repeat` times, into `covers[m]`."""
     for i in range(width):
-        length = min(high, first + i + 1) - max(low, first + i)
-        cover[i] = max(length, 0.0)
-        touched |= length > 0.0
-    return touched
+        pixel = float(first + i)
+        end = high if high < pixel + 1.0 else pixel + 1.0
+        length = end - (low if low > pixel else pixel)
+        length = length if length > 0.0 else 0.0
+        for c in range(repeat):
+            covers[m, repeat * i + c] = length
 
 
 @njit(cache=True)
@@ -89,106 +87,130 @@ def draw(
     colours: Any,
     walls: Any,
     drawn: Any,
+    again: bool,
 ) -> None:
     """`background`, and `rendering.draw` on top of it, into `frames`.
 
     Args:
-        frames: (N, S, S, 3) uint8, written.
-        background: (N, S, S, 3) uint8.
+        frames: (N, S, 3 S) uint8, written.
+        background: (N, S, 3 S) uint8.
         robot: (N, 2), metres.
         goal: (N, 2), metres.
         distractors: (N, D, 2), metres; D may be 0.
         colours: (D or more, 3) float64.
         walls: (N, S, S) bool; (0, 0, 0) where there are none.
-        drawn: (N, D + 1, 3) int64: the windows (row, column, width) that `frames` differs from its
-            background in, so that only these are restored; width −1: everything. Written.
+        drawn: (N, D + 1, 2) int64, row and column of the windows that were drawn last; written.
+        again: `frames` differs from its background in the windows of `drawn` alone, or everywhere
+            where that is −1; if not, it may differ everywhere.
     """
+    # Not constants: loops of a length unknown to the compiler come out a third faster here.
     size = frames.shape[1]
     scale = size / (2 * HALF_WIDTH)
+    width = int(math.ceil(ROBOT_SIDE * scale)) + 1  # pixels that a square can touch along an axis
     count = distractors.shape[1]
+    plain = count == 0 and len(walls) == 0
     squares = np.empty((count + 2, 2, 2))  # distractors, goal, robot; low, high; row, column
-    row = np.empty((3 + 4 * MAX_DISTRACTORS, _WIDEST))
-    column = np.empty((3 + 4 * MAX_DISTRACTORS, _WIDEST))
-    seen = np.empty(3 + 4 * MAX_DISTRACTORS, np.bool_)
+    # Covered lengths of rows and of columns, the latter once for each channel: 0 of the robot, 1 of
+    # the goal, 2 of both, and of each distractor itself, with the goal, with the robot, with both.
+    rows = np.empty((3 + 4 * count, width))
+    columns = np.zeros((3 + 4 * count, 3 * width))
+    seen = np.empty(3 + 4 * count, np.bool_)
+    value, ground = np.empty(3 * width), np.full(3 * width, float(FLOOR))
+    red, tint = np.zeros(3 * width), np.empty((count, 3 * width))
+    red[::3] = 255.0
+    for d in range(count):
+        for j in range(3 * width):
+            tint[d, j] = colours[d, j % 3] - FLOOR
+
     for n in range(len(frames)):
-        if drawn[n, 0, 2] < 0:
-            frames[n] = background[n]
+        if not again or drawn[n, 0, 0] < 0:
+            for i in range(size):
+                for j in range(3 * size):
+                    frames[n, i, j] = background[n, i, j]
         else:
             for k in range(count + 1):
-                top, left, width = drawn[n, k]
-                for i in range(top, top + width):
-                    for j in range(left, left + width):
-                        frames[n, i, j, 0] = background[n, i, j, 0]
-                        frames[n, i, j, 1] = background[n, i, j, 1]
-                        frames[n, i, j, 2] = background[n, i, j, 2]
+                # Unsigned, so that no index needs to be looked at for a negative one.
+                first_row, first_byte = np.uintp(drawn[n, k, 0]), np.uintp(3 * drawn[n, k, 1])
+                for i in range(width):
+                    for j in range(3 * width):
+                        r, b = first_row + np.uintp(i), first_byte + np.uintp(j)
+                        frames[n, r, b] = background[n, r, b]
         for k in range(count + 2):
             if k < count:
-                centre, side = distractors[n, k], ROBOT_SIDE
+                x, y, side = distractors[n, k, 0], distractors[n, k, 1], ROBOT_SIDE
             elif k == count:
-                centre, side = goal[n], GOAL_SIDE
+                x, y, side = goal[n, 0], goal[n, 1], GOAL_SIDE
             else:
-                centre, side = robot[n], ROBOT_SIDE
+                x, y, side = robot[n, 0], robot[n, 1], ROBOT_SIDE
             half = 0.5 * side * scale
-            for axis in range(2):
-                middle = (HALF_WIDTH - centre[1] if axis == 0 else centre[0] + HALF_WIDTH) * scale
-                squares[k, 0, axis] = middle - half
-                squares[k, 1, axis] = middle + half
-        the_goal, the_robot = squares[count], squares[count + 1]
+            row, column = (HALF_WIDTH - y) * scale, (x + HALF_WIDTH) * scale
+            squares[k, 0, 0], squares[k, 1, 0] = row - half, row + half
+            squares[k, 0, 1], squares[k, 1, 1] = column - half, column + half
+
         for k in range(count + 1):
-            square = squares[k] if k < count else the_robot
-            width = int(np.ceil(ROBOT_SIDE * size / (2 * HALF_WIDTH))) + 1
-            top = min(int(square[0, 0]), size - width)
-            left = min(int(square[0, 1]), size - width)
-            drawn[n, k, 0], drawn[n, k, 1], drawn[n, k, 2] = top, left, width
-            # Covers: 0 robot, 1 goal, 2 both, then for each distractor itself, with the goal, with
-            # the robot, with both.
+            it = k if k < count else count + 1
+            top = min(int(squares[it, 0, 0]), size - width)
+            left = min(int(squares[it, 0, 1]), size - width)
+            drawn[n, k, 0], drawn[n, k, 1] = top, left
+            window = frames[n, top : top + width, 3 * left : 3 * (left + width)]
             for m in range(3 + 4 * count):
-                seen[m] = True
-                for axis in range(2):
-                    if m == 0:
-                        low, high = the_robot[0, axis], the_robot[1, axis]
-                    elif m == 1:
-                        low, high = the_goal[0, axis], the_goal[1, axis]
-                    elif m == 2:
-                        low = max(the_robot[0, axis], the_goal[0, axis])
-                        high = min(the_robot[1, axis], the_goal[1, axis])
-                    else:
-                        d, part = divmod(m - 3, 4)
-                        low, high = squares[d, 0, axis], squares[d, 1, axis]
-                        if part & 1:
-                            low, high = max(low, the_goal[0, axis]), min(high, the_goal[1, axis])
-                        if part & 2:
-                            low, high = max(low, the_robot[0, axis]), min(high, the_robot[1, axis])
-                    cover = row if axis == 0 else column
-                    seen[m] &= _cover(low, high, top if axis == 0 else left, width, cover[m])
+                it = (count + 1, count, count + 1)[m] if m < 3 else (m - 3) // 4
+                top_edge, left_edge = squares[it, 0, 0], squares[it, 0, 1]
+                bottom_edge, right_edge = squares[it, 1, 0], squares[it, 1, 1]
+                for other in range(count, count + 2):  # goal, robot
+                    with_it = m == 2 if other == count else False
+                    if m >= 3:
+                        with_it = ((m - 3) & (1 if other == count else 2)) != 0
+                    if with_it:
+                        top_edge = max(top_edge, squares[other, 0, 0])
+                        left_edge = max(left_edge, squares[other, 0, 1])
+                        bottom_edge = min(bottom_edge, squares[other, 1, 0])
+                        right_edge = min(right_edge, squares[other, 1, 1])
+                seen[m] = (
+                    top_edge < bottom_edge
+                    and left_edge < right_edge
+                    and top_edge < top + width
+                    and left_edge < left + width
+                    and bottom_edge > top
+                    and right_edge > left
+                )
+                if seen[m]:
+                    _cover(top_edge, bottom_edge, top, width, 1, rows, m)
+                    _cover(left_edge, right_edge, left, width, 3, columns, m)
+                else:
+                    for i in range(width):
+                        rows[m, i] = 0.0
             for i in range(width):
-                for j in range(width):
-                    ground = FLOOR
-                    if len(walls) and walls[n, top + i, left + j]:
-                        ground = WALL
-                    robot_area = row[0, i] * column[0, j] if seen[0] else 0.0
-                    goal_area = 0.0
-                    if seen[1]:
-                        goal_area = row[1, i] * column[1, j]
-                        if seen[2]:
-                            goal_area -= row[2, i] * column[2, j]
-                    grey = (ground + 0.5) - ground * goal_area + (255 - ground) * robot_area
-                    red, green, blue = grey + 255 * goal_area, grey, grey
-                    for d in range(count):
-                        m = 3 + 4 * d
-                        if ground == FLOOR and seen[m]:
-                            area = row[m, i] * column[m, j]
-                            hidden = row[m + 1, i] * column[m + 1, j] if seen[m + 1] else 0.0
-                            hidden += row[m + 2, i] * column[m + 2, j] if seen[m + 2] else 0.0
-                            area -= hidden
-                            if seen[m + 3]:
-                                area += row[m + 3, i] * column[m + 3, j]
-                            red += (colours[d, 0] - FLOOR) * area
-                            green += (colours[d, 1] - FLOOR) * area
-                            blue += (colours[d, 2] - FLOOR) * area
-                    frames[n, top + i, left + j, 0] = np.uint8(red)
-                    frames[n, top + i, left + j, 1] = np.uint8(green)
-                    frames[n, top + i, left + j, 2] = np.uint8(blue)
+                # Most rows lie wholly inside the robot, and are as the one before.
+                if plain and i > 0 and rows[0, i] == rows[0, i - 1] and not seen[1]:
+                    for j in range(3 * width):
+                        window[i, j] = window[i - 1, j]
+                    continue
+                if len(walls):
+                    for j in range(3 * width):
+                        ground[j] = WALL if walls[n, top + i, left + j // 3] else FLOOR
+                robot_row, goal_row, both_row = rows[0, i], rows[1, i], rows[2, i]
+                if seen[1]:
+                    for j in range(3 * width):
+                        robot_area = robot_row * columns[0, j]
+                        goal_area = goal_row * columns[1, j] - both_row * columns[2, j]
+                        grey = ground[j] + 0.5 - ground[j] * goal_area + (255 - ground[j]) * robot_area
+                        value[j] = grey + red[j] * goal_area
+                else:
+                    for j in range(3 * width):
+                        value[j] = ground[j] + 0.5 + (255 - ground[j]) * (robot_row * columns[0, j])
+                for d in range(count):
+                    m = 3 + 4 * d
+                    if not seen[m]:
+                        continue
+                    for j in range(3 * width):
+                        hidden = rows[m + 1, i] * columns[m + 1, j] + rows[m + 2, i] * columns[m + 2, j]
+                        area = rows[m, i] * columns[m, j] - hidden
+                        area += rows[m + 3, i] * columns[m + 3, j]
+                        if ground[j] == FLOOR:
+                            value[j] += tint[d, j] * area
+                for j in range(3 * width):
+                    window[i, j] = np.uint8(np.int32(value[j]))  # what a processor converts at once
 
 
 @njit(cache=True)
@@ -197,9 +219,9 @@ def add_gaussian(frames: Any, plus: Any, minus: Any, places: Any) -> None:
     rooms, rows, width = frames.shape
     for n in range(rooms):
         for r in range(rows):
-            place = places[n, r]
+            place = np.uintp(places[n, r])  # unsigned: no index needs a look for a negative one
             for i in range(width):
-                value = (
-                    np.int16(frames[n, r, i]) + np.int16(plus[place + i]) - np.int16(minus[place + i])
-                )
-                frames[n, r, i] = np.uint8(min(max(value, 0), 255))
+                # In uint8 throughout, so that a processor does as many at once as it can.
+                p, m, x = plus[place + np.uintp(i)], minus[place + np.uintp(i)], frames[n, r, i]
+                x = np.uint8(min(x, np.uint8(255 - p)) + p)
+                frames[n, r, i] = np.uint8(max(x, m) - m)

@@ -4,6 +4,8 @@ They slide beneath walls, goal and robot, so they hide nothing, and as their lan
 never overlap each other. Their paths are functions of (key, step), see `randomness`.
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,16 +21,21 @@ COLOURS = np.array(
 
 def positions(key: Keys, step: NDArray[np.int64], count: int) -> Float:
     """Where the `count` distractors of each room are at its step: centres (N, count, 2) in metres."""
-    drawn = uniforms(key, np.zeros_like(step), DISTRACTORS, 4 * count).reshape(-1, count, 4)
-    lane = 2 * HALF_WIDTH / count  # m; horizontal strips, the first at the bottom
-    range_x, range_y = 2 * HALF_WIDTH - SIDE, lane - SIDE
-    # Twice the range holds both directions of travel: the position folds back, see `bounce`.
-    speed = (SLOWEST + (FASTEST - SLOWEST) * drawn[..., 2:]) * STEP_LENGTH
-    travelled = speed * step[:, None, None]
-    position = np.empty((len(key), count, 2))
-    position[..., 0] = bounce(2 * range_x * drawn[..., 0], travelled[..., 0], range_x)
-    position[..., 1] = bounce(2 * range_y * drawn[..., 1], travelled[..., 1], range_y)
-    corner = np.array([-HALF_WIDTH + SIDE / 2, 0.0])
-    corners = np.tile(corner, (count, 1))
-    corners[:, 1] = -HALF_WIDTH + SIDE / 2 + lane * np.arange(count)
-    return position + corners
+    drawn = uniforms(key, np.zeros_like(step), DISTRACTORS, 4 * count).reshape(-1, count, 2, 2)
+    start, speed = drawn[:, :, 0], SLOWEST + (FASTEST - SLOWEST) * drawn[:, :, 1]
+    span, corner = _lanes(count)
+    # A start may lie anywhere on the way to and fro, so that both directions are as likely.
+    return corner + bounce(2 * span * start, speed * (STEP_LENGTH * step)[:, None, None], span)
+
+
+@cache
+def _lanes(count: int) -> tuple[Float, Float]:
+    """How far each distractor can go, and its lowest centre, each (count, 2) in metres.
+
+    Lanes are horizontal strips of equal height, the first at the bottom.
+    """
+    height = 2 * HALF_WIDTH / count
+    span = np.tile([2 * HALF_WIDTH - SIDE, height - SIDE], (count, 1))
+    corner = np.full((count, 2), -HALF_WIDTH + SIDE / 2)
+    corner[:, 1] += height * np.arange(count)
+    return span, corner

@@ -157,10 +157,9 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
             raise gym.error.ResetNeeded(f"Call reset() before {call}().")
 
     def _info(self) -> dict[str, Any]:
-        info = {name: value[0] for name, value in self._rooms.info().items()}
-        for name, value in info.items():
-            if not isinstance(value, np.ndarray):
-                info[name] = value.item()
+        info: dict[str, Any] = {}
+        for name, values in self._rooms.info().items():
+            info[name] = values[0] if values.ndim > 1 else values.item()
         if self._with_masks:
             info["masks"] = {name: mask[0] for name, mask in self._rooms.masks().items()}
         return info

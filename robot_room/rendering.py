@@ -13,7 +13,7 @@ overlaps them.) It is then rounded to uint8 with halves up. Only the pixels that
 computed; the rest of the frame is copied. Row 0 is y = +1. Batches have a leading axis N of rooms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,40 +39,37 @@ class Scene(NamedTuple):
     walls: NDArray[np.bool_] | None = None  # (N, 64, 64), row 0 at the top
 
 
-class _Square(NamedTuple):
-    """Squares of N rooms, in pixels: low and high edges, each (N, 2) as (row, column)."""
+class _Squares(NamedTuple):
+    """Low and high edges of K kinds of squares in pixels, each (K, N, 2) as (row, column)."""
 
     low: Float
     high: Float
 
-    def overlap(self, other: "_Square") -> "_Square":
-        return _Square(np.maximum(self.low, other.low), np.minimum(self.high, other.high))
 
-
-def background(goal: Float, walls: NDArray[np.bool_] | None = None, size: int = FRAME_SIZE) -> Frames:
+def background(
+    goal: Float, walls: NDArray[np.bool_] | None = None, size: int = FRAME_SIZE
+) -> Frames:
     """Frames of what does not move, (N, size, size, 3) uint8: walls (N, 64, 64), goals (N, 2) in m."""
     frames = np.full((len(goal), size, size, 3), FLOOR, dtype=np.uint8)
     if walls is not None:
         scale = size // walls.shape[1]
         frames[walls.repeat(scale, axis=1).repeat(scale, axis=2)] = WALL
-    square = _square(goal, GOAL_SIDE, size)
-    pixels = _window(square.low, GOAL_SIDE, size)
+    square = _squares(goal[None], GOAL_SIDE, size)
+    pixels = _window(square.low[0], GOAL_SIDE, size)
     ground = _ground(walls, pixels, size)
-    _blend(frames, pixels, ground, _area(square, pixels), np.zeros(()))
+    _blend(frames, pixels, ground, np.zeros(()), _areas(square, pixels)[0])
     return frames
 
 
 def draw(frames: Frames, scene: Scene) -> None:
     """Draw what moves, in place, into the `background` frames of the scene's goals and walls."""
     size = frames.shape[1]
-    robot, goal, distractors = _squares(scene, size)
-    windows = [_window(square.low, distractor.SIDE, size) for square in distractors]
-    for pixels in [*windows, _window(robot.low, ROBOT_SIDE, size)]:
+    squares, count = _layers(scene, size)
+    for corner in [*squares.low[3 : 3 + count], squares.low[0]]:  # the robot's window comes last
+        pixels = _window(corner, ROBOT_SIDE, size)
         ground = _ground(scene.walls, pixels, size)
-        robot_area = _area(robot, pixels)
-        goal_area = _area(goal, pixels) - _area(robot.overlap(goal), pixels)
-        tints = [_visible(square, robot, goal, pixels) * (ground == FLOOR) for square in distractors]
-        _blend(frames, pixels, ground, goal_area, robot_area, tints)
+        robot_area, goal_area, areas = _visible(_areas(squares, pixels), count)
+        _blend(frames, pixels, ground, robot_area, goal_area, areas * (ground == FLOOR))
 
 
 def render(scene: Scene, size: int = FRAME_SIZE) -> Frames:
@@ -87,38 +84,52 @@ def masks(scene: Scene, size: int = FRAME_SIZE) -> dict[str, NDArray[np.float32]
 
     With the floor's share, which is not there, they add up to 1.
     """
-    robot, goal, distractors = _squares(scene, size)
     pixels = np.broadcast_to(np.arange(size), (len(scene.robot), 2, size))
-    shares = {
-        "robot": _area(robot, pixels),
-        "goal": _area(goal, pixels) - _area(robot.overlap(goal), pixels),
-        "distractors": np.zeros((len(scene.robot), size, size)),
-        "walls": np.zeros((len(scene.robot), size, size)),
-    }
-    for square in distractors:
-        shares["distractors"] += _visible(square, robot, goal, pixels)
+    squares, count = _layers(scene, size)
+    robot, goal, distractors = _visible(_areas(squares, pixels), count)
+    walls = np.zeros_like(robot)
     if scene.walls is not None:
-        shares["walls"][:] = _walls(scene.walls, pixels, size)
-        shares["distractors"] *= 1 - shares["walls"]
+        walls[:] = _walls(scene.walls, pixels, size)
+    shares = {
+        "robot": robot,
+        "goal": goal,
+        "distractors": distractors.sum(axis=0) * (1 - walls),
+        "walls": walls,
+    }
     # Differences of equal areas may leave −1e-17.
     return {name: np.maximum(share, 0).astype(np.float32) for name, share in shares.items()}
 
 
-def _squares(scene: Scene, size: int) -> tuple[_Square, _Square, list[_Square]]:
-    """Robot, goal and distractors."""
-    robot, goal = _square(scene.robot, ROBOT_SIDE, size), _square(scene.goal, GOAL_SIDE, size)
-    centres = () if scene.distractors is None else scene.distractors.swapaxes(0, 1)
-    return robot, goal, [_square(centre, distractor.SIDE, size) for centre in centres]
+def _layers(scene: Scene, size: int) -> tuple[_Squares, int]:
+    """All squares and all their overlaps, and the number of distractors, D.
+
+    0 robots, 1 goals, 2 both; then D each of distractors, these with the goal, with the robot, with
+    both.
+    """
+    robot, goal = scene.robot[None], scene.goal[None]
+    robot, goal = _squares(robot, ROBOT_SIDE, size), _squares(goal, GOAL_SIDE, size)
+    layers = [robot, goal, _overlap(robot, goal)]
+    count = 0
+    if scene.distractors is not None:
+        count = scene.distractors.shape[1]
+        moving = _squares(scene.distractors.swapaxes(0, 1), distractor.SIDE, size)
+        with_goal = _overlap(moving, goal)
+        layers += [moving, with_goal, _overlap(moving, robot), _overlap(with_goal, robot)]
+    return _Squares(*(np.concatenate(edges) for edges in zip(*layers, strict=True))), count
 
 
-def _square(centre: Float, side: float, size: int) -> _Square:
-    """Squares in pixels from their centres, (N, 2) in metres."""
+def _squares(centre: Float, side: float, size: int) -> _Squares:
+    """Squares in pixels from their centres, (K, N, 2) in metres."""
     scale = size / (2 * HALF_WIDTH)
     middle = np.empty_like(centre)
-    middle[:, 0] = (HALF_WIDTH - centre[:, 1]) * scale  # rows grow downwards, y grows upwards
-    middle[:, 1] = (centre[:, 0] + HALF_WIDTH) * scale
+    middle[..., 0] = (HALF_WIDTH - centre[..., 1]) * scale  # rows grow downwards, y grows upwards
+    middle[..., 1] = (centre[..., 0] + HALF_WIDTH) * scale
     half = 0.5 * side * scale
-    return _Square(middle - half, middle + half)
+    return _Squares(middle - half, middle + half)
+
+
+def _overlap(some: _Squares, others: _Squares) -> _Squares:
+    return _Squares(np.maximum(some.low, others.low), np.minimum(some.high, others.high))
 
 
 def _window(low: Float, side: float, size: int) -> Pixels:
@@ -128,18 +139,17 @@ def _window(low: Float, side: float, size: int) -> Pixels:
     return first[:, :, None] + np.arange(width)
 
 
-def _area(square: _Square, pixels: Pixels) -> Float:
-    """Area of each pixel that a square covers, (N, W, W), for rows and columns (N, 2, W)."""
-    low, high = square.low[:, :, None], square.high[:, :, None]
+def _areas(squares: _Squares, pixels: Pixels) -> Float:
+    """Area of each pixel that each covers, (K, N, W, W), for rows and columns (N, 2, W)."""
+    low, high = squares.low[..., None], squares.high[..., None]
     cover = np.maximum(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0.0)
-    return cover[:, 0, :, None] * cover[:, 1, None, :]
+    return cover[:, :, 0, :, None] * cover[:, :, 1, None, :]
 
 
-def _visible(square: _Square, robot: _Square, goal: _Square, pixels: Pixels) -> Float:
-    """What is seen of squares beneath goal and robot, (N, W, W)."""
-    beneath_goal, beneath_robot = square.overlap(goal), square.overlap(robot)
-    hidden = _area(beneath_goal, pixels) + _area(beneath_robot, pixels)
-    return _area(square, pixels) - hidden + _area(beneath_goal.overlap(robot), pixels)
+def _visible(areas: Float, count: int) -> tuple[Float, Float, Float]:
+    """What is seen of robot and goal, (N, W, W), and of distractors, (D, N, W, W)."""
+    itself, with_goal, with_robot, with_both = areas[3:].reshape(4, count, *areas.shape[1:])
+    return areas[0], areas[1] - areas[2], itself - (with_goal + with_robot) + with_both
 
 
 def _walls(walls: NDArray[np.bool_], pixels: Pixels, size: int) -> NDArray[np.bool_]:
@@ -158,20 +168,18 @@ def _blend(
     frames: Frames,
     pixels: Pixels,
     ground: float | Float,
-    goal_area: Float,
     robot_area: Float,
-    tints: Sequence[Float] = (),
+    goal_area: Float,
+    distractor_areas: Iterable[Float] = (),
 ) -> None:
     """Write the blended pixels of a window, in place; red is (255, 0, 0), white 255."""
     grey = (ground + 0.5) - ground * goal_area + (255 - ground) * robot_area  # + 0.5: halves up
-    room = np.arange(len(frames))[:, None, None]
-    rows, columns = pixels[:, 0, :, None], pixels[:, 1, None, :]
-    if not tints:
-        frames[room, rows, columns, 0] = grey + 255 * goal_area
-        frames[room, rows, columns, 1] = frames[room, rows, columns, 2] = grey
-        return
-    for channel in range(3):
-        value = grey + 255 * goal_area if channel == 0 else grey.copy()
-        for area, colour in zip(tints, distractor.COLOURS.astype(np.float64), strict=False):
-            value += (colour[channel] - FLOOR) * area
-        frames[room, rows, columns, channel] = value
+    value = np.empty((*grey.shape, 3))
+    value[..., 0] = grey + 255 * goal_area
+    value[..., 1] = value[..., 2] = grey
+    for area, colour in zip(distractor_areas, distractor.COLOURS, strict=False):
+        value += (colour.astype(np.float64) - FLOOR) * area[..., None]
+    width = pixels.shape[2]
+    painted = value.astype(np.uint8)
+    for frame, window, (row, column) in zip(frames, painted, pixels[:, :, 0].tolist(), strict=True):
+        frame[row : row + width, column : column + width] = window

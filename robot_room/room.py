@@ -166,9 +166,9 @@ def _element(coordinate: Float, edges: Float) -> NDArray[np.int64]:
 
 def distance(robot: Float, goal: Float) -> Float:
     """Euclidean distance from robot centre to goal centre, (..., 2) → (...), metres."""
-    delta = robot - goal
+    delta = (robot - goal).T
     # Not np.hypot: a sum, a product and a square root round the same way on every machine.
-    return np.sqrt(delta[..., 0] * delta[..., 0] + delta[..., 1] * delta[..., 1])
+    return np.sqrt(delta[0] * delta[0] + delta[1] * delta[1])
 
 
 def is_success(distance: Float) -> NDArray[np.bool_]:
@@ -190,7 +190,7 @@ def terminated(params: RoomParams, distance: Float) -> NDArray[np.bool_]:
     return np.zeros(distance.shape, dtype=np.bool_)
 
 
-def bounce(start: Float, travelled: Float, limit: float) -> Float:
+def bounce(start: Float, travelled: Float, limit: float | Float) -> Float:
     """Where something is that runs to and fro in [0, limit].
 
     It sets out at `start` in [0, 2 · limit), whose second half is the way back, and has `travelled`.

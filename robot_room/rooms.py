@@ -34,26 +34,29 @@ def sample(params: RoomParams, generator: np.random.Generator, options: Any = No
         ValueError: an unknown option, or one out of its range; the generator is then as it was.
     """
     options = checking.options(options, RESET_OPTIONS)
-    robot, goal, index = (options.get(name) for name in RESET_OPTIONS)
+    robot, goal, index = map(options.get, RESET_OPTIONS)
     if robot is not None:
         robot = checking.position("robot_position", robot, room.ROBOT_LIMIT)
     if goal is not None:
         goal = checking.position("goal_position", goal, room.GOAL_LIMIT)
     choices = layouts.count(params)
-    if index is not None:
-        if choices == 0:
-            raise ValueError(f"layout: got {index!r}, allowed: only where there are walls")
-        checking.require_int("layout", index, 0, choices - 1)
-
-    before = generator.bit_generator.state
+    before = None
     if index is None:
-        index = int(generator.integers(choices)) if choices > 1 else 0
+        index = 0
+        if choices > 1:
+            before = generator.bit_generator.state
+            index = int(generator.integers(choices))
+    elif choices == 0:
+        raise ValueError(f"layout: got {index!r}, allowed: only where there are walls")
+    else:
+        checking.require_int("layout", index, 0, choices - 1)
     layout = layouts.layout(params, int(index))
     try:
         _require_clear("robot_position", robot, room.ROBOT_SIDE, layout)
         _require_clear("goal_position", goal, room.GOAL_SIDE, layout)
     except ValueError:
-        generator.bit_generator.state = before
+        if before is not None:
+            generator.bit_generator.state = before
         raise
     walls = None if layout is None else layout.mask
     if goal is None:
@@ -101,7 +104,7 @@ class Rooms:
         self._key = np.zeros(count, np.uint64)
         self.started = np.zeros(count, np.bool_)
 
-        # What follows from the state. All but the distance changes only when an episode starts.
+        # What follows from the state.
         self.distance = np.zeros(count)
         layout = layouts.layout(params, 0)
         self._masks: NDArray[np.bool_] | None = None
@@ -110,12 +113,18 @@ class Rooms:
             self._masks = layout.mask[None].repeat(count, axis=0)
             self._walls = Walls(*(part.repeat(count, axis=0) for part in layout.walls))
         self._background = rendering.background(self._goal, self._masks)
+        self._buffer = np.empty_like(self._background)
         keep = np.full_like(self._background, 255)
         self._dead = (keep, ~keep) if params.corruption == "dead_pixels" else None
         self._compiled = _Compiled(count, params.distractors) if compiled else None
 
     def start(self, number: int, start: Start) -> None:
         """Begin an episode in one room."""
+        same = (
+            self.started[number]
+            and self._layout[number] == start.layout
+            and self._goal[number].tolist() == start.goal.tolist()
+        )
         self.robot[number] = self._seen_robot[number] = start.robot
         self._goal[number] = start.goal
         self.steps[number] = self._seen_steps[number] = 0
@@ -125,7 +134,9 @@ class Rooms:
             best = oracle.min_steps(start.robot[None], start.goal[None], layout)
             self._oracle_steps[number] = best[0]
         self.started[number] = True
-        self._derive(slice(number, number + 1))
+        self.distance[number] = room.distance(start.robot, start.goal)
+        if not same or self._dead is not None:
+            self._derive(slice(number, number + 1))
 
     def move(self, actions: Float) -> None:
         """Take one step in every room, with finite actions (N, 2)."""
@@ -145,25 +156,22 @@ class Rooms:
             self._seen_robot[shown] = self.robot[shown]
             self._seen_steps[shown] = self.steps[shown]
 
-    def frames(self, out: Frames | None = None) -> Frames:
+    def frames(self, copy: bool = True) -> Frames:
         """What the cameras show, (N, 64, 64, 3) uint8.
 
         Args:
-            out: always the same array, to be written again; None: a new one.
+            copy: whether as a new array; if not, the next call writes over it.
         """
-        scene = self._scene(seen=True)
-        if self._compiled is not None:
-            again = out is not None and self.params.corruption in (None, "dropped_frames")
-            out = np.empty_like(self._background) if out is None else out
-            self._compiled.draw(out, self._background, scene, again)
+        scene, buffer = self._scene(seen=True), self._buffer
+        if self._compiled is None:
+            np.copyto(buffer, self._background)
+            rendering.draw(buffer, scene)
         else:
-            if out is None:
-                out = self._background.copy()
-            else:
-                np.copyto(out, self._background)
-            rendering.draw(out, scene)
-        self._corrupt(out)
-        return out
+            # The clean frames of the last call are still there, unless the camera has spoiled them.
+            again = self.params.corruption in (None, "dropped_frames")
+            self._compiled.draw(buffer, self._background, scene, again)
+        self._corrupt(buffer)
+        return buffer.copy() if copy else buffer
 
     def pictures(self, size: int) -> Frames:
         """The rooms as they are, sharp, (N, size, size, 3) uint8."""
@@ -237,11 +245,11 @@ class Rooms:
         self._seen_steps[:] = checked["seen_steps"]
         self._oracle_steps[:] = checked["oracle_steps"]
         self.started[:] = True
+        self.distance[:] = room.distance(self.robot, self._goal)
         self._derive(slice(0, self._count))
 
     def _derive(self, some: slice) -> None:
-        """Bring what follows from the state of some rooms up to date."""
-        self.distance[some] = room.distance(self.robot[some], self._goal[some])
+        """Bring backgrounds and dead pixels of some rooms up to date, which last for an episode."""
         masks = None
         if self._masks is not None and self._walls is not None:
             for number in range(some.start, some.stop):
@@ -304,7 +312,7 @@ class _Compiled:
         self.no_distractors = np.empty((count, 0, 2))
         self.arguments = count, squares
         # Where a buffer that is written again differs from its background, see `compiled.draw`.
-        self.drawn = np.full((count, squares + 1, 3), -1, np.int64)
+        self.drawn = np.full((count, squares + 1, 2), -1, np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.arguments  # a module cannot be pickled, and nothing else is state
@@ -323,17 +331,18 @@ class _Compiled:
         self.kernels.move(robot, actions, noise, goal, *(walls or self.no_walls), distance)
 
     def draw(self, frames: Frames, background: Frames, scene: Scene, again: bool) -> None:
-        """Background and `rendering.draw`; `again`: the frames are those of the last call."""
-        drawn = self.drawn if again else np.full_like(self.drawn, -1)
+        """Background and `rendering.draw`; `again`: see `compiled.draw`."""
+        rows = (*frames.shape[:2], -1)
         self.kernels.draw(
-            frames,
-            background,
+            frames.reshape(rows),
+            background.reshape(rows),
             scene.robot,
             scene.goal,
             self.no_distractors if scene.distractors is None else scene.distractors,
             self.colours,
             self.no_masks if scene.walls is None else scene.walls,
-            drawn,
+            self.drawn,
+            again,
         )
 
     def add_gaussian(

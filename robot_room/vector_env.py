@@ -15,6 +15,8 @@ from robot_room.room import RoomParams
 from robot_room.rooms import RESET_OPTIONS, Rooms, State, sample
 from robot_room.viewer import Viewer
 
+NEVER = 2**31  # steps
+
 Flags = NDArray[np.bool_]
 Step = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
@@ -58,8 +60,9 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         **params: Any,
     ) -> None:
         checking.require_int("num_envs", num_envs, 1, 2**20)
-        if max_episode_steps is not None:
-            checking.require_int("max_episode_steps", max_episode_steps, 1, 2**31)
+        if max_episode_steps is None:
+            max_episode_steps = NEVER
+        checking.require_int("max_episode_steps", max_episode_steps, 1, NEVER)
         checking.require_bool("copy", copy)
         checking.require_bool("masks", masks)
         modes = (None, *RobotRoomEnv.metadata["render_modes"])
@@ -85,7 +88,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         self._seeds: list[int] = [-1] * num_envs
         self._done = np.zeros(num_envs, np.bool_)  # whose episode ended with the last step
         self._everywhere = np.ones(num_envs, np.bool_)
-        self._buffer = None if copy else np.empty(self.observation_space.shape, np.uint8)
+        self._copy = copy
         self._viewer: Viewer | None = None
 
     @property
@@ -157,7 +160,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         """
         if not self._rooms.started[0]:
             raise gym.error.ResetNeeded("Call reset() before step().")
-        if self._mode == AutoresetMode.DISABLED and self._done.any():
+        if self._mode is AutoresetMode.DISABLED and self._done.any():
             rooms = np.flatnonzero(self._done).tolist()
             raise gym.error.ResetNeeded(
                 f"The episodes of rooms {rooms} have ended: reset them, "
@@ -168,16 +171,14 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         ended = self._done
         rewards = room.reward(self.params, rooms.distance)
         terminated = room.terminated(self.params, rooms.distance)
-        truncated = np.zeros_like(terminated)
-        if self._max_steps is not None:
-            truncated = rooms.steps >= self._max_steps
+        truncated = rooms.steps >= self._max_steps
 
         final: dict[str, Any] = {}
-        if self._mode == AutoresetMode.NEXT_STEP and ended.any():
+        if self._mode is AutoresetMode.NEXT_STEP and np.count_nonzero(ended):
             self._restart(ended)
             rewards[ended], terminated[ended], truncated[ended] = 0.0, False, False
         self._done = terminated | truncated
-        if self._mode == AutoresetMode.SAME_STEP and self._done.any():
+        if self._mode is AutoresetMode.SAME_STEP and np.count_nonzero(self._done):
             final = self._final_info()
             self._restart(self._done)
         if self.render_mode == "human":
@@ -252,18 +253,18 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             self._rooms.start(number, sample(self.params, self._generator(number)))
 
     def _observation(self) -> Frames:
-        return self._rooms.frames(self._buffer)
+        return self._rooms.frames(self._copy)
 
     def _info(self, present: Flags | None = None) -> dict[str, Any]:
         """Infos as Gymnasium batches them: each key with a mask, zero where there is nothing."""
         info: dict[str, Any] = self._rooms.info()
         if self._with_masks:
             info["masks"] = self._rooms.masks()
-        return _batched(info, self._everywhere if present is None else present)
+        return _batched(info, present, self._everywhere)
 
     def _final_info(self) -> dict[str, Any]:
         """What the rooms whose episode has just ended show and say, before they are reset."""
-        last = self._rooms.frames()
+        last = self._rooms.frames(copy=False)
         observations = np.full(self.num_envs, None, dtype=object)
         for number in np.flatnonzero(self._done).tolist():
             observations[number] = last[number].copy()
@@ -293,13 +294,14 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         return mask.copy()
 
 
-def _batched(info: dict[str, Any], present: Flags) -> dict[str, Any]:
+def _batched(info: dict[str, Any], present: Flags | None, everywhere: Flags) -> dict[str, Any]:
+    """Each key beside a mask of the rooms that are present, all of them if None; others are 0."""
     batched: dict[str, Any] = {}
-    everywhere = present.all()
+    mask = (everywhere if present is None else present).copy()  # one for all keys
     for name, value in info.items():
         if isinstance(value, dict):
-            value = _batched(value, present)
-        elif not everywhere:
+            value = _batched(value, present, everywhere)
+        elif present is not None:
             value[~present] = 0
-        batched[name], batched[f"_{name}"] = value, present.copy()
+        batched[name], batched["_" + name] = value, mask
     return batched
