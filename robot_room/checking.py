@@ -19,13 +19,15 @@ def require_bool(field: str, value: Any) -> None:
 
 def require_int(field: str, value: Any, low: int, high: int) -> None:
     """Raise ValueError unless the value is a whole number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not low <= int(value) <= high:
         raise ValueError(f"{field}: got {value!r}, allowed: a whole number from {low} to {high}")
 
 
 def require_number(field: str, value: Any, low: float, high: float) -> None:
     """Raise ValueError unless the value is a number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not low <= float(value) <= high:  # false for NaN too
         raise ValueError(f"{field}: got {value!r}, allowed: a number from {low:g} to {high:g}")
 
 

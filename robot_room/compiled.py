@@ -106,7 +106,7 @@ def draw(
     # Not constants: loops of a length unknown to the compiler come out a third faster here.
     size = frames.shape[1]
     scale = size / (2 * HALF_WIDTH)
-    width = int(math.ceil(ROBOT_SIDE * scale)) + 1  # pixels that a square can touch along an axis
+    width = math.ceil(ROBOT_SIDE * scale) + 1  # pixels that a square can touch along an axis
     count = distractors.shape[1]
     plain = count == 0 and len(walls) == 0
     squares = np.empty((count + 2, 2, 2))  # distractors, goal, robot; low, high; row, column

@@ -18,6 +18,128 @@ RENDER_MODES = ("rgb_array", "human")
 
 
 class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
+    """Drive a white robot to a red goal in a room, seeing only pixels.
+
+    ## Description
+    The room is the square [−1, 1]² m with the origin at its centre, x to the right and y **up**. The
+    robot is a white square of side 0.20 m, the goal a red square of side 0.24 m, the floor is
+    mid grey. The robot is steered by its velocity; walls stop it. A step lasts 0.1 s.
+
+    Each variant asks one question, and is this environment with other arguments:
+
+    | id | differs by | its question |
+    |---|---|---|
+    | `RobotRoom-v0` | | does the pipeline learn at all? |
+    | `RobotRoomRandomGoal-v0` | `goal="random"` | planning to a goal that is seen, or a habit? |
+    | `RobotRoomSparse-v0` | `reward="sparse"` | credit without a gradient |
+    | `RobotRoomDoor-v0` | `walls="door"` | planning where the straight line misleads |
+    | `RobotRoomMaze-v0` | `walls="maze", num_layouts=1000` | layouts that were never seen |
+    | `RobotRoomDistractors-v0` | `distractors=3` | telling what one controls from what one sees |
+    | `RobotRoomSlip-v0` | `slip=0.3` | planning under stochastic transitions |
+    | `RobotRoomNoisyCamera-v0` | `corruption="gaussian", severity=3` | belief when the camera fails |
+
+    ## Action space
+    `Box(-1, 1, (2,), float32)`, in units of the top speed (1 m/s on each axis). Finite values outside
+    the space are clipped. Among walls the robot slides along x first, then along y, each as far as
+    it can.
+
+    | index | action | unit |
+    |---|---|---|
+    | 0 | velocity along x, right is positive | m/s |
+    | 1 | velocity along y, up is positive | m/s |
+
+    ## Observation space
+    `Box(0, 255, (64, 64, 3), uint8)`: an RGB frame of the whole room, row 0 at y = +1 m. Edges are
+    anti-aliased by exact area coverage and rounded half up, so that a frame tells the position to a
+    small fraction of a pixel (a pixel is 1/32 m). It does not depend on `render_mode`.
+
+    >>> import gymnasium as gym
+    >>> import robot_room
+    >>> env = gym.make("RobotRoom-v0")
+    >>> observation, info = env.reset(seed=0)
+    >>> observation.shape, observation.dtype
+    ((64, 64, 3), dtype('uint8'))
+    >>> observation[32, 32].tolist()  # the middle of the goal
+    [255, 0, 0]
+
+    ## Rewards
+    `reward="dense"`: −(distance from robot to goal after the step, m).
+    `reward="sparse"`: 1 if that distance is at most 0.10 m, else 0.
+
+    ## Starting state
+    The robot is uniform over the free room, at least 0.40 m from the goal. `reset(options=...)` takes
+    `robot_position` and `goal_position`, each (x, y) in metres, and where there are walls `layout`, a
+    number, for an exact state:
+
+    >>> observation, info = env.reset(options={"robot_position": (0.5, 0.0)})
+    >>> observation, reward, terminated, truncated, info = env.step([-1.0, 0.0])
+    >>> round(reward, 6), terminated, info["robot_position"].round(6).tolist()
+    (-0.4, False, [0.4, 0.0])
+
+    ## Episode end
+    Terminated when the distance is at most 0.10 m (within a nanometre, so that rounding does not
+    decide), unless `terminate_on_goal=False`. Truncated after 100 steps, 200 where there are walls,
+    by registration.
+
+    ## Information
+    | key | value |
+    |---|---|
+    | `robot_position`, `goal_position` | (2,) float64, m |
+    | `distance` | between them, m |
+    | `is_success` | whether that is at most 0.10 m |
+    | `layout` | only with walls: the number of the layout, from 0 |
+    | `oracle_steps` | only if asked for: the smallest number of steps from this episode's start |
+    | `masks` | only if asked for: for `robot`, `goal`, `distractors`, `walls` the share of each pixel \
+that it visibly covers in this frame, before the camera fails, (64, 64) float32 |
+
+    ## Arguments
+    | argument | default | meaning |
+    |---|---|---|
+    | `goal` | `"centre"` | or `"random"`: uniform wherever its square fits |
+    | `reward` | `"dense"` | or `"sparse"` |
+    | `terminate_on_goal` | `True` | whether arrival ends the episode |
+    | `walls` | `None` | `"door"`: one wall right of the centre, its door at one of 45 places; \
+`"maze"`: 5 by 5 cells with one way between any two |
+    | `num_layouts` | `1` | of mazes, 1 to 10,000, drawn anew for each episode |
+    | `layout_seed` | `0` | which mazes, 0 to 55,755: two seeds share none |
+    | `distractors` | `0` | number of coloured squares that move about beneath all else, up to 6 |
+    | `slip` | `0.0` | standard deviation of Gaussian noise on each velocity, 0 to 1 m/s |
+    | `corruption` | `None` | `"gaussian"` noise, `"dead_pixels"`, `"blackout"` bursts, a drifting \
+`"occluder"`, or `"dropped_frames"`, in whose place the last one comes again |
+    | `severity` | `0` | of the corruption, 1 to 5 (`robot_room.sensors.SEVERITIES`) |
+    | `oracle_steps` | `False` | whether `info` has it; not with `slip` |
+    | `masks` | `False` | whether `info` has them |
+    | `compiled` | `False` | the same bits sooner, by numba (`pip install 'robot-room[fast]'`) |
+    | `render_mode` | `None` | `"rgb_array"`: `render()` gives a sharp picture; `"human"`: a window |
+
+    They combine, and what contradicts itself is refused. Train and test mazes that share none:
+
+    >>> train = gym.make("RobotRoomMaze-v0", num_layouts=500, layout_seed=0)
+    >>> test = gym.make("RobotRoomMaze-v0", num_layouts=500, layout_seed=1)
+
+    `gym.make_vec` makes a native vector environment, which takes all of these, `autoreset_mode`
+    and `copy`; see `robot_room.vector_env.RobotRoomVectorEnv`.
+
+    >>> envs = gym.make_vec("RobotRoom-v0", num_envs=64)
+    >>> observations, infos = envs.reset(seed=0)
+    >>> observations.shape, infos["distance"].shape
+    ((64, 64, 64, 3), (64,))
+
+    ## Exact states
+    `get_state` and `set_state` save and restore everything, the random generator included:
+
+    >>> room = env.unwrapped
+    >>> state = room.get_state()
+    >>> first = room.step([0.3, 0.7])[4]["robot_position"]
+    >>> observation, info = room.set_state(state)
+    >>> bool((room.step([0.3, 0.7])[4]["robot_position"] == first).all())
+    True
+
+    ## Version history
+    * v0: the first, frozen: whatever could change a learning curve will be a v1. The tests compare
+      rollouts of every id with hashes that are kept (`tests/goldens.json`).
+    """
+
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
         "render_modes": list(RENDER_MODES),
         "render_fps": FRAMES_PER_SECOND,

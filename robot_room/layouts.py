@@ -170,11 +170,13 @@ def _runs(free: NDArray[np.bool_], edges: Float) -> Float:
     """
     runs = np.empty((*free.shape, 2))
     runs[:] = -ROBOT_LIMIT, ROBOT_LIMIT
-    for row, run in zip(free, runs, strict=True):
+    for run, row in enumerate(free):
         for element in np.flatnonzero(~row):
             if element < len(row) - 1:  # what lies right of it begins at its right edge
-                run[element + 1 :, 0] = np.maximum(edges[element // 2], run[element + 1 :, 0])
+                low = runs[run, element + 1 :, 0]
+                np.maximum(low, edges[element // 2], out=low)
             if element > 0:
-                run[:element, 1] = np.minimum(edges[(element - 1) // 2], run[:element, 1])
+                high = runs[run, :element, 1]
+                np.minimum(high, edges[(element - 1) // 2], out=high)
     runs[~free] = np.nan
     return runs

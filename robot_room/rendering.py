@@ -46,9 +46,7 @@ class _Squares(NamedTuple):
     high: Float
 
 
-def background(
-    goal: Float, walls: NDArray[np.bool_] | None = None, size: int = FRAME_SIZE
-) -> Frames:
+def background(goal: Float, walls: NDArray[np.bool_] | None = None, size: int = FRAME_SIZE) -> Frames:
     """Frames of what does not move, (N, size, size, 3) uint8: walls (N, 64, 64), goals (N, 2) in m."""
     frames = np.full((len(goal), size, size, 3), FLOOR, dtype=np.uint8)
     if walls is not None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -244,7 +245,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         """A room's generator; it gets one of its own at first use."""
         generator = self._generators[number]
         if generator is None:
-            generator, self._seeds[number] = gym.utils.seeding.np_random()
+            generator, self._seeds[number] = seeding.np_random()
             self._generators[number] = generator
         return generator
 

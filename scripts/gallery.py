@@ -1,0 +1,73 @@
+"""Draw every variant of the room, and every way in which its camera fails."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+import robot_room
+from robot_room.sensors import SEVERITIES
+
+TILE, GAP, LABEL = 192, 12, 22  # pixels
+
+
+@dataclass
+class Gallery:
+    """Write the README's pictures of the variants; what is shown are the observations, enlarged."""
+
+    out: Path = Path("docs")
+    """The directory for variants.png and corruptions.png."""
+    seed: int = 4
+    """Of the starts."""
+    steps: int = 6
+    """Taken before the picture, so that what moves is on its way."""
+
+
+def observe(config: Gallery, env_id: str, **kwargs: object) -> NDArray[np.uint8]:
+    """What an agent sees after some steps to the upper right."""
+    env = gym.make(env_id, **kwargs)
+    observation, _ = env.reset(seed=config.seed)
+    for _ in range(config.steps):
+        observation = env.step(np.array([0.4, 0.3], np.float32))[0]
+    return observation
+
+
+def sheet(tiles: list[tuple[str, NDArray[np.uint8]]], columns: int) -> Image.Image:
+    """Pictures with labels above them, row by row."""
+    rows = -(-len(tiles) // columns)
+    width, height = columns * (TILE + GAP) + GAP, rows * (TILE + LABEL + GAP) + GAP
+    canvas = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    for number, (label, observation) in enumerate(tiles):
+        row, column = divmod(number, columns)
+        x, y = GAP + column * (TILE + GAP), GAP + row * (TILE + LABEL + GAP)
+        draw.text((x, y), label, "black", font)
+        picture = Image.fromarray(observation).resize((TILE, TILE), Image.Resampling.NEAREST)
+        canvas.paste(picture, (x, y + LABEL))
+    return canvas
+
+
+def main(config: Gallery) -> None:
+    """Run the script."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    variants = [(name, observe(config, name)) for name in robot_room.VARIANTS]
+    sheet(variants, 4).save(config.out / "variants.png", optimize=True)
+    name = "RobotRoomNoisyCamera-v0"
+    corruptions = [
+        (f"{kind} {severity}", observe(config, name, corruption=kind, severity=severity))
+        for kind in SEVERITIES
+        for severity in range(1, 6)
+    ]
+    sheet(corruptions, 5).save(config.out / "corruptions.png", optimize=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Gallery))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,15 @@
+import json
+
+import pytest
+from goldens import CASES, PATH, rollout_hash
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("case", CASES)
+def test_v0_is_what_it_was(case, compiled):
+    name, kwargs = CASES[case]
+    assert rollout_hash(name, {**kwargs, "compiled": compiled}) == json.loads(PATH.read_text())[case]
+
+
+def test_every_golden_is_checked():
+    assert set(json.loads(PATH.read_text())) == set(CASES)
