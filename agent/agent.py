@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,8 +17,8 @@ from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from agent.collection import Collector, as_vector_env, importable_id, scale_actions
 from agent.control import ControlState, Decision, decide
 from agent.planning import CEMConfig
-from agent.replay import Replay
-from agent.training import Callback, Generators, Progress, TrainingConfig, train
+from agent.replay import Episode, Replay
+from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
 
 AnyEnv = str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
@@ -108,6 +108,37 @@ class Agent:
             self._optimizer,
             collector,
             self.config.planner,
+            self.config.training,
+            self.progress,
+            self._generators,
+            [callback] if callable(callback) else callback,
+        )
+        return self
+
+    def learn_from(
+        self, episodes: Iterable[Episode], callback: Callback | Sequence[Callback] = ()
+    ) -> Self:
+        """Learn offline, from recorded episodes; no environment is stepped.
+
+        They are added to the replay and count as environment steps. Then
+        `config.training.updates_per_step` updates are made for each step.
+
+        Args:
+            episodes: frames, actions in [−1, 1], rewards; none goes on with what is there.
+            callback: as for `learn`.
+
+        Raises:
+            ValueError: there are no steps to learn from.
+            FloatingPointError: a term of the loss is not finite.
+        """
+        for episode in episodes:
+            self.replay.add(episode)
+            self.progress.num_timesteps += len(episode.actions)
+        self.progress.target_timesteps = self.num_timesteps
+        fit(
+            self.world_model,
+            self._optimizer,
+            self.replay,
             self.config.training,
             self.progress,
             self._generators,

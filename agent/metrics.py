@@ -14,18 +14,17 @@ from agent.training import Progress as LearningProgress
 
 
 class RunLogger:
-    """A callback for `Agent.learn`, and a context that closes its files.
+    """A callback for `Agent.learn` and `learn_from`, and a context that closes its files.
 
     Writes `metrics.jsonl` (one object per tenth update) and TensorBoard events under `directory`,
     and shows environment steps, updates, loss, success so far and the time left.
 
     Args:
         directory: made if it is not there; a resumed run appends.
-        total_timesteps: environment steps at which learning ends.
         console: where the line goes; None: standard error.
     """
 
-    def __init__(self, directory: Path, total_timesteps: int, console: Console | None = None) -> None:
+    def __init__(self, directory: Path, console: Console | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._lines = (directory / "metrics.jsonl").open("a")
         self._writer = SummaryWriter(str(directory / "tensorboard"))
@@ -35,11 +34,11 @@ class RunLogger:
         self._bar = Progress(
             BarColumn(bar_width=10),
             MofNCompleteColumn(),
-            TextColumn("steps {task.fields[status]}"),
+            TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
             console=console or Console(stderr=True),
         )
-        self._task = self._bar.add_task("learning", total=total_timesteps, status="")
+        self._task = self._bar.add_task("learning", total=None, status="steps")
 
     def __call__(self, progress: LearningProgress) -> None:
         """Show and write how far learning has come."""
@@ -49,13 +48,16 @@ class RunLogger:
             self._writer.add_scalar("episode/return", episode.episode_return, step)
             if episode.is_success is not None:
                 self._outcomes.append(episode.is_success)
-        status = f"{progress.num_updates} updates"
+        done, total, status = progress.num_timesteps, progress.target_timesteps, "steps"
+        if progress.target_updates is not None:
+            done, total, status = progress.num_updates, progress.target_updates, "updates offline"
+        else:
+            status += f" {progress.num_updates} updates"
         if progress.metrics:
             status += f", loss {progress.metrics['loss']:.1f}"
         if self._outcomes:
             status += f", success {sum(self._outcomes)}/{len(self._outcomes)}"
-        done = min(progress.num_timesteps, progress.target_timesteps)
-        self._bar.update(self._task, completed=done, status=status)
+        self._bar.update(self._task, completed=min(done, total), total=total, status=status)
         if progress.metrics and progress.num_updates != self._last_update:
             self._write(progress)
 

@@ -53,6 +53,16 @@ class Replay:
         episode.rewards.append(reward)
         episode.frames.append(frame)
         self.num_steps += 1
+        self._forget()
+
+    def add(self, episode: Episode) -> None:
+        """Add a whole episode."""
+        self.episodes.append(episode)
+        self.num_steps += len(episode.actions)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the oldest episodes while there is too much."""
         while self.num_steps > self.capacity and len(self.episodes) > 1:
             self.num_steps -= len(self.episodes.pop(0).actions)
 

@@ -76,6 +76,8 @@ class Progress:
     """Environment steps at which learning ends."""
     num_updates: int = 0
     """Gradient updates made."""
+    target_updates: int | None = None
+    """Updates at which offline learning ends; None while learning online."""
     seconds: float = 0.0
     """Spent in collecting and updating; callbacks and what comes after are not counted."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -86,6 +88,10 @@ class Progress:
 
 Callback = Callable[[Progress], None]
 """Called after each round and every tenth update. To stop early, raise; what was learned stays."""
+
+
+INITIAL_WINDOWS = 256
+"""Windows that the model is initialised on where it learns offline."""
 
 
 class Generators(NamedTuple):
@@ -125,6 +131,7 @@ def train(
     """
     device = world_model.mean_frame.device
     replay = collector.replay
+    progress.target_updates = None
     rooms = len(collector.frames)
     began = time.perf_counter()
 
@@ -158,10 +165,41 @@ def train(
             if progress.num_updates == 0:
                 world_model.initialise(replay.all(config.window_length).to(device))
             while progress.num_updates < config.updates_per_step * progress.num_timesteps:
-                update(world_model, optimizer, replay, config, progress, generators)
+                left = 1 - progress.num_timesteps / progress.target_timesteps
+                update(world_model, optimizer, replay, config, progress, generators, left)
                 if progress.num_updates % 10 == 0:
                     report()
         report()
+
+
+def fit(
+    world_model: WorldModel,
+    optimizer: torch.optim.Optimizer,
+    replay: Replay,
+    config: TrainingConfig,
+    progress: Progress,
+    generators: Generators,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Learn from a replay alone, until there are `updates_per_step` updates for each of its steps.
+
+    Raises:
+        ValueError: the replay has no steps.
+        FloatingPointError: a term of the loss is not finite; the message names term and update.
+    """
+    if progress.num_updates == 0:
+        # A sample, as all of a large dataset would not fit into memory as floats.
+        first = replay.sample(INITIAL_WINDOWS, config.window_length, generators.replay)
+        world_model.initialise(first.to(world_model.mean_frame.device))
+    progress.target_updates = target = int(config.updates_per_step * progress.num_timesteps)
+    while progress.num_updates < target:
+        began = time.perf_counter()
+        left = 1 - progress.num_updates / target
+        update(world_model, optimizer, replay, config, progress, generators, left)
+        progress.seconds += time.perf_counter() - began
+        if progress.num_updates % 10 == 0 or progress.num_updates == target:
+            for callback in callbacks:
+                callback(progress)
 
 
 def update(
@@ -171,8 +209,13 @@ def update(
     config: TrainingConfig,
     progress: Progress,
     generators: Generators,
+    left: float,
 ) -> None:
-    """One gradient update on a fresh batch, with the learning rate that `progress` calls for."""
+    """One gradient update on a fresh batch.
+
+    The learning rate rises over the first updates and falls towards the end: `left` is the share of
+    learning that lies ahead, 1 to 0.
+    """
     batch = replay.sample(config.windows, config.window_length, generators.replay)
     loss, metrics = world_model.loss(batch.to(world_model.mean_frame.device), generators.loss)
     progress.metrics = {name: m.item() for name, m in metrics.items()} | {"loss": loss.item()}
@@ -188,7 +231,6 @@ def update(
                 f"(={config.learning_rate:g}) or check the environment's rewards"
             )
     warm_up = min(1.0, (progress.num_updates + 1) / 20)
-    left = 1 - progress.num_timesteps / progress.target_timesteps
     decay = min(1.0, 0.1 + 1.8 * left)
     for group in optimizer.param_groups:
         group["lr"] = config.learning_rate * warm_up * decay

@@ -10,6 +10,7 @@ import tyro
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
+from agent.datasets import load_episodes
 from agent.metrics import RunLogger
 from agent.safekeeping import Safekeeping
 from benchmarks.run_report import report_run
@@ -31,6 +32,8 @@ class Train:
     """auto (CUDA if there is one), cpu, cuda, …"""
     episodes: int = 200
     """Of the evaluation at the end."""
+    dataset: str | None = None
+    """A Minari dataset to learn from offline, in place of --env-steps in the environment."""
     resume: Path | None = None
     """A run to go on with, with its own settings, up to --env-steps."""
     agent: AgentConfig = field(default_factory=AgentConfig)
@@ -47,10 +50,15 @@ def main(config: Train) -> None:
         raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")
     else:
         agent = Agent(config.env_id, config.agent, config.seed, config.device)
-    steps = config.env_steps - agent.num_timesteps
-    with RunLogger(run, config.env_steps) as log, Safekeeping(agent, run / "agent") as keep:
-        if steps > 0:
-            agent.learn(steps, [log, keep])
+    episodes = None
+    if config.dataset is not None:
+        spaces = agent.observation_space, agent.action_space
+        episodes = load_episodes(config.dataset, config.env_id, *spaces)
+    with RunLogger(run) as log, Safekeeping(agent, run / "agent") as keep:
+        if episodes is not None:
+            agent.learn_from(episodes if config.resume is None else (), [log, keep])
+        elif config.env_steps > agent.num_timesteps:
+            agent.learn(config.env_steps - agent.num_timesteps, [log, keep])
     agent.save(run / "agent")
     report_run(agent, run, config.episodes)
 

@@ -1,0 +1,56 @@
+"""Episodes of a Minari dataset, as a replay takes them."""
+
+from collections.abc import Iterator
+
+import gymnasium as gym
+import numpy as np
+
+from agent.replay import Episode
+
+
+def load_episodes(
+    dataset_id: str, env_id: str, observations: gym.spaces.Box, actions: gym.spaces.Box
+) -> Iterator[Episode]:
+    """Frames, actions scaled to [−1, 1], and rewards, read from disk as they are asked for.
+
+    Args:
+        dataset_id: as Minari has it, in MINARI_DATASETS_PATH or ~/.minari/datasets.
+        env_id: of the environment that it should come from, if it says so.
+        observations: the space that the agent serves.
+        actions: the space that the agent serves.
+
+    Raises:
+        ValueError: Minari is missing, there is no such dataset, or it is another environment's.
+    """
+    try:
+        import minari
+    except ImportError as error:
+        raise ValueError(
+            f"dataset: got {dataset_id!r}, allowed: only with Minari, pip install 'robot-room[data]'"
+        ) from error
+    try:
+        dataset = minari.load_dataset(dataset_id)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"dataset: got {dataset_id!r}, allowed: one of {sorted(minari.list_local_datasets())}; "
+            "record one with scripts/run collect, or minari download"
+        ) from error
+    spaces = dataset.observation_space, dataset.action_space
+    if spaces != (observations, actions):
+        raise ValueError(
+            f"dataset: got {dataset_id!r} with spaces {spaces}, allowed: {(observations, actions)}"
+        )
+
+    spec = dataset.env_spec
+    if spec is not None and spec.id != env_id.split(":")[-1]:
+        raise ValueError(f"env_id: got {env_id}, allowed: that of {dataset_id}, {spec.id}")
+
+    def episodes() -> Iterator[Episode]:
+        for recorded in dataset.iterate_episodes():
+            span = actions.high - actions.low
+            scaled = 2 * (np.asarray(recorded.actions) - actions.low) / span - 1
+            scaled = np.clip(scaled, -1, 1).astype(np.float32)
+            frames = np.asarray(recorded.observations, np.uint8)
+            yield Episode(list(frames), list(scaled), [float(r) for r in recorded.rewards])
+
+    return episodes()
