@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -28,7 +29,7 @@ class Gallery:
     """Taken before the picture, so that what moves is on its way."""
 
 
-def observe(config: Gallery, env_id: str, **kwargs: object) -> NDArray[np.uint8]:
+def observe(config: Gallery, env_id: str, **kwargs: Any) -> NDArray[np.uint8]:
     """What an agent sees after some steps to the upper right."""
     env = gym.make(env_id, **kwargs)
     observation, _ = env.reset(seed=config.seed)

@@ -18,11 +18,11 @@ def room_batch(windows=6, length=5, seed=0):
     """Windows of random walks in the room, made without the agent's own collection."""
     generator = np.random.default_rng(seed)
     robot, goal = generator.uniform(-0.9, 0.9, (windows, 2)), np.zeros((windows, 2))
-    frames, actions, rewards = [rendering.render(robot, goal)], [], [np.zeros(windows)]
+    frames, actions, rewards = [rendering.render(rendering.Scene(robot, goal))], [], [np.zeros(windows)]
     for _ in range(length - 1):
         actions.append(generator.uniform(-1, 1, (windows, 2)))
         robot = room.transition(robot, actions[-1])
-        frames.append(rendering.render(robot, goal))
+        frames.append(rendering.render(rendering.Scene(robot, goal)))
         rewards.append(-room.distance(robot, goal))
     mask = torch.ones(windows, length)
     reward_mask = mask.clone()
