@@ -8,7 +8,10 @@ from robot_room import rendering
 
 def room_frames(count, seed=0):
     positions = np.random.default_rng(seed).uniform(-0.9, 0.9, (count, 2))
-    frames = torch.from_numpy(rendering.render(rendering.Scene(positions, np.zeros((count, 2))))).float() / 255
+    frames = (
+        torch.from_numpy(rendering.render(rendering.Scene(positions, np.zeros((count, 2))))).float()
+        / 255
+    )
     return frames - frames.mean(0), positions
 
 

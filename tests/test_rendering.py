@@ -15,7 +15,10 @@ def scene(robot, goal=(0.0, 0.0), distractors=None, walls=None):
     """One room."""
     moving = None if distractors is None else np.array([distractors], float)
     return Scene(
-        np.array([robot], float), np.array([goal], float), moving, None if walls is None else walls[None]
+        np.array([robot], float),
+        np.array([goal], float),
+        moving,
+        None if walls is None else walls[None],
     )
 
 

@@ -64,3 +64,73 @@ def test_starts_are_uniform_outside_the_circle_around_the_goal():
 def test_a_wrong_parameter_is_named_with_what_is_allowed(field):
     with pytest.raises(ValueError, match=f"{next(iter(field))}: got .*allowed"):
         RoomParams(**field)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("goal", "center"),
+        ("walls", "fence"),
+        ("num_layouts", 0),
+        ("num_layouts", 10_001),
+        ("layout_seed", -1),
+        ("layout_seed", 55_756),
+        ("distractors", 7),
+        ("distractors", 1.0),
+        ("distractors", True),
+        ("slip", -0.1),
+        ("slip", float("nan")),
+        ("slip", "0.1"),
+        ("corruption", "fog"),
+        ("corruption", ["gaussian"]),
+        ("severity", 6),
+        ("severity", None),
+        ("reward", np.array(["dense", "sparse"])),
+    ],
+)
+def test_every_parameter_has_its_range(field, value):
+    base = {"walls": "maze"} if field in ("num_layouts", "layout_seed") else {}
+    with pytest.raises(ValueError, match=f"{field}: got .*allowed"):
+        RoomParams(**{**base, field: value})
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [
+        ({"num_layouts": 5}, "only with walls='maze'"),
+        ({"layout_seed": 5, "walls": "door"}, "only with walls='maze'"),
+        ({"corruption": "gaussian"}, "1 to 5 with corruption"),
+        ({"severity": 2}, "0 without corruption"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_with_the_reason(kwargs, reason):
+    with pytest.raises(ValueError, match=reason):
+        RoomParams(**kwargs)
+
+
+def test_noise_is_added_to_the_clipped_velocity():
+    moved = room.transition(np.zeros((1, 2)), np.array([[5.0, -0.5]]), np.array([[0.25, 0.5]]))
+    np.testing.assert_allclose(moved, [[0.125, 0.0]], atol=1e-15)
+
+
+def test_random_goals_are_uniform_where_they_fit():
+    generator = np.random.default_rng(1)
+    goals = np.stack([room.sample_goal(None, generator) for _ in range(20_000)])
+    assert np.abs(goals).max() <= 0.88
+    np.testing.assert_allclose(goals.std(axis=0), 1.76 / np.sqrt(12), rtol=0.02)
+    robot = np.array([0.5, 0.5])
+    apart = np.stack([room.sample_goal(robot, generator) for _ in range(2_000)])
+    assert np.linalg.norm(apart - robot, axis=1).min() >= 0.40
+
+
+def test_bouncing_is_that_of_a_ball_followed_in_small_steps():
+    start, limit, piece = 0.3, 1.1, 1e-3
+    position, direction, expected = start, 1, []
+    for _ in range(8000):
+        position += direction * piece
+        if position > limit or position < 0:
+            position = 2 * limit - position if position > limit else -position
+            direction = -direction
+        expected.append(position)
+    travelled = piece * np.arange(1, 8001)
+    np.testing.assert_allclose(room.bounce(np.array(start), travelled, limit), expected, atol=1e-9)
