@@ -1,3 +1,6 @@
+import copy
+import doctest
+import pickle
 import subprocess
 import sys
 import warnings
@@ -8,6 +11,9 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
+import robot_room
+import robot_room.env
+
 
 @pytest.fixture
 def env():
@@ -16,11 +22,16 @@ def env():
     env.close()
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"reward": "sparse"}, {"terminate_on_goal": False}])
-def test_gymnasiums_checker_finds_nothing(kwargs):
+@pytest.mark.parametrize("name", robot_room.VARIANTS)
+def test_gymnasiums_checker_finds_nothing(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(gym.make("RobotRoom-v0", render_mode="rgb_array", **kwargs).unwrapped)
+        check_env(gym.make(name, render_mode="rgb_array").unwrapped)
+
+
+def test_the_documentations_examples_say_what_happens():
+    results = doctest.testmod(robot_room.env)
+    assert results.attempted > 10 and results.failed == 0
 
 
 def test_a_seed_determines_the_rollout(env):
@@ -120,6 +131,7 @@ def test_a_bad_action_is_refused_and_changes_nothing(env, action):
         ({"robot_position": "centre"}, "robot_position"),
         ({"goal_position": (0, -0.89)}, "goal_position"),
         ({"goal_position": (np.nan, 0)}, "goal_position"),
+        ({"layout": 0}, "layout"),
     ],
 )
 def test_a_bad_option_is_refused_and_changes_nothing(env, options, field):
@@ -135,7 +147,16 @@ def test_a_bad_option_is_refused_and_changes_nothing(env, options, field):
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"reward": "big"}, {"terminate_on_goal": 3}, {"render_mode": "ascii"}]
+    "kwargs",
+    [
+        {"reward": "big"},
+        {"terminate_on_goal": 3},
+        {"render_mode": "ascii"},
+        {"masks": 1},
+        {"compiled": "yes"},
+        {"oracle_steps": 1},
+        {"oracle_steps": True, "slip": 0.1},
+    ],
 )
 def test_a_bad_argument_is_refused(kwargs):
     from robot_room.env import RobotRoomEnv
@@ -144,11 +165,116 @@ def test_a_bad_argument_is_refused(kwargs):
         RobotRoomEnv(**kwargs)
 
 
-def test_the_spec_survives_json():
-    spec = gym.make("RobotRoom-v0", reward="sparse").spec
-    assert spec is not None
-    copy = gym.make(EnvSpec.from_json(spec.to_json()))
-    assert copy.unwrapped.params.reward == "sparse"
+@pytest.mark.parametrize("name", robot_room.VARIANTS)
+def test_the_spec_survives_json(name):
+    env = gym.make(name, terminate_on_goal=False, max_episode_steps=7)
+    assert env.spec is not None
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.params == env.unwrapped.params
+    assert again.spec == env.spec
+
+
+def test_registered_limits_are_a_hundred_steps_and_two_hundred_among_walls():
+    limits = {name: gym.spec(name).max_episode_steps for name in robot_room.VARIANTS}
+    among_walls = {"RobotRoomDoor-v0", "RobotRoomMaze-v0"}
+    assert {name for name, limit in limits.items() if limit == 200} == among_walls
+    assert set(limits.values()) == {100, 200}
+
+
+@pytest.mark.parametrize("name", robot_room.VARIANTS)
+def test_a_restored_state_replays_with_the_same_bits(name):
+    env, other = (gym.make(name).unwrapped for _ in range(2))
+    env.reset(seed=3)
+    actions = np.random.default_rng(0).uniform(-1, 1, (40, 2)).astype(np.float32)
+    for action in actions[:10]:
+        env.step(action)
+    state = pickle.loads(pickle.dumps(env.get_state()))
+
+    def future(one):
+        out = [one.step(action)[0] for action in actions] + [one.reset()[0]]
+        return out + [one.step(action)[0] for action in actions]
+
+    expected = future(env)
+    for restored in (env, other):
+        observation, info = restored.set_state(state)
+        assert observation.shape == (64, 64, 3) and "distance" in info
+        for a, b in zip(expected, future(restored), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_state_is_a_copy(env):
+    room = env.unwrapped
+    room.reset(seed=0)
+    state = room.get_state()
+    kept = copy.deepcopy(state)
+    room.step(np.ones(2, np.float32))
+    room.reset()
+    for name, value in kept.items():
+        assert np.array_equal(state[name], value)
+
+
+@pytest.mark.parametrize("name", robot_room.VARIANTS)
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_goes_on_as_the_original_wrappers_included(name, clone):
+    env = gym.make(name, max_episode_steps=30)
+    env.reset(seed=1)
+    for _ in range(10):
+        env.step(np.array([0.1, 0.05], np.float32))
+    twin = clone(env)
+    for _ in range(20):
+        for a, b in zip(*(e.step(np.array([0.1, 0.05], np.float32)) for e in (env, twin)), strict=True):
+            np.testing.assert_equal(a, b)
+
+
+def test_the_oracle_of_the_start_is_in_every_info():
+    env = gym.make("RobotRoomDoor-v0", oracle_steps=True)
+    from robot_room import layouts, oracle
+
+    for seed in range(5):
+        _, info = env.reset(seed=seed)
+        layout = layouts.layout(env.unwrapped.params, info["layout"])
+        best = oracle.min_steps(info["robot_position"][None], info["goal_position"][None], layout)
+        assert info["oracle_steps"] == best[0] and isinstance(info["oracle_steps"], int)
+        assert env.step(np.zeros(2, np.float32))[4]["oracle_steps"] == best[0]
+
+
+def test_masks_show_what_the_frame_shows():
+    kwargs = {"distractors": 2, "masks": True, "corruption": "dropped_frames", "severity": 5}
+    env = gym.make("RobotRoom-v0", **kwargs)
+    observation, info = env.reset(seed=0)
+    for _ in range(20):
+        white = (observation == 255).all(axis=-1)
+        np.testing.assert_array_equal(white, info["masks"]["robot"] > 0.998)
+        observation, *_, info = env.step(np.array([0.7, 0.7], np.float32))
+    assert set(info["masks"]) == {"robot", "goal", "distractors", "walls"}
+    assert "masks" not in gym.make("RobotRoom-v0").reset(seed=0)[1]
+
+
+def test_a_random_goal_is_never_at_the_robot_that_options_place():
+    env = gym.make("RobotRoomRandomGoal-v0")
+    env.reset(seed=0)
+    for _ in range(100):
+        _, info = env.reset(options={"robot_position": (0.2, 0.3)})
+        assert info["distance"] >= 0.40
+
+
+def test_slip_has_the_stated_spread():
+    env = gym.make("RobotRoomSlip-v0", slip=0.2, terminate_on_goal=False, max_episode_steps=10**6)
+    moves = []
+    for seed in range(30):
+        _, info = env.reset(seed=seed, options={"robot_position": (0.3, -0.3)})
+        for _ in range(20):
+            before = info["robot_position"]
+            info = env.step(np.array([0.5, 0.25], np.float32) * (-1) ** len(moves))[4]
+            if np.abs(info["robot_position"]).max() < 0.9:
+                moves.append((info["robot_position"] - before) * (-1) ** len(moves) / 0.1)
+            else:
+                moves.append((np.nan, np.nan))
+    noise = np.array(moves) - [0.5, 0.25]
+    noise = noise[~np.isnan(noise).any(axis=1)]
+    assert len(noise) > 500
+    np.testing.assert_allclose(noise.mean(axis=0), 0, atol=4 * 0.2 / np.sqrt(len(noise)))
+    np.testing.assert_allclose(noise.std(axis=0), 0.2, rtol=0.15)
 
 
 def test_the_package_name_in_an_id_registers_it_and_torch_stays_out():
@@ -164,3 +290,35 @@ def test_stepping_before_reset_is_refused():
 
     with pytest.raises(gym.error.ResetNeeded):
         RobotRoomEnv().step(np.zeros(2, np.float32))
+
+
+def test_a_position_inside_a_wall_is_refused_and_changes_nothing():
+    env, reference = (gym.make("RobotRoomMaze-v0").unwrapped for _ in range(2))
+    for one in (env, reference):
+        one.reset(seed=4)
+    options = {"robot_position": (-0.6375, -0.6375)}  # a post that belongs to a wall in every maze
+    for extra in ({}, {"layout": 3}):
+        with pytest.raises(ValueError, match=r"robot_position: got .*allowed: .*clear of the walls"):
+            env.reset(options={**options, **extra})
+    for field, value in (("layout", 1000), ("layout", -1), ("layout", 1.5), ("layout", "first")):
+        with pytest.raises(ValueError, match=f"{field}: got .*allowed"):
+            env.reset(options={field: value})
+    np.testing.assert_array_equal(env.reset()[0], reference.reset()[0])
+
+
+def test_a_layout_can_be_chosen():
+    env = gym.make("RobotRoomMaze-v0", masks=True)
+    walls = [env.reset(options={"layout": n})[1]["masks"]["walls"] for n in (5, 6, 5)]
+    assert (walls[0] == walls[2]).all() and (walls[0] != walls[1]).any()
+
+
+def test_without_numba_the_error_says_how_to_get_it():
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import gymnasium, robot_room\n"
+        "gymnasium.make('RobotRoom-v0').reset(seed=0)\n"
+        "try: gymnasium.make('RobotRoom-v0', compiled=True)\n"
+        "except ImportError as error: assert 'robot-room[fast]' in str(error); print('said')"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout == "said\n"
