@@ -204,11 +204,12 @@ def draw(
                     if not seen[m]:
                         continue
                     for j in range(3 * width):
-                        hidden = rows[m + 1, i] * columns[m + 1, j] + rows[m + 2, i] * columns[m + 2, j]
-                        area = rows[m, i] * columns[m, j] - hidden
-                        area += rows[m + 3, i] * columns[m + 3, j]
-                        if ground[j] == FLOOR:
-                            value[j] += tint[d, j] * area
+                        area = rows[m, i] * columns[m, j]
+                        if seen[m + 1] or seen[m + 2]:
+                            hidden = rows[m + 1, i] * columns[m + 1, j]
+                            area -= hidden + rows[m + 2, i] * columns[m + 2, j]
+                            area += rows[m + 3, i] * columns[m + 3, j]
+                        value[j] += tint[d, j] * (area if ground[j] == FLOOR else 0.0)
                 for j in range(3 * width):
                     window[i, j] = np.uint8(np.int32(value[j]))  # what a processor converts at once
 

@@ -92,39 +92,44 @@ def maze(number: int) -> Layout:
 
 
 def spanning_tree(side: int, number: int) -> list[tuple[int, int]]:
-    """The edges of one spanning tree of a grid of side² vertices, of as many as there are.
+    """The edges of one spanning tree of a grid of side² vertices; `number` says which, from 0.
 
-    Each edge in turn is in or out. The trees without it are as many as a minor of the remaining
-    graph's Laplacian says (Kirchhoff); if `number` is among these, it is deleted, else contracted.
+    Each edge in turn is in or out. It lies in as large a share of all trees that are left as its
+    effective resistance is, where every edge is a resistor of 1 Ω (Kirchhoff). If `number` is among
+    the trees without it, it is cut, else short-circuited. Both change the matrix of potentials (the
+    inverse Laplacian, vertex 0 grounded) by a product of two vectors (Sherman and Morrison).
     """
-    vertices = range(side * side)
-    edges = [(v, v + 1) for v in vertices if (v + 1) % side] + [
-        (v, v + side) for v in vertices if v + side < side * side
-    ]
-    merged = list(vertices)  # the vertex of the contracted graph that each belongs to
-    laplacian = np.zeros((side * side, side * side))
+    edges, trees, potentials = _grid(side)
+    potentials = potentials.copy()
+    tree = []
+    for u, v in edges:
+        drop = potentials[u] - potentials[v]
+        resistance = float(drop[u] - drop[v])
+        without = round(trees * (1 - resistance))
+        if number < without:
+            trees = without
+            potentials += np.outer(drop, drop / (1 - resistance))
+        else:
+            trees, number = trees - without, number - without
+            potentials -= np.outer(drop, drop / resistance)
+            tree.append((u, v))
+    return tree
+
+
+@cache
+def _grid(side: int) -> tuple[list[tuple[int, int]], int, Float]:
+    """Edges, number of spanning trees, and potentials of a grid of side² vertices."""
+    count = side * side
+    edges = [(v, v + 1) for v in range(count) if (v + 1) % side]
+    edges += [(v, v + side) for v in range(count - side)]
+    laplacian = np.zeros((count, count))
     for u, v in edges:
         laplacian[[u, v], [u, v]] += 1
         laplacian[[u, v], [v, u]] -= 1
-    tree = []
-    for u, v in edges:
-        a, b = sorted((merged[u], merged[v]))
-        if a == b:
-            continue  # it would close a circle
-        without = laplacian.copy()
-        without[[a, b], [a, b]] -= 1
-        without[[a, b], [b, a]] += 1
-        trees = round(np.linalg.det(without[1:, 1:]))  # a whole number far below 2⁵³
-        if number < trees:
-            laplacian = without
-            continue
-        number -= trees
-        tree.append((u, v))
-        laplacian[a] += laplacian[b]
-        laplacian[:, a] += laplacian[:, b]
-        laplacian = np.delete(np.delete(laplacian, b, axis=0), b, axis=1)
-        merged = [a if m == b else m - (m > b) for m in merged]
-    return tree
+    trees = round(np.linalg.det(laplacian[1:, 1:]))  # a whole number far below 2⁵³
+    potentials = np.zeros((count, count))
+    potentials[1:, 1:] = np.linalg.inv(laplacian[1:, 1:])
+    return edges, trees, potentials
 
 
 def _layout(
@@ -168,15 +173,13 @@ def _runs(free: NDArray[np.bool_], edges: Float) -> Float:
 
     NaN where it is blocked, (rows, columns, 2).
     """
+    count = free.shape[1]
     runs = np.empty((*free.shape, 2))
     runs[:] = -ROBOT_LIMIT, ROBOT_LIMIT
-    for run, row in enumerate(free):
-        for element in np.flatnonzero(~row):
-            if element < len(row) - 1:  # what lies right of it begins at its right edge
-                low = runs[run, element + 1 :, 0]
-                np.maximum(low, edges[element // 2], out=low)
-            if element > 0:
-                high = runs[run, :element, 1]
-                np.minimum(high, edges[(element - 1) // 2], out=high)
+    # What is blocked bounds all that lies right of it by its right edge, and all left by its left.
+    edge = edges[np.arange(count - 1) // 2]  # right of elements 0, 1, …, left of elements 1, 2, …
+    runs[:, 1:, 0] = np.maximum.accumulate(np.where(free[:, :-1], -ROBOT_LIMIT, edge), axis=1)
+    bounds = np.where(free[:, 1:], ROBOT_LIMIT, edge)
+    runs[:, :-1, 1] = np.minimum.accumulate(bounds[:, ::-1], axis=1)[:, ::-1]
     runs[~free] = np.nan
     return runs

@@ -4,6 +4,7 @@ Every array has a leading axis N of rooms. Positions are float64 (N, 2) in metre
 and y up, with the origin at the centre of the room. Nothing here draws, counts steps or keeps state.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -129,10 +130,11 @@ def is_clear(centre: Float, side: float, walls: NDArray[np.bool_] | None) -> boo
     if walls is None:
         return True
     scale = len(walls) / (2 * HALF_WIDTH)
-    middle = np.array([HALF_WIDTH - centre[1], centre[0] + HALF_WIDTH]) * scale
+    x, y = centre.tolist()
+    row, column = (HALF_WIDTH - y) * scale, (x + HALF_WIDTH) * scale
     half = (side / 2 - TOLERANCE) * scale
-    (top, left), (bottom, right) = np.floor(middle - half), np.ceil(middle + half)
-    return not walls[int(top) : int(bottom), int(left) : int(right)].any()
+    rows = slice(math.floor(row - half), math.ceil(row + half))
+    return not walls[rows, math.floor(column - half) : math.ceil(column + half)].any()
 
 
 def transition(
