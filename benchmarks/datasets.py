@@ -1,5 +1,6 @@
 """Episodes of a behaviour as a Minari dataset, one whole episode after the other."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ class Recorder:
     """
 
     def __init__(self, dataset_id: str, env: gym.Env[Any, Any], behaviour: str, append: bool) -> None:
+        if not re.search(r"-v\d+$", dataset_id):  # which Minari answers with a TypeError
+            raise ValueError(
+                f"dataset: got {dataset_id!r}, allowed: (namespace/)name-vN, as room/mixed-v0"
+            )
         parse_dataset_id(dataset_id)
         self.dataset_id, self.env, self.behaviour = dataset_id, env, behaviour
         self.dataset: MinariDataset | None = None

@@ -65,7 +65,7 @@ def run(name: str, steps: int, compiled: bool, seed: int) -> int:
 
 def main(config: EnvMemory) -> int:
     """Run the benchmark; 1 if memory has grown."""
-    share = int(config.steps / config.rounds / len(robot_room.VARIANTS) / 1.02) + 1
+    share = int(config.steps / config.rounds / len(robot_room.VARIANTS) / 1.02) + ROOMS
     taken, peaks = 0, [peak_mib()]
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("steps", total=config.steps)

@@ -116,12 +116,40 @@ def test_picture_shows_the_room_and_its_observation(tmp_path):
     assert np.abs(blocks - picture[4::8, 532::8]).max() <= 1
 
 
+def test_the_gallery_shows_every_variant_and_every_corruption(tmp_path):
+    code, _, err = run("gallery", "--out", tmp_path)
+    assert code == 0, err
+    variants, corruptions = (imageio.imread(tmp_path / f"{n}.png") for n in ("variants", "corruptions"))
+    assert variants.shape == (2 * 226 + 12, 4 * 204 + 12, 3)
+    assert corruptions.shape == (5 * 226 + 12, 5 * 204 + 12, 3)
+    tiles = [
+        variants[34 + 226 * r : 226 + 226 * r, 12 + 204 * c : 204 + 204 * c]
+        for r, c in np.ndindex(2, 4)
+    ]
+    red = [np.all(tile[:, :, :3] == (255, 0, 0), axis=-1).sum() > 100 for tile in tiles[:7]]
+    assert all(red) and tiles[7].std() > 50
+
+
+def test_the_benchmarks_of_the_room_run(tmp_path):
+    for name, arguments in (
+        ("env_speed", ["--rounds", "1", "--seconds", "0.01", "--no-peers"]),
+        ("env_memory", ["--steps", "20000", "--rounds", "2"]),
+    ):
+        out = tmp_path / f"{name}.json"
+        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--out", str(out)]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        assert json.loads(out.read_text())
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
         ("train", ["--env-id", "NoRoom-v0"], "error: env: got 'NoRoom-v0'"),
         ("train", ["--env-id", "CartPole-v1"], "error: observation space: got"),
         ("train", ["--out", "tests"], "error: out: got tests, which exists"),
+        ("collect", ["a-v0", "--episodes", "0"], "error: episodes: got 0"),
+        ("collect", ["a-v0", "--env-id", "NoRoom-v0"], "error: "),
+        ("play", ["--env-id", "NoRoom-v0"], "error: "),
         ("evaluate", ["nowhere"], "error: path: got nowhere"),
         ("watch", ["nowhere", "--record", "a.txt"], "error: record: got a.txt"),
     ],
