@@ -93,15 +93,15 @@ def draw(
 
     Args:
         frames: (N, S, 3 S) uint8, written.
-        background: (N, S, 3 S) uint8.
+        background: (N, S, 3 S) uint8, or (1, S, 3 S) if it is that of all.
         robot: (N, 2), metres.
         goal: (N, 2), metres.
         distractors: (N, D, 2), metres; D may be 0.
         colours: (D or more, 3) float64.
         walls: (N, S, S) bool; (0, 0, 0) where there are none.
-        drawn: (N, D + 1, 2) int64, row and column of the windows that were drawn last; written.
-        again: `frames` differs from its background in the windows of `drawn` alone, or everywhere
-            where that is −1; if not, it may differ everywhere.
+        drawn: (N, D + 1, 2) int64, row and column of the windows that were drawn; only with `again`.
+        again: `frames` is what the last call with `again` wrote: it differs from its background in
+            the windows of `drawn` alone, or everywhere where that is −1. `drawn` is then written.
     """
     # Not constants: loops of a length unknown to the compiler come out a third faster here.
     size = frames.shape[1]
@@ -123,10 +123,11 @@ def draw(
             tint[d, j] = colours[d, j % 3] - FLOOR
 
     for n in range(len(frames)):
+        shared = n if len(background) > 1 else 0
         if not again or drawn[n, 0, 0] < 0:
             for i in range(size):
                 for j in range(3 * size):
-                    frames[n, i, j] = background[n, i, j]
+                    frames[n, i, j] = background[shared, i, j]
         else:
             for k in range(count + 1):
                 # Unsigned, so that no index needs to be looked at for a negative one.
@@ -134,7 +135,7 @@ def draw(
                 for i in range(width):
                     for j in range(3 * width):
                         r, b = first_row + np.uintp(i), first_byte + np.uintp(j)
-                        frames[n, r, b] = background[n, r, b]
+                        frames[n, r, b] = background[shared, r, b]
         for k in range(count + 2):
             if k < count:
                 x, y, side = distractors[n, k, 0], distractors[n, k, 1], ROBOT_SIDE
@@ -151,7 +152,8 @@ def draw(
             it = k if k < count else count + 1
             top = min(int(squares[it, 0, 0]), size - width)
             left = min(int(squares[it, 0, 1]), size - width)
-            drawn[n, k, 0], drawn[n, k, 1] = top, left
+            if again:
+                drawn[n, k, 0], drawn[n, k, 1] = top, left
             window = frames[n, top : top + width, 3 * left : 3 * (left + width)]
             for m in range(3 + 4 * count):
                 it = (count + 1, count, count + 1)[m] if m < 3 else (m - 3) // 4

@@ -108,7 +108,7 @@ def sample_start(
 ) -> Float:
     """A start of one room, (2,): uniform over the free positions at least 0.40 m from `goal`, (2,)."""
     while True:
-        start = generator.uniform(-ROBOT_LIMIT, ROBOT_LIMIT, size=2)
+        start = 2 * ROBOT_LIMIT * generator.random(2) - ROBOT_LIMIT
         if distance(start, goal) >= MIN_START_DISTANCE and is_clear(start, ROBOT_SIDE, walls):
             return start
 
@@ -118,7 +118,7 @@ def sample_goal(
 ) -> Float:
     """A goal of one room, (2,): uniform where it fits, at least 0.40 m from `robot` if given."""
     while True:
-        goal = generator.uniform(-GOAL_LIMIT, GOAL_LIMIT, size=2)
+        goal = 2 * GOAL_LIMIT * generator.random(2) - GOAL_LIMIT
         if robot is not None and distance(robot, goal) < MIN_START_DISTANCE:
             continue
         if is_clear(goal, GOAL_SIDE, walls):

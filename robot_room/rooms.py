@@ -114,6 +114,7 @@ class Rooms:
             self._walls = Walls(*(part.repeat(count, axis=0) for part in layout.walls))
         self._background = rendering.background(self._goal, self._masks)
         self._buffer = np.empty_like(self._background)
+        self._alike = layout is None  # whether all rooms have the same background
         keep = np.full_like(self._background, 255)
         self._dead = (keep, ~keep) if params.corruption == "dead_pixels" else None
         self._compiled = _Compiled(count, params.distractors) if compiled else None
@@ -162,16 +163,18 @@ class Rooms:
         Args:
             copy: whether as a new array; if not, the next call writes over it.
         """
-        scene, buffer = self._scene(seen=True), self._buffer
+        scene = self._scene(seen=True)
+        frames = np.empty_like(self._buffer) if copy else self._buffer
         if self._compiled is None:
-            np.copyto(buffer, self._background)
-            rendering.draw(buffer, scene)
+            np.copyto(frames, self._background)
+            rendering.draw(frames, scene)
         else:
             # The clean frames of the last call are still there, unless the camera has spoiled them.
-            again = self.params.corruption in (None, "dropped_frames")
-            self._compiled.draw(buffer, self._background, scene, again)
-        self._corrupt(buffer)
-        return buffer.copy() if copy else buffer
+            again = not copy and self.params.corruption in (None, "dropped_frames")
+            background = self._background[:1] if self._alike else self._background
+            self._compiled.draw(frames, background, scene, again)
+        self._corrupt(frames)
+        return frames
 
     def pictures(self, size: int) -> Frames:
         """The rooms as they are, sharp, (N, size, size, 3) uint8."""
@@ -260,6 +263,7 @@ class Rooms:
                     part[number] = value[0]
             masks = self._masks[some]
         self._background[some] = rendering.background(self._goal[some], masks)
+        self._alike = masks is None and bool((self._goal == self._goal[0]).all())
         if self._dead is not None:
             stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
             for part, value in zip(self._dead, stuck, strict=True):

@@ -67,11 +67,13 @@ def dead_pixels(key: Keys, severity: int, size: int) -> tuple[Frames, Frames]:
     255 where it is stuck at white.
     """
     step = np.zeros(len(key), np.int64)
-    drawn = randomness.uniforms(key, step, randomness.DEAD_PIXELS, size * size)
-    drawn = drawn.reshape(-1, size, size, 1)
-    share = level("dead_pixels", severity)
-    keep, stuck = np.where(drawn < share, 0, 255), np.where(drawn < share / 2, 255, 0)
-    return keep.astype(np.uint8).repeat(3, axis=-1), stuck.astype(np.uint8).repeat(3, axis=-1)
+    drawn = randomness.words(key, step, randomness.DEAD_PIXELS, size * size)
+    threshold = int(level("dead_pixels", severity) * 2.0**64)
+    keep, stuck = drawn >= np.uint64(threshold), drawn < np.uint64(threshold // 2)
+    shape = (len(key), size, size, 3)
+    masks = (mask.view(np.uint8).repeat(3).reshape(shape) for mask in (keep, stuck))
+    keep, stuck = (np.negative(mask, out=mask) for mask in masks)  # 0 and 1 to 0 and 255
+    return keep, stuck
 
 
 @cache
