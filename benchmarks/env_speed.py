@@ -132,10 +132,9 @@ def cells(config: EnvSpeed) -> dict[str, Callable[[], float]]:
     for kind, kwargs in kinds.items():
         env = gym.make("RobotRoom-v0", **kwargs)
         envs: Any = gym.make_vec("RobotRoom-v0", ROOMS, "vector_entry_point", **kwargs)
-        found[f"benchmark_step{kind}"] = lambda e=env: benchmark_step(e, config.seconds, 0)
-        found[f"benchmark_vector_step{kind}"] = lambda e=envs: benchmark_vector_step(
-            e, int(np.ceil(config.seconds)), 0
-        )
+        whole = int(np.ceil(config.seconds))  # s
+        found[f"benchmark_step{kind}"] = lambda e=env, t=whole: benchmark_step(e, t, 0)
+        found[f"benchmark_vector_step{kind}"] = lambda e=envs, t=whole: benchmark_vector_step(e, t, 0)
     if config.peers:
         process = peers()
         assert process.stdin is not None and process.stdout is not None

@@ -18,7 +18,7 @@ SECONDS = 1.0
 
 def minigrid() -> Iterator[None]:
     """Minigrid's 64×64 RGB frames of the whole grid, by its own wrapper."""
-    from minigrid.wrappers import RGBImgObsWrapper
+    from minigrid.wrappers import RGBImgObsWrapper  # pyright: ignore[reportMissingImports]
 
     env = RGBImgObsWrapper(gym.make("MiniGrid-Empty-8x8-v0"), tile_size=8)
     observation, _ = env.reset(seed=0)
@@ -32,7 +32,7 @@ def minigrid() -> Iterator[None]:
 
 def pusht() -> Iterator[None]:
     """gym-pusht's 96×96 pixels."""
-    import gym_pusht  # noqa: F401 - registers its environment
+    import gym_pusht  # noqa: F401  # pyright: ignore[reportMissingImports]
 
     env = gym.make("gym_pusht/PushT-v0", obs_type="pixels", observation_width=96, observation_height=96)
     env.reset(seed=0)

@@ -61,6 +61,7 @@ class Scripted:
             self.action = self._random()
         if self.generator.random() < self.share:
             return self.action
+        assert self.params is not None
         layout = layouts.layout(self.params, info.get("layout", 0))
         robot, goal = info["robot_position"][None], info["goal_position"][None]
         return oracle.expert_action(robot, goal, layout)[0]
