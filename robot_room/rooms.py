@@ -336,10 +336,10 @@ class _Compiled:
 
     def draw(self, frames: Frames, background: Frames, scene: Scene, again: bool) -> None:
         """Background and `rendering.draw`; `again`: see `compiled.draw`."""
-        rows = (*frames.shape[:2], -1)
+        size = frames.shape[1]
         self.kernels.draw(
-            frames.reshape(rows),
-            background.reshape(rows),
+            frames.reshape(-1, size, 3 * size),
+            background.reshape(-1, size, 3 * size),
             scene.robot,
             scene.goal,
             self.no_distractors if scene.distractors is None else scene.distractors,
