@@ -288,9 +288,8 @@ class Rooms:
             add = sensors.add_gaussian if self._compiled is None else self._compiled.add_gaussian
             add(frames, self._key, self.steps, severity)
         elif kind == "dead_pixels" and self._dead is not None:
-            keep, stuck = self._dead
-            frames &= keep
-            frames |= stuck
+            stick = sensors.stick if self._compiled is None else self._compiled.stick
+            stick(frames, *self._dead)
         elif kind == "blackout":
             frames[sensors.is_dark(self._key, self.steps, severity)] = 0
         elif kind == "occluder":
@@ -348,6 +347,10 @@ class _Compiled:
             self.drawn,
             again,
         )
+
+    def stick(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
+        """`sensors.stick`."""
+        self.kernels.stick(*(part.reshape(*part.shape[:2], -1) for part in (frames, keep, stuck)))
 
     def add_gaussian(
         self, frames: Frames, key: randomness.Keys, step: NDArray[np.int64], severity: int

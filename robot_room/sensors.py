@@ -76,6 +76,12 @@ def dead_pixels(key: Keys, severity: int, size: int) -> tuple[Frames, Frames]:
     return keep, stuck
 
 
+def stick(frames: Frames, keep: Frames, stuck: Frames) -> None:
+    """Show dead pixels, whose masks `dead_pixels` gives."""
+    frames &= keep
+    frames |= stuck
+
+
 @cache
 def gaussian_bank(severity: int) -> tuple[Frames, Frames]:
     """Rounded Gaussian noise in grey levels: its positive and its negative parts, each (B + 192,).
