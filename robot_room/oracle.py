@@ -34,7 +34,11 @@ _X, _Y = 0, 1
 
 
 def min_steps(robot: Float, goal: Float, layout: Layout | None = None) -> NDArray[np.int64]:
-    """Smallest number of steps from robot to goal, positions (N, 2) in metres → (N,)."""
+    """Smallest number of steps from robot to goal, positions (N, 2) in metres → (N,).
+
+    Raises:
+        ValueError: a robot that cannot get to its goal, as it is inside a wall.
+    """
     if layout is not None:
         return np.array([len(_reach(r, g, layout)) - 1 for r, g in zip(robot, goal, strict=True)])
     delta = np.abs(robot - goal)
@@ -62,7 +66,10 @@ def _reach(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:
     rows, columns = _stretches(layout)
     layers = [np.stack([robot, robot], axis=-1)[None]]
     while not is_success(distance(_nearest(layers[-1], goal), goal)).any():
-        layers.append(_slide(_slide(layers[-1], rows, _X), columns, _Y))
+        reached = _slide(_slide(layers[-1], rows, _X), columns, _Y)
+        if np.array_equal(reached, layers[-1]):
+            raise ValueError(f"robot: got {robot}, allowed: where a way leads to the goal at {goal}")
+        layers.append(reached)
     return layers
 
 

@@ -130,3 +130,9 @@ def test_without_walls_between_them_the_search_agrees_with_the_closed_form():
     np.testing.assert_array_equal(
         oracle.min_steps(robot, goals, layout), oracle.min_steps(robot, goals)
     )
+
+
+def test_a_start_from_which_no_way_leads_to_the_goal_is_refused():
+    inside_the_wall = np.array([[0.2, -0.8]])
+    with pytest.raises(ValueError, match="robot: got .*allowed: where a way leads"):
+        oracle.min_steps(inside_the_wall, np.zeros((1, 2)), layouts.door(30))
