@@ -42,8 +42,15 @@ def load_episodes(
         )
 
     spec = dataset.env_spec
-    if spec is not None and spec.id != env_id.split(":")[-1]:
-        raise ValueError(f"env_id: got {env_id}, allowed: that of {dataset_id}, {spec.id}")
+    if spec is not None:
+        wanted, got = spec.id, env_id.split(":")[-1]
+        if wanted != got:
+            raise ValueError(f"env_id: got {env_id}, allowed: that of {dataset_id}, {wanted}")
+        if spec.kwargs != gym.spec(env_id).kwargs:
+            raise ValueError(
+                f"dataset: got one of {wanted} with {spec.kwargs}, allowed: with that id's own "
+                "arguments; in Python, Agent(dataset.recover_environment()).learn_from takes others"
+            )
 
     def episodes() -> Iterator[Episode]:
         for recorded in dataset.iterate_episodes():

@@ -37,7 +37,11 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
         rewards=rewards,
         terminations=terminations,
         truncations=truncations,
-        infos={name: np.array([step[name] for step in infos]) for name in info},
+        infos={
+            name: np.array([step[name] for step in infos])
+            for name in infos[0]
+            if all(name in step for step in infos)
+        },
     )
 
 

@@ -46,6 +46,8 @@ class Scripted:
         self.params = getattr(env.unwrapped, "params", None)
         if self.params is None and kind != "random":
             raise ValueError(f"policy: got {kind!r}, allowed: random, as {env} is no RobotRoom")
+        if not isinstance(env.action_space, gym.spaces.Box):
+            raise ValueError(f"action space: got {env.action_space}, allowed: a Box")
         self.space = env.action_space
         self.reset(np.random.default_rng(0))
 
@@ -67,7 +69,6 @@ class Scripted:
         return oracle.expert_action(robot, goal, layout)[0]
 
     def _random(self) -> NDArray[np.float32]:
-        assert isinstance(self.space, gym.spaces.Box)
         return self.generator.uniform(self.space.low, self.space.high).astype(np.float32)
 
 

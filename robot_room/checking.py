@@ -1,7 +1,7 @@
 """What users pass in, checked before anything is changed: field, got, allowed."""
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,35 @@ Float = NDArray[np.float64]
 
 def require_bool(field: str, value: Any) -> None:
     """Raise ValueError unless the value is a truth value."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool):
         raise ValueError(f"{field}: got {value!r}, allowed: True or False")
 
 
 def require_int(field: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless the value is a whole number from low to high."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or not low <= int(value) <= high:
-        raise ValueError(f"{field}: got {value!r}, allowed: a whole number from {low} to {high}")
+    """Raise ValueError unless the value is Python's own whole number from low to high.
+
+    Of arguments that a Gymnasium spec keeps, as no other kind survives its JSON.
+    """
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{field}: got {value!r}, allowed: an int from {low} to {high}")
 
 
 def require_number(field: str, value: Any, low: float, high: float) -> None:
-    """Raise ValueError unless the value is a number from low to high."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not low <= float(value) <= high:  # false for NaN too
-        raise ValueError(f"{field}: got {value!r}, allowed: a number from {low:g} to {high:g}")
+    """Raise ValueError unless the value is Python's own number from low to high."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high:  # false for NaN too
+        raise ValueError(f"{field}: got {value!r}, allowed: an int or float from {low:g} to {high:g}")
+
+
+def whole(field: str, value: Any, low: int, high: int) -> int:
+    """Any kind of whole number from low to high, as Python's own.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high:
+        return int(value)
+    raise ValueError(f"{field}: got {value!r}, allowed: a whole number from {low} to {high}")
 
 
 def require_one_of(field: str, value: Any, allowed: tuple[str | None, ...]) -> None:
@@ -118,8 +131,19 @@ def seeded(seed: Any) -> np.random.Generator:
     Raises:
         ValueError: it is no whole number from 0.
     """
-    require_int("seed", seed, 0, 2**63 - 1)
-    return seeding.np_random(int(seed))[0]
+    return seeding.np_random(whole("seed", seed, 0, 2**63 - 1))[0]
+
+
+def seeds(state: Any, count: int) -> list[int]:
+    """The seeds in a state, −1 where unknown.
+
+    Raises:
+        ValueError: there are not `count` whole numbers.
+    """
+    values = state.get("seeds")
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError(f"seeds: got {values!r}, allowed: a list of {count}")
+    return [whole("seeds", value, -1, 2**128) for value in values]
 
 
 def generators(state: Any, count: int) -> list[np.random.Generator]:

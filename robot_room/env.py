@@ -78,8 +78,8 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
     ## Episode end
     Terminated when the distance is at most 0.10 m (within a nanometre, so that rounding does not
-    decide), unless `terminate_on_goal=False`. Truncated after 100 steps, 200 where there are walls,
-    by registration.
+    decide), unless `terminate_on_goal=False`. Truncated after 100 steps, or 200 of
+    `RobotRoomDoor-v0` and `RobotRoomMaze-v0`, by registration; `max_episode_steps` changes that.
 
     ## Information
     | key | value |
@@ -90,7 +90,8 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     | `layout` | only with walls: the number of the layout, from 0 |
     | `oracle_steps` | only if asked for: the smallest number of steps from this episode's start |
     | `masks` | only if asked for: for `robot`, `goal`, `distractors`, `walls` the share of each pixel \
-that it visibly covers in this frame, before the camera fails, (64, 64) float32 |
+that it visibly covers in this frame, (64, 64) float32; beneath noise, darkness and occluders, and \
+with a repeated frame what that shows |
 
     ## Arguments
     | argument | default | meaning |
@@ -255,7 +256,8 @@ that it visibly covers in this frame, before the camera fails, (64, 64) float32 
             gymnasium.error.ResetNeeded: `reset` was never called.
         """
         self._require_started("get_state")
-        return {**self._rooms.state(), "generators": [self.np_random.bit_generator.state]}
+        generators = [self.np_random.bit_generator.state]
+        return {**self._rooms.state(), "generators": generators, "seeds": [self.np_random_seed]}
 
     def set_state(self, state: State) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Put the environment in a state that `get_state` returned, exactly.
@@ -267,7 +269,9 @@ that it visibly covers in this frame, before the camera fails, (64, 64) float32 
             ValueError: it is no state of such an environment. The environment is then as it was.
         """
         checked = self._rooms.check_state(state)
+        (seed,) = checking.seeds(state, 1)
         (self._np_random,) = checking.generators(state, 1)
+        self._np_random_seed = seed
         self._rooms.set_state(checked)
         return self._rooms.frames()[0], self._info()
 

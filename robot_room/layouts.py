@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_room.checking import whole
 from robot_room.room import (
     HALF_WIDTH,
     LAYOUTS_PER_SEED,
@@ -72,7 +73,12 @@ def layout(params: RoomParams, index: int) -> Layout | None:
 
 @cache
 def door(place: int) -> Layout:
-    """A wall right of the centre, whose door begins `place` pixels above the lowest possible one."""
+    """A wall right of the centre, whose door begins `place` pixels above the lowest possible one.
+
+    Raises:
+        ValueError: the place is not from 0 to 44.
+    """
+    place = whole("door", place, 0, DOORS - 1)
     low = DOOR_FIRST + place
     rows = ((0, low), (low + DOOR_WIDTH, GRID))
     blocked = np.zeros((5, 3), np.bool_)
@@ -82,7 +88,12 @@ def door(place: int) -> Layout:
 
 @lru_cache(maxsize=LAYOUTS_PER_SEED)
 def maze(number: int) -> Layout:
-    """The maze of that number, 0 to 557,567,999."""
+    """The maze of that number.
+
+    Raises:
+        ValueError: the number is not from 0 to 557,567,999.
+    """
+    number = whole("maze", number, 0, MAZES - 1)
     blocked = np.zeros((2 * CELLS - 1, 2 * CELLS - 1), np.bool_)
     blocked[1::2] = blocked[:, 1::2] = True
     for cell, other in spanning_tree(CELLS, number):

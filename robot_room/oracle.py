@@ -37,8 +37,9 @@ def min_steps(robot: Float, goal: Float, layout: Layout | None = None) -> NDArra
     """Smallest number of steps from robot to goal, positions (N, 2) in metres → (N,).
 
     Raises:
-        ValueError: a robot that cannot get to its goal, as it is inside a wall.
+        ValueError: positions that are none, or from which no way leads to the goal.
     """
+    robot, goal = _checked("robot", robot), _checked("goal", goal)
     if layout is not None:
         return np.array([len(_reach(r, g, layout)) - 1 for r, g in zip(robot, goal, strict=True)])
     delta = np.abs(robot - goal)
@@ -54,11 +55,23 @@ def expert_action(robot: Float, goal: Float, layout: Layout | None = None) -> ND
     """Actions of a policy that attains `min_steps`, (N, 2) in [−1, 1].
 
     In the open room: full speed on each axis.
+
+    Raises:
+        ValueError: as `min_steps`.
     """
-    target = goal
+    robot, target = _checked("robot", robot), _checked("goal", goal)
+    goal = target
     if layout is not None:
         target = np.stack([_next(r, g, layout) for r, g in zip(robot, goal, strict=True)])
     return np.clip((target - robot) / STEP_LENGTH, -1.0, 1.0).astype(np.float32)
+
+
+def _checked(name: str, positions: Float) -> Float:
+    """Positions (N, 2) as float64, or ValueError."""
+    array = np.asarray(positions, np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+        raise ValueError(f"{name}: got {positions!r}, allowed: finite positions of shape (N, 2)")
+    return array
 
 
 def _reach(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:

@@ -4,6 +4,7 @@ The single environment is one of these, the vector environment N. Everything ran
 within an episode is a function of its key and its step, see `randomness`.
 """
 
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ def sample(params: RoomParams, generator: np.random.Generator, options: Any = No
     elif choices == 0:
         raise ValueError(f"layout: got {index!r}, allowed: only where there are walls")
     else:
-        checking.require_int("layout", index, 0, choices - 1)
+        index = checking.whole("layout", index, 0, choices - 1)
     layout = layouts.layout(params, int(index))
     try:
         _require_clear("robot_position", robot, room.ROBOT_SIDE, layout)
@@ -161,7 +162,8 @@ class Rooms:
         """What the cameras show, (N, 64, 64, 3) uint8.
 
         Args:
-            copy: whether as a new array; if not, the next call writes over it.
+            copy: whether as a new array; if not, the next call writes over it, and it is read-only,
+                as it is not redrawn where nothing moved.
         """
         scene = self._scene(seen=True)
         frames = np.empty_like(self._buffer) if copy else self._buffer
@@ -174,7 +176,11 @@ class Rooms:
             background = self._background[:1] if self._alike else self._background
             self._compiled.draw(frames, background, scene, again)
         self._corrupt(frames)
-        return frames
+        if copy:
+            return frames
+        shown = frames.view()
+        shown.flags.writeable = False
+        return shown
 
     def pictures(self, size: int) -> Frames:
         """The rooms as they are, sharp, (N, size, size, 3) uint8."""
@@ -209,7 +215,12 @@ class Rooms:
             "seen_robot_position": self._seen_robot.copy(),
             "seen_steps": self._seen_steps.copy(),
             "oracle_steps": self._oracle_steps.copy(),
+            "settings": self._settings(),
         }
+
+    def _settings(self) -> dict[str, Any]:
+        """What a state is a state of."""
+        return {**asdict(self.params), "oracle_steps": self._with_oracle}
 
     def check_state(self, state: Any) -> State:
         """The state as arrays of the right types.
@@ -224,9 +235,14 @@ class Rooms:
             "layout": max(layouts.count(self.params), 1) - 1,
             "key": 2**64,
         }
+        fields = self.state()
+        settings = fields.pop("settings")
+        got = state.get("settings") if isinstance(state, dict) else state
+        if not isinstance(got, dict) or got != settings:
+            raise ValueError(f"settings: got {got!r}, allowed: those of these rooms, {settings}")
         checked: State = {}
-        for name, like in self.state().items():
-            high = highest.get(name, 2**31)  # counts of steps
+        for name, like in fields.items():
+            high = highest.get(name, 2**62)  # counts of steps
             low = -high if like.dtype.kind == "f" else 0
             checked[name] = checking.array(name, state, like, low, high)
         if (checked["seen_steps"] > checked["steps"]).any():

@@ -20,7 +20,7 @@ Steps = NDArray[np.int64]
 SEVERITIES: dict[CorruptionKind, tuple[float, ...]] = {
     "gaussian": (16, 40, 80, 128, 192),  # standard deviation in grey levels, then clipped
     "dead_pixels": (0.02, 0.10, 0.20, 0.35, 0.50),  # share stuck at black or white for an episode
-    "blackout": (2, 5, 10, 15, 18),  # dark frames in a row, once in every 20
+    "blackout": (2, 5, 10, 15, 18),  # dark frames in a row in every 20, see `is_dark`
     "occluder": (10, 18, 26, 36, 46),  # side in pixels of a black square that drifts over the frame
     "dropped_frames": (0.2, 0.4, 0.6, 0.8, 0.9),  # probability that the last frame comes again
 }
@@ -43,7 +43,11 @@ def is_dropped(key: Keys, step: Steps, severity: int) -> NDArray[np.bool_]:
 
 
 def is_dark(key: Keys, step: Steps, severity: int) -> NDArray[np.bool_]:
-    """Whether each room's camera is dark at its step, (N,): one burst in every period of 20 steps."""
+    """Whether each room's camera is dark at its step, (N,).
+
+    One burst lies anywhere in every period of 20 steps: the first frame may be dark, and a burst at
+    the end of a period and one at the start of the next are one.
+    """
     period, place = np.divmod(step, BLACKOUT_PERIOD)
     length = int(level("blackout", severity))
     drawn = randomness.uniforms(key, period, randomness.BLACKOUT, 1)[:, 0]

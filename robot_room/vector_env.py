@@ -1,5 +1,6 @@
 """Many rooms in step, as one native Gymnasium vector environment."""
 
+from dataclasses import fields
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from robot_room.room import RoomParams
 from robot_room.rooms import RESET_OPTIONS, Rooms, State, sample
 from robot_room.viewer import Viewer
 
-NEVER = 2**31  # steps
+NEVER = 2**62  # steps
 
 Flags = NDArray[np.bool_]
 Step = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
@@ -35,7 +36,8 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         autoreset_mode: what happens when an episode ends, see `gymnasium.vector.AutoresetMode`:
             the next step resets that room; the same step does, and `info` has `final_obs` and
             `final_info`; or nothing, until `reset(options={"reset_mask": rooms})`.
-        copy: whether observations are new arrays; if not, each call writes over the last one's.
+        copy: whether observations are new arrays; if not, each call writes over the last one's,
+            which are read-only.
         oracle_steps: as for `RobotRoomEnv`, and so are the following.
         masks: see there.
         compiled: see there.
@@ -74,6 +76,9 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             allowed = [mode.value for mode in AutoresetMode]
             raise ValueError(f"autoreset_mode: got {autoreset_mode!r}, allowed: {allowed}") from error
 
+        unknown = set(params) - {field.name for field in fields(RoomParams)}
+        if unknown:  # as Python says it, with this class's name
+            raise TypeError(f"RobotRoomVectorEnv got unexpected arguments {sorted(unknown)}")
         self.params = RoomParams(**params)
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -128,7 +133,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             raise gym.error.ResetNeeded("Call reset() for all rooms before resetting some.")
         seeds = self._checked_seeds(seed)
 
-        before = {}
+        before, old = {}, (self._generators.copy(), self._seeds.copy())
         generators, starts = {}, {}
         numbers = np.flatnonzero(chosen).tolist()
         try:
@@ -140,6 +145,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         except ValueError:
             for number, state in before.items():
                 generators[number].bit_generator.state = state
+            self._generators, self._seeds = old  # as some may have got their first one
             raise
         for number in numbers:
             self._generators[number] = generators[number]
@@ -220,7 +226,8 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         if not self._rooms.started.all():
             raise gym.error.ResetNeeded("Call reset() before get_state().")
         generators = [generator.bit_generator.state for generator in self.np_random]
-        return {**self._rooms.state(), "done": self._done.copy(), "generators": generators}
+        own = {"done": self._done.copy(), "generators": generators, "seeds": list(self._seeds)}
+        return {**self._rooms.state(), **own}
 
     def set_state(self, state: State) -> tuple[Frames, dict[str, Any]]:
         """Put all rooms in a state that `get_state` returned, exactly.
@@ -234,6 +241,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         checked = self._rooms.check_state(state)
         done = checking.array("done", state, self._done, 0, 1)
         generators = checking.generators(state, self.num_envs)
+        self._seeds = checking.seeds(state, self.num_envs)
         self._rooms.set_state(checked)
         self._done, self._generators[:] = done, generators
         return self._observation(), self._info()
@@ -275,17 +283,15 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
     def _checked_seeds(self, seed: Any) -> list[Any]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, list | tuple | np.ndarray):
+        seed = seed.tolist() if isinstance(seed, np.ndarray) else seed
+        if isinstance(seed, list | tuple):
             if len(seed) != self.num_envs:
                 raise ValueError(f"seed: got {len(seed)} seeds, allowed: {self.num_envs}")
             seeds = list(seed)
         else:
-            checking.require_int("seed", seed, 0, 2**63 - 1)
-            seeds = [int(seed) + i for i in range(self.num_envs)]
-        for one in seeds:
-            if one is not None:
-                checking.require_int("seed", one, 0, 2**63 - 1)
-        return seeds
+            first = checking.whole("seed", seed, 0, 2**63 - 1)
+            seeds = [first + i for i in range(self.num_envs)]
+        return [s if s is None else checking.whole("seed", s, 0, 2**63 - 1) for s in seeds]
 
     def _checked_mask(self, mask: Any) -> Flags:
         good = isinstance(mask, np.ndarray) and mask.dtype == np.bool_
@@ -298,11 +304,11 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
 def _batched(info: dict[str, Any], present: Flags | None, everywhere: Flags) -> dict[str, Any]:
     """Each key beside a mask of the rooms that are present, all of them if None; others are 0."""
     batched: dict[str, Any] = {}
-    mask = (everywhere if present is None else present).copy()  # one for all keys
+    mask = everywhere if present is None else present
     for name, value in info.items():
         if isinstance(value, dict):
             value = _batched(value, present, everywhere)
         elif present is not None:
             value[~present] = 0
-        batched[name], batched["_" + name] = value, mask
+        batched[name], batched["_" + name] = value, mask.copy()
     return batched

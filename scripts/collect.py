@@ -1,5 +1,6 @@
 """Record episodes of a policy as a Minari dataset."""
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class Collect:
     """The new dataset's id, such as robot-room/mixed-v0."""
     env_id: str = "RobotRoom-v0"
     """A registered environment."""
+    env_kwargs: str = "{}"
+    """Its arguments as JSON, such as '{"layout_seed": 1}'."""
     policy: BehaviourKind | Path = "mixed"
     """random, expert (exact), mixed (of both, another share in each episode), or a run's directory."""
     episodes: int = 100
@@ -41,8 +44,11 @@ def main(config: Collect) -> None:
     """Run the script."""
     if config.episodes < 1:
         raise ValueError(f"episodes: got {config.episodes}, allowed: at least 1")
-    env = gym.make(config.env_id)
+    env = gym.make(config.env_id, **json.loads(config.env_kwargs))
     if isinstance(config.policy, Path):
+        if not config.policy.is_dir():
+            allowed = "random, expert, mixed, or the directory of a run"
+            raise ValueError(f"policy: got {config.policy}, allowed: {allowed}")
         behaviour = Learned(Agent.load(config.policy / "agent", env))
     else:
         behaviour = Scripted(env, config.policy)
@@ -57,7 +63,7 @@ def main(config: Collect) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Collect))
-    except (ValueError, gym.error.Error) as error:
+    except (ValueError, TypeError, gym.error.Error) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Interrupted. All whole episodes are kept; go on with --append.")

@@ -1,5 +1,6 @@
 """Steer the robot yourself, beside what an agent would see."""
 
+import json
 import sys
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ class Play:
 
     env_id: str = "RobotRoom-v0"
     """A registered RobotRoom, a variant for instance."""
+    env_kwargs: str = "{}"
+    """Its arguments as JSON, such as '{"distractors": 2, "slip": 0.2}'."""
     seed: int = 0
     """Of the first episode."""
     frames_per_second: int = 10
@@ -39,7 +42,7 @@ def steer(viewer: Viewer, robot: NDArray[np.float64], size: int) -> NDArray[np.f
 
 def main(config: Play) -> None:
     """Run the script."""
-    env = gym.make(config.env_id, render_mode="rgb_array")
+    env = gym.make(config.env_id, render_mode="rgb_array", **json.loads(config.env_kwargs))
     observation, info = env.reset(seed=config.seed)
     if "robot_position" not in info:
         raise ValueError(f"env_id: got {config.env_id}, allowed: a RobotRoom")
@@ -73,7 +76,7 @@ def main(config: Play) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Play))
-    except (ValueError, RuntimeError, ImportError, gym.error.Error) as error:
+    except (ValueError, TypeError, RuntimeError, ImportError, gym.error.Error) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         pass

@@ -76,7 +76,7 @@ params = st.fixed_dictionaries(
         "severity": mostly(st.integers(0, 5)),
         "oracle_steps": mostly(st.booleans()),
         "masks": mostly(st.booleans()),
-        "compiled": mostly(st.just(False)),
+        "compiled": mostly(st.booleans()),
         "render_mode": mostly(st.sampled_from([None, "rgb_array"])),
     },
 )
@@ -96,11 +96,12 @@ VARIANTS = [
     {},
     {"walls": "door", "goal": "random"},
     {"distractors": 2, "slip": 0.2, "corruption": "dropped_frames", "severity": 3},
+    {"walls": "maze", "num_layouts": 5, "oracle_steps": True, "masks": True, "compiled": True},
 ]
 SINGLES = [RobotRoomEnv(**kwargs) for kwargs in VARIANTS]
 VECTORS = [
     RobotRoomVectorEnv(ROOMS, 30, mode, **kwargs)
-    for kwargs, mode in zip(VARIANTS, AutoresetMode, strict=True)
+    for kwargs, mode in zip(VARIANTS, [*AutoresetMode, AutoresetMode.NEXT_STEP], strict=True)
 ]
 for one in (*SINGLES, *VECTORS):
     one.reset(seed=0)

@@ -117,6 +117,14 @@ def test_episodes_come_back_as_the_replay_takes_them():
         load_episodes("a-v0", "RobotRoom-v0", gym.spaces.Box(0, 255, (32, 32, 3), np.uint8), SPACES[1])
 
 
+def test_a_dataset_of_other_arguments_is_not_taken_for_the_ids_own(tmp_path):
+    command = ["collect", "b-v0", "--env-id", "RobotRoomMaze-v0", "--episodes", 1]
+    code, _, err = run(*command, "--env-kwargs", '{"layout_seed": 1}')
+    assert code == 0, err
+    with pytest.raises(ValueError, match=r"'layout_seed': 1.*allowed: with that id's own arguments"):
+        load_episodes("b-v0", "RobotRoomMaze-v0", *SPACES)
+
+
 def test_learning_offline_needs_no_step_and_learns_the_model():
     env = gym.make("RobotRoom-v0")
     recorder = Recorder("a-v0", env, "mixed", append=False)

@@ -202,6 +202,40 @@ def test_a_restored_state_replays_with_the_same_bits(name):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("RobotRoom-v0", {"oracle_steps": True}),
+        ("RobotRoomDistractors-v0", {}),
+        ("RobotRoomMaze-v0", {"layout_seed": 5}),
+    ],
+)
+def test_a_state_of_other_rooms_is_refused(name, kwargs):
+    source = "RobotRoomMaze-v0" if "layout_seed" in kwargs else "RobotRoom-v0"
+    env, other = gym.make(source).unwrapped, gym.make(name, **kwargs).unwrapped
+    env.reset(seed=0)
+    other.reset(seed=0)
+    with pytest.raises(ValueError, match=r"settings: got .*allowed: those of these rooms"):
+        other.set_state(env.get_state())
+
+
+def test_a_state_brings_its_seed(env):
+    room = env.unwrapped
+    room.reset(seed=3)
+    state = room.get_state()
+    room.reset(seed=9)
+    room.set_state(state)
+    assert room.np_random_seed == 3
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"slip": np.float32(0.1)}, {"masks": np.True_}, {"distractors": np.int64(2)}]
+)
+def test_arguments_that_a_spec_could_not_write_are_refused(kwargs):
+    with pytest.raises(ValueError, match=f"{next(iter(kwargs))}: got .*allowed"):
+        gym.make("RobotRoom-v0", **kwargs)
+
+
 def test_a_state_is_a_copy(env):
     room = env.unwrapped
     room.reset(seed=0)
@@ -209,8 +243,7 @@ def test_a_state_is_a_copy(env):
     kept = copy.deepcopy(state)
     room.step(np.ones(2, np.float32))
     room.reset()
-    for name, value in kept.items():
-        assert np.array_equal(state[name], value)
+    np.testing.assert_equal(state, kept)
 
 
 @pytest.mark.parametrize("name", robot_room.VARIANTS)

@@ -67,6 +67,14 @@ def test_in_a_maze_there_is_one_way_between_any_two_places(number):
         assert (reached == area).all()
 
 
+def test_numbers_that_no_layout_has_are_refused():
+    for number in (-1, layouts.MAZES, 1.5):
+        with pytest.raises(ValueError, match=r"maze: got .*allowed"):
+            layouts.maze(number)
+    with pytest.raises(ValueError, match=r"door: got 45, allowed"):
+        layouts.door(45)
+
+
 def test_every_door_is_open_and_wide_enough():
     for place in range(layouts.DOORS):
         column = layouts.door(place).mask[:, 38]

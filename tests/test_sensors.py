@@ -84,11 +84,10 @@ def test_the_occluder_drifts_inside_the_frame(severity):
     assert np.abs(np.diff(corners, axis=0)).max() <= 3
 
 
-def rollout(kind, severity, seed=0):
-    env = gym.make(
-        "RobotRoomNoisyCamera-v0", corruption=kind, severity=severity, terminate_on_goal=False
-    )
-    clean = gym.make("RobotRoom-v0", terminate_on_goal=False)
+def rollout(kind, severity, seed=0, distractors=0):
+    kwargs = {"terminate_on_goal": False, "distractors": distractors}
+    env = gym.make("RobotRoomNoisyCamera-v0", corruption=kind, severity=severity, **kwargs)
+    clean = gym.make("RobotRoom-v0", **kwargs)
     options = {"robot_position": (0.5, -0.3)}
     seen, info = env.reset(seed=seed, options=options)
     true, _ = clean.reset(seed=seed, options=options)
@@ -102,8 +101,9 @@ def rollout(kind, severity, seed=0):
         yield seen, true, info
 
 
-def test_the_camera_repeats_its_last_frame():
-    shown = list(rollout("dropped_frames", 3))
+@pytest.mark.parametrize("distractors", [0, 3])
+def test_the_camera_repeats_its_last_frame(distractors):
+    shown = list(rollout("dropped_frames", 3, distractors=distractors))
     held = repeats = 0
     for t, (seen, true, _) in enumerate(shown):
         if not (seen == true).all():
