@@ -109,7 +109,11 @@ class GaussMarkov:
         return torch.stack(means), torch.stack(covs)
 
     def product_of_marginals(self) -> Self:
-        """The best that posteriors A to C can be: the same marginals, independent of each other."""
+        """The same marginals, independent of each other.
+
+        (Not the product with the highest ELBO: that one has the same means, and as covariances the
+        inverses of the diagonal blocks of the joint precision, which are narrower.)
+        """
         means, covs = self.marginals()
         return type(self)(means[0], covs[0], torch.zeros_like(self.gains), means[1:], covs[1:])
 
