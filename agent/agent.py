@@ -10,18 +10,19 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from agent.collection import Collector, as_vector_env, importable_id, scale_actions
+from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
 from agent.control import ControlState, Decision, decide
 from agent.planning import CEMConfig
 from agent.replay import Episode, Replay
 from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
 
-AnyEnv = str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+AnyEnv = str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Agent:
     actions are a bounded one-dimensional Box.
 
     Args:
-        env: an id, an environment or a vector environment to learn in.
+        env: an id, a spec, an environment or a vector environment to learn in.
         config: all settings; the defaults are those of the README.
         seed: of everything random: parameters, exploration, planning, the environment's starts.
         device: "auto" (CUDA if there is one, else the CPU) or a torch device.
@@ -63,7 +64,7 @@ class Agent:
         self.seed = seed
         self.device = _device(device)
         self.env = as_vector_env(env, self.config.training.rooms)
-        self.env_id = importable_id(self.env)
+        self.env_spec = single_spec(self.env)
         spaces = self.env.single_observation_space, self.env.single_action_space
         self.observation_space, self.action_space = _served(*spaces)
         self.progress = Progress()
@@ -79,6 +80,11 @@ class Agent:
             model = WorldModel((height, width, channels), actions[0], self.config.world_model)
         self.world_model = model.to(self.device)
         self._optimizer = torch.optim.Adam(self.world_model.parameters(), fused=True)
+
+    @property
+    def env_id(self) -> str | None:
+        """The environment's id with the package that registers it; None if it has none."""
+        return None if self.env_spec is None else importable_id(self.env_spec)
 
     @property
     def num_timesteps(self) -> int:
@@ -217,6 +223,7 @@ class Agent:
         generators = self._generators
         config = {
             "env_id": self.env_id,
+            "env_spec": None if self.env_spec is None else self.env_spec.to_json(),
             "seed": self.seed,
             "num_timesteps": self.progress.num_timesteps,
             "num_updates": self.progress.num_updates,
@@ -245,7 +252,7 @@ class Agent:
 
         Args:
             path: what `save` wrote.
-            env: the environment to act in; None: the id that the agent was made with.
+            env: the environment to act in; None: the id and arguments that the agent was made with.
             device: as for `Agent`.
 
         Raises:
@@ -254,11 +261,12 @@ class Agent:
         path = Path(path)
         checkpoint = load_checkpoint(path)
         config = checkpoint.config
-        env = env if env is not None else config.get("env_id")
         if env is None:
-            raise ValueError(
-                "env: got None, allowed: an environment (this agent was made without an id)"
-            )
+            if config.get("env_spec") is None:
+                raise ValueError(
+                    "env: got None, allowed: an environment (this agent was made without an id)"
+                )
+            env = EnvSpec.from_json(config["env_spec"])
         try:
             settings = config["agent"]
             agent_config = AgentConfig(

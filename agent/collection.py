@@ -1,9 +1,11 @@
 """Stepping a vector environment, whatever its autoreset mode, and keeping its episodes."""
 
+import copy
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
@@ -11,6 +13,8 @@ from agent.replay import Episode, Replay
 
 Frames = NDArray[np.uint8]
 Actions = NDArray[np.float32]
+
+VECTOR_ARGUMENTS = ("autoreset_mode", "copy")  # of native vector environments, as Gymnasium's own
 
 
 class FinishedEpisode(NamedTuple):
@@ -22,15 +26,15 @@ class FinishedEpisode(NamedTuple):
 
 
 def as_vector_env(
-    env: str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], rooms: int
+    env: str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], rooms: int
 ) -> VectorEnv[Any, Any, Any]:
-    """An id as `rooms` environments in step, a single environment as a batch of one.
+    """An id or a spec as `rooms` environments in step, a single environment as a batch of one.
 
     Raises:
         ValueError: no environment is registered under the id.
     """
     mode = AutoresetMode.DISABLED
-    if isinstance(env, str):
+    if isinstance(env, str | EnvSpec):
         try:
             return gym.make_vec(env, rooms, "sync", vector_kwargs={"autoreset_mode": mode})
         except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
@@ -43,11 +47,25 @@ def as_vector_env(
     return SyncVectorEnv([lambda: env], autoreset_mode=mode)
 
 
-def importable_id(env: VectorEnv[Any, Any, Any]) -> str | None:
-    """The environment's id with the package that registers it ("package:Name-v0"); None if unknown."""
-    spec = env.envs[0].spec if isinstance(env, SyncVectorEnv) else env.spec
-    if spec is None or not isinstance(spec.entry_point, str):
+def single_spec(env: VectorEnv[Any, Any, Any]) -> EnvSpec | None:
+    """What makes one of the environments again, arguments included; None if nothing tells."""
+    spec = copy.deepcopy(env.envs[0].spec if isinstance(env, SyncVectorEnv) else env.spec)
+    if spec is None:
         return None
+    for name in ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", *VECTOR_ARGUMENTS):
+        spec.kwargs.pop(name, None)
+    spec.kwargs.pop("render_mode", None)
+    limit = spec.kwargs.pop("max_episode_steps", spec.max_episode_steps)
+    spec.max_episode_steps = limit
+    try:
+        return EnvSpec.from_json(spec.to_json())
+    except (TypeError, ValueError, AttributeError):  # a callable entry point, arguments beyond JSON
+        return None
+
+
+def importable_id(spec: EnvSpec) -> str:
+    """Its id with the package that registers it, "package:Name-v0"."""
+    assert isinstance(spec.entry_point, str)
     return f"{spec.entry_point.split(':')[0].split('.')[0]}:{spec.id}"
 
 

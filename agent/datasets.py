@@ -4,18 +4,19 @@ from collections.abc import Iterator
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from agent.replay import Episode
 
 
 def load_episodes(
-    dataset_id: str, env_id: str, observations: gym.spaces.Box, actions: gym.spaces.Box
+    dataset_id: str, env_spec: EnvSpec | None, observations: gym.spaces.Box, actions: gym.spaces.Box
 ) -> Iterator[Episode]:
     """Frames, actions scaled to [−1, 1], and rewards, read from disk as they are asked for.
 
     Args:
         dataset_id: as Minari has it, in MINARI_DATASETS_PATH or ~/.minari/datasets.
-        env_id: of the environment that it should come from, if it says so.
+        env_spec: of the environment that it should come from, if it says from which it does.
         observations: the space that the agent serves.
         actions: the space that the agent serves.
 
@@ -41,16 +42,11 @@ def load_episodes(
             f"dataset: got {dataset_id!r} with spaces {spaces}, allowed: {(observations, actions)}"
         )
 
-    spec = dataset.env_spec
-    if spec is not None:
-        wanted, got = spec.id, env_id.split(":")[-1]
-        if wanted != got:
-            raise ValueError(f"env_id: got {env_id}, allowed: that of {dataset_id}, {wanted}")
-        if spec.kwargs != gym.spec(env_id).kwargs:
-            raise ValueError(
-                f"dataset: got one of {wanted} with {spec.kwargs}, allowed: with that id's own "
-                "arguments; in Python, Agent(dataset.recover_environment()).learn_from takes others"
-            )
+    recorded, wanted = (None if s is None else (s.id, s.kwargs) for s in (dataset.env_spec, env_spec))
+    if recorded is not None and recorded != wanted:
+        raise ValueError(
+            f"dataset: got one of {recorded}, allowed: one of the environment that is learned, {wanted}"
+        )
 
     def episodes() -> Iterator[Episode]:
         for recorded in dataset.iterate_episodes():

@@ -1,11 +1,15 @@
 """How a policy is evaluated: fixed starts, whole episodes, results against the exact minimum."""
 
+import copy
+import importlib
+import json
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
@@ -39,6 +43,7 @@ class Evaluation:
     """Raw scores of E episodes, each (E,)."""
 
     env_id: str
+    env_kwargs: dict[str, Any]
     seed: int
     is_success: NDArray[np.bool_]
     steps: NDArray[np.int64]
@@ -53,6 +58,7 @@ class Evaluation:
             ratio = round(float(np.mean(self.steps / self.oracle_steps)), 4)
         return {
             "env_id": self.env_id,
+            "env_kwargs": self.env_kwargs,
             "episodes": len(self.steps),
             "seed": self.seed,
             "success_rate": float(self.is_success.mean()),
@@ -63,9 +69,29 @@ class Evaluation:
         }
 
 
+def env_spec(env_id: str, kwargs: str = "{}") -> EnvSpec:
+    """The spec of a registered id ("package:Name-v0" too) with other arguments, a JSON object.
+
+    Raises:
+        ValueError: the id is not registered, or the arguments are no JSON object.
+    """
+    package, _, name = env_id.rpartition(":")
+    try:
+        if package:
+            importlib.import_module(package)
+        spec = copy.deepcopy(gym.spec(name))
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        raise ValueError(f"env: got {env_id!r}, allowed: a registered id ({error})") from error
+    try:
+        spec.kwargs |= json.loads(kwargs)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"env_kwargs: got {kwargs}, allowed: a JSON object ({error})") from error
+    return spec
+
+
 def evaluate(
     policy: Policy,
-    env_id: str,
+    env: str | EnvSpec,
     episodes: int,
     seed: int = HELD_OUT_SEED,
     deterministic: bool = True,
@@ -74,7 +100,7 @@ def evaluate(
 
     Args:
         policy: what is evaluated.
-        env_id: of an environment that is registered.
+        env: an id that is registered, or a spec.
         episodes: how many.
         seed: of the first start.
         deterministic: what the policy is asked for; some do better with their noise.
@@ -86,23 +112,24 @@ def evaluate(
         raise ValueError(f"episodes: got {episodes}, allowed: at least 1")
     if seed < 0:
         raise ValueError(f"seed: got {seed}, allowed: 0 or more")
+    spec = env if isinstance(env, EnvSpec) else env_spec(env)
     chunks = [range(first, min(first + ROOMS, episodes)) for first in range(0, episodes, ROOMS)]
     parts = [
-        _evaluate_rooms(policy, env_id, [seed + i for i in chunk], deterministic) for chunk in chunks
+        _evaluate_rooms(policy, spec, [seed + i for i in chunk], deterministic) for chunk in chunks
     ]
     success, steps, returns, best = (np.concatenate(column) for column in zip(*parts, strict=True))
-    decision_ms = _decision_ms(policy, env_id, seed)
+    decision_ms = _decision_ms(policy, spec, seed)
     known = best if (best > 0).all() else None
-    return Evaluation(env_id, seed, success, steps, returns, known, decision_ms)
+    return Evaluation(spec.id, spec.kwargs, seed, success, steps, returns, known, decision_ms)
 
 
 def _evaluate_rooms(
-    policy: Policy, env_id: str, seeds: list[int], deterministic: bool
+    policy: Policy, spec: EnvSpec, seeds: list[int], deterministic: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """One episode from each seed: success, steps, return and the oracle's steps (0: unknown)."""
     rooms = len(seeds)
     mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-    env: Any = gym.make_vec(env_id, rooms, vectorization_mode="sync", vector_kwargs=mode)
+    env: Any = gym.make_vec(spec, rooms, vectorization_mode="sync", vector_kwargs=mode)
     observation, info = env.reset(seed=seeds)
     best = _oracle_steps(info, getattr(env.envs[0].unwrapped, "params", None), rooms)
     state, start = None, np.ones(rooms, np.bool_)
@@ -136,9 +163,9 @@ def _oracle_steps(info: dict[str, Any], params: RoomParams | None, rooms: int) -
     )
 
 
-def _decision_ms(policy: Policy, env_id: str, seed: int, decisions: int = 30) -> float:
+def _decision_ms(policy: Policy, spec: EnvSpec, seed: int, decisions: int = 30) -> float:
     """Median time of `predict` for a batch of one, without the room's own time."""
-    env = gym.make(env_id)
+    env = gym.make(spec)
     observation, _ = env.reset(seed=seed)
     state, times, start = None, [], True
     for _ in range(decisions + 3):

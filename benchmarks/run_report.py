@@ -19,11 +19,11 @@ SHOWN_EPISODES = 5
 
 def report_run(agent: Agent, run: Path, episodes: int) -> None:
     """Evaluate an agent and write `summary.json`, `imagination.png` and `rollout.gif` into `run`."""
-    assert agent.env_id is not None
+    assert agent.env_spec is not None
     console = Console(stderr=True)
     with console.status(f"evaluating on {episodes} held-out starts"):
         summary = {
-            **evaluate(agent, agent.env_id, episodes, HELD_OUT_SEED).summary(),
+            **evaluate(agent, agent.env_spec, episodes, HELD_OUT_SEED).summary(),
             "training_seed": agent.seed,
             "env_steps": agent.num_timesteps,
             "updates": agent.progress.num_updates,
@@ -32,7 +32,7 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
         }
     (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     with console.status("drawing pictures"):
-        env = gym.make(agent.env_id)
+        env = gym.make(agent.env_spec)
         imageio.imwrite(run / "imagination.png", imagination(agent, env, PICTURE_SEED))
         pictures = [
             camera_and_belief(agent, moment)

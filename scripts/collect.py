@@ -1,6 +1,5 @@
 """Record episodes of a policy as a Minari dataset."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from benchmarks.datasets import Recorder, record
 from benchmarks.policies import BehaviourKind, Learned, Scripted
+from benchmarks.protocol import env_spec
 
 
 @dataclass
@@ -44,7 +44,7 @@ def main(config: Collect) -> None:
     """Run the script."""
     if config.episodes < 1:
         raise ValueError(f"episodes: got {config.episodes}, allowed: at least 1")
-    env = gym.make(config.env_id, **json.loads(config.env_kwargs))
+    env = gym.make(env_spec(config.env_id, config.env_kwargs))
     if isinstance(config.policy, Path):
         if not config.policy.is_dir():
             allowed = "random, expert, mixed, or the directory of a run"

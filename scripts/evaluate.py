@@ -39,10 +39,10 @@ def main(config: Evaluate) -> None:
     """Run the script."""
     torch.set_num_threads(config.threads)
     agent = Agent.load(config.run / "agent", config.env_id, config.device)
-    env_id = config.env_id or agent.env_id
-    assert env_id is not None
+    env = config.env_id or agent.env_spec
+    assert env is not None
     with Console(stderr=True).status(f"{config.episodes} episodes"):
-        summary = evaluate(agent, env_id, config.episodes, config.seed).summary()
+        summary = evaluate(agent, env, config.episodes, config.seed).summary()
     if config.json:
         print(json.dumps(summary))
     else:

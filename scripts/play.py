@@ -1,6 +1,5 @@
 """Steer the robot yourself, beside what an agent would see."""
 
-import json
 import sys
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import tyro
 from numpy.typing import NDArray
 
 import robot_room  # noqa: F401 - registers its environments
+from benchmarks.protocol import env_spec
 from robot_room.room import HALF_WIDTH, STEP_LENGTH
 from robot_room.viewer import Viewer
 
@@ -42,7 +42,7 @@ def steer(viewer: Viewer, robot: NDArray[np.float64], size: int) -> NDArray[np.f
 
 def main(config: Play) -> None:
     """Run the script."""
-    env = gym.make(config.env_id, render_mode="rgb_array", **json.loads(config.env_kwargs))
+    env = gym.make(env_spec(config.env_id, config.env_kwargs), render_mode="rgb_array")
     observation, info = env.reset(seed=config.seed)
     if "robot_position" not in info:
         raise ValueError(f"env_id: got {config.env_id}, allowed: a RobotRoom")

@@ -13,6 +13,7 @@ from agent import Agent, AgentConfig
 from agent.datasets import load_episodes
 from agent.metrics import RunLogger
 from agent.safekeeping import Safekeeping
+from benchmarks.protocol import env_spec
 from benchmarks.run_report import report_run
 
 
@@ -22,6 +23,8 @@ class Train:
 
     env_id: str = "RobotRoom-v0"
     """A registered environment with image observations and Box actions."""
+    env_kwargs: str = "{}"
+    """Its arguments as JSON, such as '{"distractors": 2}'."""
     env_steps: int = 500
     """Environment steps to learn from."""
     seed: int = 0
@@ -49,11 +52,12 @@ def main(config: Train) -> None:
     elif run.exists():
         raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")
     else:
-        agent = Agent(config.env_id, config.agent, config.seed, config.device)
+        spec = env_spec(config.env_id, config.env_kwargs)
+        agent = Agent(spec, config.agent, config.seed, config.device)
     episodes = None
     if config.dataset is not None:
         spaces = agent.observation_space, agent.action_space
-        episodes = load_episodes(config.dataset, config.env_id, *spaces)
+        episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
     with RunLogger(run) as log, Safekeeping(agent, run / "agent") as keep:
         if episodes is not None:
             agent.learn_from(episodes if config.resume is None else (), [log, keep])

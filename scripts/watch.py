@@ -39,7 +39,8 @@ def main(config: Watch) -> None:
     if config.record is not None and config.record.suffix not in (".gif", ".mp4"):
         raise ValueError(f"record: got {config.record}, allowed: a name that ends in .gif or .mp4")
     agent = Agent.load(config.run / "agent")
-    env = gym.make(agent.env_id or "")
+    assert agent.env_spec is not None
+    env = gym.make(agent.env_spec)
     seeds = range(config.seed, config.seed + config.episodes)
     pictures = (camera_and_belief(agent, m) for seed in seeds for m in episode(agent, env, seed))
     if config.record is None:

@@ -123,6 +123,26 @@ def test_the_recurrent_posterior_learns_and_acts_too(frames):
     agent.predict(frames, state)
 
 
+@pytest.mark.parametrize("native", [False, True])
+def test_an_agent_remembers_the_arguments_of_its_environment(tmp_path, native):
+    kwargs = {"slip": 0.1, "max_episode_steps": 17}
+    if native:
+        mode = {"autoreset_mode": "Disabled", "copy": False}
+        env = gym.make_vec("RobotRoomDoor-v0", 2, "vector_entry_point", **kwargs, **mode)
+    else:
+        env = gym.make("RobotRoomDoor-v0", **kwargs)
+    agent = Agent(env, SMALL).learn(10)
+    agent.save(tmp_path / "agent")
+    again = Agent.load(tmp_path / "agent")
+    assert again.env_id == "robot_room:RobotRoomDoor-v0"
+    assert again.env_spec is not None and again.env_spec.max_episode_steps == 17
+    assert again.env_spec.kwargs == {"walls": "door", "slip": 0.1}
+    assert again.env.envs[0].unwrapped.params.slip == 0.1
+    result = evaluate(again, again.env_spec, 3, TUNING_SEED).summary()
+    assert result["env_kwargs"] == {"walls": "door", "slip": 0.1}
+    assert result["mean_steps"] <= 17
+
+
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 def test_environments_that_cannot_be_served_are_refused(env_id):
     with pytest.raises(ValueError, match=r"observation space: got .*allowed: images"):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from agent.collection import Collector, as_vector_env, importable_id, scale_actions
+from agent.collection import Collector, as_vector_env, importable_id, single_spec, scale_actions
 from agent.replay import Replay
 from robot_room import rendering
 
@@ -69,7 +69,8 @@ def test_long_episodes_are_cut_where_rooms_can_be_reset_one_by_one():
 def test_a_single_environment_is_a_batch_of_one():
     env = as_vector_env(gym.make("RobotRoom-v0"), 8)
     assert env.num_envs == 1
-    assert importable_id(env) == "robot_room:RobotRoom-v0"
+    spec = single_spec(env)
+    assert spec is not None and importable_id(spec) == "robot_room:RobotRoom-v0"
 
 
 def test_actions_are_scaled_to_the_space():

@@ -105,24 +105,30 @@ def test_episodes_come_back_as_the_replay_takes_them():
     episodes = [record(env, Scripted(env, "random"), seed) for seed in range(2)]
     for episode in episodes:
         recorder.add(episode)
-    for read, written in zip(load_episodes("a-v0", "RobotRoom-v0", *SPACES), episodes, strict=True):
+    for read, written in zip(
+        load_episodes("a-v0", gym.spec("RobotRoom-v0"), *SPACES), episodes, strict=True
+    ):
         np.testing.assert_array_equal(read.frames, written.observations)
         np.testing.assert_allclose(read.actions, written.actions, atol=1e-7)
         np.testing.assert_array_equal(read.rewards, written.rewards)
     with pytest.raises(ValueError, match=r"dataset: got 'b-v0', allowed: one of \['a-v0'\]"):
-        load_episodes("b-v0", "RobotRoom-v0", *SPACES)
-    with pytest.raises(ValueError, match=r"env_id: got RobotRoomDoor-v0, allowed: .*RobotRoom-v0"):
-        load_episodes("a-v0", "RobotRoomDoor-v0", *SPACES)
+        load_episodes("b-v0", gym.spec("RobotRoom-v0"), *SPACES)
+    with pytest.raises(ValueError, match=r"dataset: got one of .*RobotRoom-v0.*allowed: .*Door-v0"):
+        load_episodes("a-v0", gym.spec("RobotRoomDoor-v0"), *SPACES)
     with pytest.raises(ValueError, match="dataset: got 'a-v0' with spaces"):
-        load_episodes("a-v0", "RobotRoom-v0", gym.spaces.Box(0, 255, (32, 32, 3), np.uint8), SPACES[1])
+        load_episodes(
+            "a-v0", gym.spec("RobotRoom-v0"), gym.spaces.Box(0, 255, (32, 32, 3), np.uint8), SPACES[1]
+        )
 
 
 def test_a_dataset_of_other_arguments_is_not_taken_for_the_ids_own(tmp_path):
     command = ["collect", "b-v0", "--env-id", "RobotRoomMaze-v0", "--episodes", 1]
     code, _, err = run(*command, "--env-kwargs", '{"layout_seed": 1}')
     assert code == 0, err
-    with pytest.raises(ValueError, match=r"'layout_seed': 1.*allowed: with that id's own arguments"):
-        load_episodes("b-v0", "RobotRoomMaze-v0", *SPACES)
+    with pytest.raises(ValueError, match=r"'layout_seed': 1.*allowed: .*'layout_seed': 0"):
+        load_episodes("b-v0", gym.spec("RobotRoomMaze-v0"), *SPACES)
+    same = gym.make("RobotRoomMaze-v0", layout_seed=1).spec
+    assert len(list(load_episodes("b-v0", same, *SPACES))) == 1
 
 
 def test_learning_offline_needs_no_step_and_learns_the_model():
@@ -139,7 +145,7 @@ def test_learning_offline_needs_no_step_and_learns_the_model():
     def learned():
         losses = []
         agent = Agent(env, config, seed=0)
-        episodes = load_episodes("a-v0", "RobotRoom-v0", *SPACES)
+        episodes = load_episodes("a-v0", gym.spec("RobotRoom-v0"), *SPACES)
         agent.learn_from(episodes, lambda progress: losses.append(progress.metrics["loss"]))
         return agent, losses
 

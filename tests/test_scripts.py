@@ -57,6 +57,7 @@ def test_evaluate_prints_one_json_object(trained):
     result = json.loads(out)
     assert list(result) == [
         "env_id",
+        "env_kwargs",
         "episodes",
         "seed",
         "success_rate",
@@ -65,7 +66,7 @@ def test_evaluate_prints_one_json_object(trained):
         "mean_return",
         "decision_ms",
     ]
-    assert (result["env_id"], result["episodes"], result["seed"]) == ("robot_room:RobotRoom-v0", 4, 7)
+    assert (result["env_id"], result["episodes"], result["seed"]) == ("RobotRoom-v0", 4, 7)
 
 
 def test_watch_records_a_gif_without_a_screen(trained, tmp_path):
