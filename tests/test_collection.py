@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from agent.collection import Collector, as_vector_env, importable_id, single_spec, scale_actions
+from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
 from agent.replay import Replay
 from robot_room import rendering
 
