@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from robot_room import checking, room
 from robot_room.rendering import FRAME_SIZE
 from robot_room.room import CorruptionKind, GoalKind, RewardKind, RoomParams, WallKind
-from robot_room.rooms import Rooms, State, sample
+from robot_room.rooms import Rooms, State
+from robot_room.starts import sample
 from robot_room.viewer import Viewer
 
 PICTURE_SIZE = 512  # pixels; `render()` and the window

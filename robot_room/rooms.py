@@ -1,73 +1,21 @@
-"""N rooms in step: their state, what the camera shows of it, and the options that set it.
+"""N rooms in step: their state, and what the camera shows of it.
 
 The single environment is one of these, the vector environment N. Everything random that happens
 within an episode is a function of its key and its step, see `randomness`.
 """
 
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import checking, distractors, layouts, oracle, randomness, rendering, room, sensors
-from robot_room.layouts import Layout
 from robot_room.rendering import FRAME_SIZE, Frames, Scene
 from robot_room.room import Float, RoomParams, Walls
+from robot_room.starts import Start, require_clear
 
-RESET_OPTIONS = ("robot_position", "goal_position", "layout")
 State = dict[str, Any]
-
-
-class Start(NamedTuple):
-    """How an episode of one room begins."""
-
-    robot: Float  # (2,), m
-    goal: Float  # (2,), m
-    layout: int  # 0 where there are no walls
-    key: int  # of everything random that follows; 0 where nothing is
-
-
-def sample(params: RoomParams, generator: np.random.Generator, options: Any = None) -> Start:
-    """Draw a start, with what the options fix.
-
-    Raises:
-        ValueError: an unknown option, or one out of its range; the generator is then as it was.
-    """
-    options = checking.options(options, RESET_OPTIONS)
-    robot, goal, index = map(options.get, RESET_OPTIONS)
-    if robot is not None:
-        robot = checking.position("robot_position", robot, room.ROBOT_LIMIT)
-    if goal is not None:
-        goal = checking.position("goal_position", goal, room.GOAL_LIMIT)
-    choices = layouts.count(params)
-    before = None
-    if index is None:
-        index = 0
-        if choices > 1:
-            before = generator.bit_generator.state
-            index = int(generator.integers(choices))
-    elif choices == 0:
-        raise ValueError(f"layout: got {index!r}, allowed: only where there are walls")
-    else:
-        index = checking.whole("layout", index, 0, choices - 1)
-    layout = layouts.layout(params, int(index))
-    try:
-        _require_clear("robot_position", robot, room.ROBOT_SIDE, layout)
-        _require_clear("goal_position", goal, room.GOAL_SIDE, layout)
-    except ValueError:
-        if before is not None:
-            generator.bit_generator.state = before
-        raise
-    walls = None if layout is None else layout.mask
-    if goal is None:
-        random = params.goal == "random"
-        goal = room.sample_goal(robot, generator, walls) if random else np.zeros(2)
-    if robot is None:
-        robot = room.sample_start(goal, generator, walls)
-    random = params.distractors > 0 or params.slip > 0 or params.corruption is not None
-    key = int(generator.bit_generator.random_raw()) if random else 0
-    return Start(robot, goal, int(index), key)
 
 
 class Rooms:
@@ -251,8 +199,8 @@ class Rooms:
         for number, index in enumerate(checked["layout"].tolist()):
             layout = layouts.layout(self.params, index)
             for name in ("robot_position", "seen_robot_position"):
-                _require_clear(name, checked[name][number], room.ROBOT_SIDE, layout)
-            _require_clear("goal_position", checked["goal_position"][number], room.GOAL_SIDE, layout)
+                require_clear(name, checked[name][number], room.ROBOT_SIDE, layout)
+            require_clear("goal_position", checked["goal_position"][number], room.GOAL_SIDE, layout)
         return checked
 
     def set_state(self, checked: State) -> None:
@@ -376,13 +324,3 @@ class _Compiled:
         places = sensors.gaussian_places(key, step, rows)
         flat = frames.reshape(len(frames), rows, -1)
         self.kernels.add_gaussian(flat, *sensors.gaussian_bank(severity), places)
-
-
-def _require_clear(field: str, position: Float | None, side: float, layout: Layout | None) -> None:
-    """ValueError if a square at this position overlaps a wall."""
-    if position is None or layout is None or room.is_clear(position, side, layout.mask):
-        return
-    raise ValueError(
-        f"{field}: got {position.tolist()}, allowed: {side / 2:g} m clear of the walls; give another "
-        f"position or layout (this is {layout.kind} {layout.number})"
-    )

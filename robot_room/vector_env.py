@@ -14,7 +14,8 @@ from robot_room import checking, room
 from robot_room.env import FRAMES_PER_SECOND, PICTURE_SIZE, RobotRoomEnv
 from robot_room.rendering import FRAME_SIZE, Frames
 from robot_room.room import RoomParams
-from robot_room.rooms import RESET_OPTIONS, Rooms, State, sample
+from robot_room.rooms import Rooms, State
+from robot_room.starts import RESET_OPTIONS, sample
 from robot_room.viewer import Viewer
 
 NEVER = 2**62  # steps
