@@ -32,7 +32,8 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
         truncations.append(truncated)
     return EpisodeBuffer(
         seed=seed,
-        observations=np.stack(observations),  # pyright: ignore[reportArgumentType] - as it stores
+        # Declared as lists, but stored as arrays, which is what they are here.
+        observations=np.stack(observations),  # pyright: ignore[reportArgumentType]
         actions=np.stack(actions),  # pyright: ignore[reportArgumentType]
         rewards=rewards,
         terminations=terminations,

@@ -1,6 +1,7 @@
 """Steps per second of other pixel environments; run by `env_speed` in an environment of their own.
 
-It imports nothing of this project, so that no peer has to live with its dependencies. A line of JSON
+It imports nothing of this project, so that no peer has to live with its dependencies, and what it
+imports is not there where the project's types are checked. A line of JSON
 on standard output answers each line on standard input, the name of a peer.
 """
 

@@ -179,8 +179,7 @@ with a repeated frame what that shows |
         checking.require_bool("masks", masks)
         checking.require_one_of("render_mode", render_mode, (None, *RENDER_MODES))
         self.render_mode = render_mode
-        self.observation_space = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.observation_space, self.action_space = spaces()
         self._rooms = Rooms(self.params, 1, oracle_steps, compiled)
         self._with_masks = masks
         self._viewer: Viewer | None = None
@@ -290,3 +289,9 @@ with a repeated frame what that shows |
         if self._with_masks:
             info["masks"] = {name: mask[0] for name, mask in self._rooms.masks().items()}
         return info
+
+
+def spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    """The observation space and the action space of one room."""
+    frame = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    return frame, gym.spaces.Box(-1.0, 1.0, (2,), np.float32)

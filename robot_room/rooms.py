@@ -56,16 +56,17 @@ class Rooms:
         # What follows from the state.
         self.distance = np.zeros(count)
         layout = layouts.layout(params, 0)
-        self._masks: NDArray[np.bool_] | None = None
+        self._wall_masks: NDArray[np.bool_] | None = None
         self._walls: Walls | None = None
         if layout is not None:
-            self._masks = layout.mask[None].repeat(count, axis=0)
+            self._wall_masks = layout.mask[None].repeat(count, axis=0)
             self._walls = Walls(*(part.repeat(count, axis=0) for part in layout.walls))
-        self._background = rendering.background(self._goal, self._masks)
+        self._background = rendering.background(self._goal, self._wall_masks)
         self._buffer = np.empty_like(self._background)
         self._alike = layout is None  # whether all rooms have the same background
-        keep = np.full_like(self._background, 255)
-        self._dead = (keep, ~keep) if params.corruption == "dead_pixels" else None
+        self._dead: tuple[Frames, Frames] | None = None
+        if params.corruption == "dead_pixels":
+            self._dead = np.full_like(self._background, 255), np.zeros_like(self._background)
         self._compiled = _Compiled(count, params.distractors) if compiled else None
 
     def start(self, number: int, start: Start) -> None:
@@ -218,14 +219,14 @@ class Rooms:
     def _derive(self, some: slice) -> None:
         """Bring backgrounds and dead pixels of some rooms up to date, which last for an episode."""
         masks = None
-        if self._masks is not None and self._walls is not None:
+        if self._wall_masks is not None and self._walls is not None:
             for number in range(some.start, some.stop):
                 layout = layouts.layout(self.params, int(self._layout[number]))
                 assert layout is not None
-                self._masks[number] = layout.mask
+                self._wall_masks[number] = layout.mask
                 for part, value in zip(self._walls, layout.walls, strict=True):
                     part[number] = value[0]
-            masks = self._masks[some]
+            masks = self._wall_masks[some]
         self._background[some] = rendering.background(self._goal[some], masks)
         self._alike = masks is None and bool((self._goal == self._goal[0]).all())
         if self._dead is not None:
@@ -243,7 +244,7 @@ class Rooms:
         moving = None
         if self.params.distractors:
             moving = distractors.positions(self._key, steps, self.params.distractors)
-        return Scene(robot, self._goal, moving, self._masks)
+        return Scene(robot, self._goal, moving, self._wall_masks)
 
     def _corrupt(self, frames: Frames) -> None:
         """Let the camera fail."""

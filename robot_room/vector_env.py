@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from robot_room import checking, room
-from robot_room.env import FRAMES_PER_SECOND, PICTURE_SIZE, RobotRoomEnv
+from robot_room.env import FRAMES_PER_SECOND, PICTURE_SIZE, RobotRoomEnv, spaces
 from robot_room.rendering import FRAME_SIZE, Frames
 from robot_room.room import RoomParams
 from robot_room.rooms import Rooms, State
@@ -84,9 +84,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.metadata = {**RobotRoomEnv.metadata, "autoreset_mode": autoreset_mode}
-        frame = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-        self.single_observation_space = frame
-        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.single_observation_space, self.single_action_space = spaces()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._mode, self._max_steps, self._with_masks = autoreset_mode, max_episode_steps, masks
@@ -98,6 +96,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         self._copy = copy
         self._viewer: Viewer | None = None
 
+    # One for each room, as SyncVectorEnv has it; the base class declares a single one.
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The generator of each room."""

@@ -20,6 +20,7 @@ spec.loader.exec_module(play)
 class Hand(Viewer):
     """A user: for each picture, the keys pressed, the arrows held, and where the mouse is held."""
 
+    # Of the class, as the script under test makes the instance; `session` sets both anew.
     script: list = []  # noqa: RUF012
     shown: list = []  # noqa: RUF012
 
