@@ -291,7 +291,7 @@ with a repeated frame what that shows |
         return info
 
 
-def spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
+def spaces() -> tuple[gym.Space[NDArray[np.uint8]], gym.Space[NDArray[np.float32]]]:
     """The observation space and the action space of one room."""
     frame = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     return frame, gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
