@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
 from agent.control import ControlState, Decision, decide
-from agent.planning import CEMConfig
+from agent.planning import PLANNERS, CEMConfig, PlannerConfig
 from agent.replay import Episode, Replay
 from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
@@ -31,8 +31,8 @@ class AgentConfig:
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     """The sequential VAE."""
-    planner: CEMConfig = field(default_factory=CEMConfig)
-    """The cross-entropy method."""
+    planner: PlannerConfig = field(default_factory=CEMConfig)
+    """The cross-entropy method, or another of `agent.planning`: the type says which."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Exploration and fitting."""
 
@@ -195,7 +195,7 @@ class Agent:
         frames = frames.reshape(-1, *shape)
         rooms = len(frames)
         if state is None:
-            state = ControlState.initial(self.world_model, self.config.planner.horizon, rooms)
+            state = ControlState.initial(self.world_model, self.config.planner, rooms)
             episode_start = np.ones(rooms, np.bool_)
         starts = np.zeros(rooms, np.bool_) if episode_start is None else np.asarray(episode_start)
         if len(state.action) != rooms or starts.size != rooms:
@@ -230,7 +230,8 @@ class Agent:
             "seconds": self.progress.seconds,
             "observation_space": _describe(self.observation_space),
             "action_space": _describe(self.action_space),
-            "agent": dataclasses.asdict(self.config),
+            "agent": dataclasses.asdict(self.config)
+            | {"planner_type": type(self.config.planner).__name__},
             "generators": {
                 "control": generators.control.get_state().tolist(),
                 "loss": generators.loss.get_state().tolist(),
@@ -269,9 +270,10 @@ class Agent:
             env = EnvSpec.from_json(config["env_spec"])
         try:
             settings = config["agent"]
+            planners = {kind.__name__: kind for kind in PLANNERS}
             agent_config = AgentConfig(
                 WorldModelConfig(**settings["world_model"]),
-                CEMConfig(**settings["planner"]),
+                planners[settings["planner_type"]](**settings["planner"]),
                 TrainingConfig(**settings["training"]),
             )
             agent = cls(env, agent_config, config["seed"], device)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from agent.distributions import Normal
-from agent.planning import CEMConfig, cem
+from agent.planning import PLANNERS, Plan, PlannerConfig, Problem, alternatives
 from agent.world_model import WorldModel
 
 
@@ -18,14 +18,15 @@ class ControlState(NamedTuple):
     predicted_std: Float[Tensor, "N D"]  # the transition's prediction of the z to come
     memory: Float[Tensor, "N M"]  # the posterior's
     action: Float[Tensor, "N A"]  # the last one
-    plan: Float[Tensor, "N H A"]  # the last one, shifted by a step
+    plans: Float[Tensor, "N W H A"]  # the last one and its best rivals, a step later
 
     @classmethod
-    def initial(cls, world_model: WorldModel, horizon: int, rooms: int) -> "ControlState":
+    def initial(cls, world_model: WorldModel, planner: PlannerConfig, rooms: int) -> "ControlState":
         """Before the first frame of an episode."""
         prior, memory = world_model.initial(rooms)
-        plan = prior.mean.new_zeros(rooms, horizon, world_model.action_size)
-        return cls(prior.mean, prior.std, memory, plan[:, 0], plan)
+        size = (rooms, 1 + alternatives(planner), planner.horizon, world_model.action_size)
+        plans = prior.mean.new_zeros(size)
+        return cls(prior.mean, prior.std, memory, plans[:, 0, 0], plans)
 
 
 class Decision(NamedTuple):
@@ -33,13 +34,13 @@ class Decision(NamedTuple):
 
     action: Float[Tensor, "N A"]
     belief: Normal  # q(z_t), after the frame
-    plan: Float[Tensor, "N H A"]  # its first action, before any exploration, is `action`
+    plan: Plan  # its first action, before any exploration, is `action`
 
 
 @torch.no_grad()
 def decide(
     world_model: WorldModel,
-    planner: CEMConfig,
+    planner: PlannerConfig,
     frames: UInt8[Tensor, "N H W C"],
     state: ControlState,
     episode_start: Bool[Tensor, "N"],  # noqa: F821 - a shape, not a name
@@ -57,7 +58,7 @@ def decide(
         generator: of the search's noise and the exploration's.
         exploration_std: std of Gaussian noise on the action.
     """
-    fresh = ControlState.initial(world_model, planner.horizon, len(frames))
+    fresh = ControlState.initial(world_model, planner, len(frames))
     state = ControlState(
         *(_where(episode_start, new, old) for new, old in zip(fresh, state, strict=True))
     )
@@ -65,15 +66,18 @@ def decide(
     features = world_model.features(frames)
     belief, memory = world_model.posterior(features, predicted, state.action, state.memory)
 
-    plan = cem(world_model.step, belief.mean, state.plan, planner, generator)
-    action = plan[:, 0]
+    bound = torch.ones_like(state.action[0])
+    step = world_model.step if planner.particles == 1 else world_model.sampled_step(generator)
+    problem = Problem(step, -bound, bound)
+    plan = PLANNERS[type(planner)](problem, belief.mean, planner, state.plans, generator)
+    action = plan.actions[:, 0]
     if exploration_std > 0:
         noise = torch.randn(action.shape, generator=generator, device=action.device)
         action = (action + exploration_std * noise).clamp(-1, 1)
 
     predicted = world_model.transition(belief.mean, action)
-    shifted = torch.cat([plan[:, 1:], torch.zeros_like(plan[:, :1])], 1)
-    state = ControlState(predicted.mean, predicted.std, memory, action, shifted)
+    plans = plan.shifted(alternatives(planner))
+    state = ControlState(predicted.mean, predicted.std, memory, action, plans)
     return Decision(action, belief, plan), state
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from agent.collection import Collector, FinishedEpisode
 from agent.control import ControlState, decide
-from agent.planning import CEMConfig
+from agent.planning import PlannerConfig
 from agent.replay import Replay
 from agent.world_model import WorldModel
 
@@ -115,7 +115,7 @@ def train(
     world_model: WorldModel,
     optimizer: torch.optim.Optimizer,
     collector: Collector,
-    planner: CEMConfig,
+    planner: PlannerConfig,
     config: TrainingConfig,
     progress: Progress,
     generators: Generators,
@@ -144,7 +144,7 @@ def train(
         began = time.perf_counter()
 
     actions = np.zeros((rooms, world_model.action_size), np.float32)
-    state = ControlState.initial(world_model, planner.horizon, rooms)
+    state = ControlState.initial(world_model, planner, rooms)
     random_steps = min(config.random_steps, progress.target_timesteps)  # so that a fit always follows
     while progress.num_timesteps < progress.target_timesteps:
         if progress.num_timesteps < random_steps:

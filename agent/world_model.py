@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, product, standard_normal
 from agent.networks import KeypointEncoder, SeparableDecoder, mlp
-from agent.types import Batch
+from agent.types import Batch, Step
 
 PosteriorKind = Literal["filter", "recurrent"]
 MIN_STD = 0.05  # of every latent density; the latents' own scale is 1
@@ -188,6 +188,16 @@ class WorldModel(nn.Module):
         """The planner's `Step`: the transition's mean and the reward expected there."""
         z = self.transition(z, action).mean
         return z, self.reward(z)
+
+    def sampled_step(self, generator: torch.Generator | None = None) -> Step:
+        """A planner's `Step` that draws from the transition; its particles see what may happen."""
+
+        @torch.no_grad()
+        def step(z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+            z = self.transition(z, action).sample(generator)
+            return z, self.reward(z)
+
+        return step
 
     # ---- learning ------------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ def main(config: Train) -> None:
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Train))
+        main(tyro.cli(Train, config=(tyro.conf.AvoidSubcommands,)))
     except (ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -1,12 +1,38 @@
 import dataclasses
 import itertools
+import math
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 
-from agent.planning import CEMConfig, cem, discounted_return
+from agent.planning import (
+    PLANNERS,
+    CEMConfig,
+    ICEMConfig,
+    MPPIConfig,
+    Problem,
+    ShootingConfig,
+    _noise,
+    alternatives,
+    cem,
+    icem,
+    imagined_return,
+)
 
-STRONG = CEMConfig(horizon=3, candidates=400, elites=20, iterations=12, discount=0.9, correlation=0.0)
+ONE = torch.ones(2)
+SHORT = {"horizon": 3, "discount": 0.9}
+STRONG = [
+    CEMConfig(**SHORT, candidates=400, elites=20, iterations=12, colour=0.0),
+    ICEMConfig(**SHORT, candidates=400, elites=20, iterations=12, colour=0.0, shrink=1.1),
+    MPPIConfig(**SHORT, candidates=800, iterations=40, proposal_std=0.3, temperature=0.02, colour=0.0),
+]
+EVERY = [*STRONG, ShootingConfig(**SHORT, candidates=4000)]
+
+
+def name(value):
+    return type(value).__name__ if dataclasses.is_dataclass(value) else None
 
 
 def integrator(target):
@@ -19,46 +45,82 @@ def integrator(target):
     return step
 
 
-def plan(step, z, config, seed=0, warm_start=None, **bounds):
-    if warm_start is None:
-        warm_start = torch.zeros(len(z), config.horizon, 2)
-    return cem(step, z, warm_start, config, torch.Generator().manual_seed(seed), **bounds)
+def problem(step, low=-ONE, high=ONE, **hooks):
+    return Problem(step, low, high, **hooks)
 
 
-def test_the_optimum_of_a_quadratic_inside_the_bounds_is_found():
+def plan(world, z, config, seed=0, warm_start=None):
+    if not isinstance(world, Problem):
+        world = problem(world)
+    return PLANNERS[type(config)](world, z, config, warm_start, torch.Generator().manual_seed(seed))
+
+
+def worth(step, z, actions, discount=0.9):
+    return imagined_return(problem(step), z, actions[:, None], discount)[:, 0]
+
+
+@pytest.mark.parametrize("config", STRONG, ids=name)
+def test_the_optimum_of_a_quadratic_inside_the_bounds_is_found(config):
     target = torch.tensor([0.3, -0.6])
-    actions = plan(integrator(target), torch.zeros(1, 2), STRONG)[0]
+    actions = plan(integrator(target), torch.zeros(1, 2), config).actions[0]
     # Going there at once and staying is optimal for any discount.
     expected = torch.stack([target, torch.zeros(2), torch.zeros(2)])
-    torch.testing.assert_close(actions, expected, atol=0.02, rtol=0)
+    torch.testing.assert_close(actions, expected, atol=0.05, rtol=0)
 
 
-def test_an_optimum_beyond_the_bounds_is_met_on_the_bound():
-    actions = plan(integrator(torch.tensor([5.0, -5.0])), torch.zeros(1, 2), STRONG)[0]
+def test_random_shooting_comes_near_the_optimum_and_nearer_with_more_candidates():
+    target, z = torch.tensor([0.3, -0.6]), torch.zeros(1, 2)
+    step = integrator(target)
+    few, many = (
+        worth(step, z, plan(step, z, ShootingConfig(**SHORT, candidates=count)).actions)
+        for count in (10, 100_000)
+    )
+    best = worth(step, z, torch.stack([target, torch.zeros(2), torch.zeros(2)])[None])
+    assert few < many <= best and many > best - 0.1
+
+
+@pytest.mark.parametrize("config", STRONG[:2], ids=name)
+def test_an_optimum_beyond_the_bounds_is_met_on_the_bound(config):
+    actions = plan(integrator(torch.tensor([5.0, -5.0])), torch.zeros(1, 2), config).actions[0]
     torch.testing.assert_close(actions, torch.tensor([[1.0, -1.0]]).expand(3, 2))
 
 
-def test_other_bounds_are_respected():
-    actions = plan(integrator(torch.tensor([9.0, -9.0])), torch.zeros(1, 2), STRONG, low=-0.2, high=3.0)
-    assert actions.min() >= -0.2 and actions.max() <= 3.0
-    torch.testing.assert_close(actions[0, 0], torch.tensor([3.0, -0.2]))
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_each_action_has_bounds_of_its_own(config):
+    low, high = torch.tensor([-0.2, 1.0]), torch.tensor([3.0, 1.5])
+    world = problem(integrator(torch.tensor([9.0, -9.0])), low, high)
+    found = plan(world, torch.zeros(1, 2), config)
+    assert (found.actions >= low).all() and (found.actions <= high).all()
+    assert found.actions[0, 0, 0] > 2 and found.actions[0, 0, 1] < 1.25
 
 
-def test_a_two_step_problem_agrees_with_brute_force():
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_the_world_never_sees_an_action_beyond_the_bounds(config):
+    seen = []
+
+    def step(z, action):
+        seen.append(action)
+        return integrator(torch.tensor([5.0, -5.0]))(z, action)
+
+    plan(step, torch.zeros(1, 2), config)
+    assert max(action.abs().max() for action in seen) <= 1
+
+
+@pytest.mark.parametrize("kind", [CEMConfig, ICEMConfig], ids=lambda kind: kind.__name__)
+def test_a_two_step_problem_agrees_with_brute_force(kind):
     """A valley: the second step pays only where the first, costly one has led."""
 
     def step(z, action):
         z = z + action
-        return z, torch.where(z[:, 0] > 1.5, 10 * torch.ones(len(z)), -z[:, 0].clamp(min=0)) - 0.1 * z[
-            :, 1
-        ] ** 2
+        pays = torch.where(z[:, 0] > 1.5, 10 * torch.ones(len(z)), -z[:, 0].clamp(min=0))
+        return z, pays - 0.1 * z[:, 1] ** 2
 
-    config = CEMConfig(horizon=2, candidates=300, elites=15, iterations=10, discount=0.9)
     z = torch.tensor([[0.0, 0.4]])
     grid = torch.linspace(-1, 1, 21)
-    sequences = torch.tensor(list(itertools.product(grid, repeat=4))).view(-1, 2, 2)
-    returns = discounted_return(step, z.expand(len(sequences), 2), sequences, 0.9)
-    found = discounted_return(step, z, plan(step, z, config), 0.9)
+    sequences = torch.tensor(list(itertools.product(grid, repeat=4))).view(1, -1, 2, 2)
+    returns = imagined_return(problem(step), z, sequences, 0.9)
+    config = kind(horizon=2, candidates=300, elites=15, iterations=10, discount=0.9, colour=0.0)
+    found = worth(step, z, plan(step, z, config).actions)
     assert found >= returns.max() - 0.02
     assert found > 0  # greedy control stays at 0
 
@@ -67,11 +129,17 @@ def test_the_first_reward_counted_has_weight_gamma():
     def step(z, action):
         return z + 1, z[:, 0] + 1  # rewards 1, 2, 3, … from z = 0
 
-    total = discounted_return(step, torch.zeros(1, 1), torch.zeros(1, 3, 2), 0.5)
-    assert total.item() == 0.5 * 1 + 0.25 * 2 + 0.125 * 3
+    z, actions = torch.zeros(1, 1), torch.zeros(1, 1, 3, 2)
+    expected = 0.5 * 1 + 0.25 * 2 + 0.125 * 3
+    assert imagined_return(problem(step), z, actions, 0.5).item() == expected
+    hooked = problem(step, terminal_value=lambda z: 100 * z[:, 0], penalty=lambda z, a: z[:, 0] + 7)
+    # Penalties 7, 8, 9 where each step starts; the value 300 of where the last one ends.
+    expected += -0.5 * 7 - 0.25 * 8 - 0.125 * 9 + 0.125 * 300
+    assert imagined_return(hooked, z, actions, 0.5).item() == expected
 
 
-def test_the_discount_decides_between_soon_and_much():
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_the_discount_decides_between_soon_and_much(config):
     def step(z, action):
         """Right: 1 now. Left: nothing now, 2 in the next step."""
         went_left = (z[:, 0] == 0) & (action[:, 0] < 0)
@@ -79,54 +147,179 @@ def test_the_discount_decides_between_soon_and_much():
         return torch.where(went_left, 2.0, 1.0)[:, None], reward
 
     z = torch.zeros(1, 1)
-    config = CEMConfig(horizon=2, candidates=200, elites=20, iterations=5)
-    patient = plan(step, z, dataclasses.replace(config, discount=0.9))
-    hasty = plan(step, z, dataclasses.replace(config, discount=0.3))
+    config = dataclasses.replace(config, horizon=2)
+    patient = plan(step, z, dataclasses.replace(config, discount=0.9)).actions
+    hasty = plan(step, z, dataclasses.replace(config, discount=0.3)).actions
     assert patient[0, 0, 0] < 0 < hasty[0, 0, 0]
 
 
-def test_a_room_does_not_depend_on_its_neighbours():
+def test_a_terminal_value_sees_beyond_the_horizon():
+    """Left is worth nothing on the way and everything at its end."""
+    step = integrator(torch.tensor([0.5, 0.0]))
+    config = STRONG[0]
+    myopic = plan(step, torch.zeros(1, 2), config).actions
+    world = problem(step, terminal_value=lambda z: -100 * z[:, 0])
+    assert plan(world, torch.zeros(1, 2), config).actions[0, -1, 0] == -1 < myopic[0, -1, 0]
+
+
+def test_an_uncertainty_penalty_keeps_out_of_the_unknown():
+    step = integrator(torch.tensor([0.8, 0.0]))
+    world = problem(step, penalty=lambda z, a: 100.0 * (z[:, 0] + a[:, 0] > 0.3))
+    actions = plan(world, torch.zeros(1, 2), STRONG[0]).actions
+    assert 0.25 < actions[0].cumsum(0)[:, 0].max() <= 0.3 + 1e-6
+
+
+def test_particles_give_the_expectation():
+    """A gamble with a fair mean: one rollout of it is far off, the mean of many is not."""
+    generator = torch.Generator().manual_seed(0)
+
+    def step(z, action):
+        return z, action[:, 0] + 3 * torch.randn(len(z), generator=generator)
+
+    z, actions = torch.zeros(2, 1), torch.linspace(-1, 1, 10).view(1, 5, 1, 2).expand(2, -1, -1, -1)
+    expected = actions[:, :, 0, 0]
+    one, many = (imagined_return(problem(step), z, actions, 1.0, count) for count in (1, 20_000))
+    torch.testing.assert_close(many, expected, atol=0.1, rtol=0)
+    assert (one - expected).abs().max() > 1
+
+
+def test_planning_for_the_expectation_avoids_a_gamble_that_pays_seldom():
+    generator = torch.Generator().manual_seed(0)
+
+    def step(z, action):
+        """Right: 1 for sure. Left: 3 in one case of ten."""
+        won = torch.rand(len(z), generator=generator) < 0.1
+        return z, torch.where(action[:, 0] > 0, 1.0, 3.0 * won)
+
+    config = CEMConfig(horizon=1, candidates=64, elites=6)
+    careful = dataclasses.replace(config, particles=64)
+    assert plan(step, torch.zeros(1, 1), careful).actions[0, 0, 0] > 0
+    assert plan(step, torch.zeros(1, 1), config).returns[0, 0] > 2  # fooled by what came up
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_a_room_does_not_depend_on_its_neighbours(config):
     step = integrator(torch.tensor([0.5, 0.5]))
     z = torch.randn(5, 2, generator=torch.Generator().manual_seed(1))
-    config = CEMConfig()
-    together = plan(step, z, config)
+    together = plan(step, z, config).actions
     for i in range(5):
-        torch.testing.assert_close(together[i : i + 1], plan(step, z[i : i + 1], config))
+        torch.testing.assert_close(together[i : i + 1], plan(step, z[i : i + 1], config).actions)
 
 
-def test_a_good_warm_start_is_never_made_much_worse():
-    target = torch.tensor([0.3, -0.6])
-    step, z = integrator(target), torch.zeros(1, 2)
-    best = torch.stack([target, torch.zeros(2), torch.zeros(2)])[None]
-    weak = CEMConfig(horizon=3, candidates=20, elites=2, iterations=3)
-    warm = discounted_return(step, z, plan(step, z, weak, warm_start=best), 0.9)
-    cold = discounted_return(step, z, plan(step, z, weak), 0.9)
-    assert warm > cold
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_a_good_warm_start_is_never_made_much_worse(config):
+    target, z = torch.tensor([0.3, -0.6]), torch.zeros(1, 2)
+    step = integrator(target)
+    best = torch.stack([target, torch.zeros(2), torch.zeros(2)])[None, None]
+    weak = dataclasses.replace(config, candidates=20)
+    if isinstance(weak, CEMConfig):
+        weak = dataclasses.replace(weak, elites=2, iterations=3)
+    warm = worth(step, z, plan(step, z, weak, warm_start=best).actions)
+    assert warm > worth(step, z, plan(step, z, weak).actions)
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_candidates_come_the_best_first_with_what_they_are_worth(config):
+    step, z = integrator(torch.tensor([0.5, 0.1])), torch.zeros(2, 2)
+    found = plan(step, z, config)
+    assert (found.returns.diff(dim=1) <= 0).all()
+    torch.testing.assert_close(
+        imagined_return(problem(step), z, found.candidates, config.discount), found.returns
+    )
+
+
+def test_a_plan_shifts_by_one_step():
+    found = plan(integrator(torch.zeros(2)), torch.zeros(1, 2), STRONG[1])
+    count = alternatives(STRONG[1])
+    shifted = found.shifted(count)
+    assert shifted.shape == (1, 1 + count, 3, 2) and count == 6
+    torch.testing.assert_close(shifted[:, 0, :2], found.actions[:, 1:])
+    torch.testing.assert_close(shifted[:, 1:, :2], found.candidates[:, :count, 1:])
+    assert (shifted[:, :, 2] == 0).all()
+
+
+def test_the_improved_method_shrinks_its_proposals():
+    sizes = []
+
+    def step(z, action):
+        sizes.append(len(z))
+        return z, z.sum(-1)
+
+    config = ICEMConfig(horizon=1, candidates=100, elites=10, iterations=9, shrink=1.25)
+    icem(problem(step), torch.zeros(1, 2), config)
+    assert sizes == [100, 80, 64, 51, 40, 32, 26, 20, 20]  # ⌊100 / 1.25^i⌋, at least 2 · 10
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 6])
+@pytest.mark.parametrize("colour", [0.0, 1.0, 2.5])
+def test_noise_has_the_spectrum_of_its_colour(horizon, colour):
+    """Its periodogram falls as 1 / f^β and its variance is one, at every time."""
+    like = torch.zeros(1, horizon, 2)
+    noise = _noise(200_000, like, colour, torch.Generator().manual_seed(0)).numpy()
+    np.testing.assert_allclose(noise.var(0), 1, rtol=0.02)
+    np.testing.assert_allclose((noise[..., 0] * noise[..., 1]).mean(), 0, atol=0.01)
+    power = (np.abs(np.fft.rfft(noise, axis=1)) ** 2).mean((0, 2))
+    expected = np.maximum(np.arange(horizon // 2 + 1), 1.0) ** -colour
+    np.testing.assert_allclose(power / power[0], expected, rtol=0.03)
 
 
 @pytest.mark.parametrize(
-    "setting",
+    ("kind", "setting"),
     [
-        {"horizon": 0},
-        {"candidates": 0},
-        {"elites": 1},
-        {"elites": 101},
-        {"iterations": 0},
-        {"discount": 1.1},
-        {"proposal_std": 0.0},
-        {"correlation": 1.0},
+        (ShootingConfig, {"horizon": 0}),
+        (ShootingConfig, {"candidates": 0}),
+        (ShootingConfig, {"particles": 0}),
+        (ShootingConfig, {"discount": 1.1}),
+        (CEMConfig, {"discount": math.nan}),
+        (CEMConfig, {"elites": 1}),
+        (CEMConfig, {"elites": 101}),
+        (CEMConfig, {"iterations": 0}),
+        (CEMConfig, {"proposal_std": 0.0}),
+        (CEMConfig, {"colour": -1.0}),
+        (ICEMConfig, {"elites": 101}),
+        (ICEMConfig, {"shrink": 0.9}),
+        (ICEMConfig, {"kept": 1.1}),
+        (ICEMConfig, {"momentum": 1.0}),
+        (MPPIConfig, {"temperature": 0.0}),
+        (MPPIConfig, {"horizon": -3}),
     ],
 )
-def test_settings_that_cannot_work_are_refused(setting):
+def test_settings_that_cannot_work_are_refused(kind, setting):
     with pytest.raises(ValueError, match=f"{next(iter(setting))}: got .*allowed"):
-        CEMConfig(**setting)
+        kind(**setting)
 
 
-def test_arguments_that_cannot_work_are_refused():
-    step, z = integrator(torch.zeros(2)), torch.zeros(1, 2)
-    with pytest.raises(ValueError, match="low, high: got"):
-        plan(step, z, CEMConfig(), low=1.0, high=-1.0)
-    with pytest.raises(ValueError, match="warm_start: got shape"):
-        plan(step, z, CEMConfig(), warm_start=torch.zeros(1, 3, 2))
-    with pytest.raises(ValueError, match="step: got returns that are not finite"):
-        plan(lambda z, a: (z, z[:, 0] * torch.nan), z, CEMConfig())
+@pytest.fixture
+def without_shape_checks(monkeypatch):
+    """The checks of shapes that only tests have would object first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_bounds_that_cannot_hold_are_refused():
+    for low, high in [(ONE, -ONE), (ONE, ONE), (-ONE, torch.ones(3)), (-ONE * torch.nan, ONE)]:
+        with pytest.raises(ValueError, match="low, high: got"):
+            problem(integrator(0.0), low, high)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_a_warm_start_of_another_shape_is_refused(config):
+    for shape in [(1, 1, 4, 2), (2, 1, 3, 2), (1, 5000, 3, 2), (1, 1, 3, 1), (1, 0, 3, 2)]:
+        with pytest.raises(ValueError, match="warm_start: got shape"):
+            plan(integrator(ONE), torch.zeros(1, 2), config, warm_start=torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("world", "message"),
+    [
+        (problem(lambda z, a: (z, z[:, 0] * torch.nan)), "step: got returns that are not finite"),
+        (problem(lambda z, a: (z, z)), r"step: got shape \(400, 2\), allowed: \(400,\)"),
+        (problem(lambda z, a: (z[:, :1], z[:, 0])), r"step: got shape \(400, 1\), allowed: \(400, 2\)"),
+        (problem(integrator(0.0), penalty=lambda z, a: a), "penalty: got shape"),
+        (problem(integrator(0.0), terminal_value=lambda z: z), "terminal_value: got shape"),
+    ],
+)
+def test_a_world_that_returns_nonsense_is_refused(world, message):
+    with pytest.raises(ValueError, match=message):
+        cem(world, torch.zeros(1, 2), STRONG[0])
