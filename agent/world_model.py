@@ -17,16 +17,15 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, product, standard_normal
+from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, standard_normal
 from agent.networks import KeypointEncoder, SeparableDecoder, mlp
+from agent.posteriors import FilterPosterior, RecurrentPosterior, normal
 from agent.types import Batch, Step
 
 PosteriorKind = Literal["filter", "recurrent"]
-MIN_STD = 0.05  # of every latent density; the latents' own scale is 1
 
 
 @dataclass(frozen=True)
@@ -69,53 +68,6 @@ class WorldModelConfig:
                 raise ValueError(f"{field}: got {getattr(self, field)}, allowed: more than 0")
         if not self.open_loop_weight >= 0:
             raise ValueError(f"open_loop_weight: got {self.open_loop_weight}, allowed: 0 or more")
-
-
-class FilterPosterior(nn.Module):
-    """Posterior D: q(z_t | x_t, z_{t−1}, a_{t−1}) ∝ p(z_t | z_{t−1}, a_{t−1}) N(z_t; m(x_t), s(x_t)²).
-
-    The transition's prediction is corrected by what the frame says, each weighted by its precision:
-    a Kalman update whose observation factor is learned.
-    """
-
-    memory_size = 0
-
-    def __init__(self, features: int, latents: int, action_size: int) -> None:
-        super().__init__()
-        self.evidence = nn.Linear(features, 2 * latents)
-        with torch.no_grad():  # z starts as the leading features, sharp enough to be worth decoding
-            self.evidence.weight[:latents] = torch.eye(latents, features)
-            self.evidence.weight[latents:] *= 0.1
-            self.evidence.bias[:latents] = 0
-            self.evidence.bias[latents:] = -3
-
-    def forward(
-        self, features: Tensor, prior: Normal, action: Tensor, memory: Tensor
-    ) -> tuple[Normal, Tensor]:
-        """See `WorldModel.posterior`."""
-        return product(prior, _normal(self.evidence(features))), memory
-
-
-class RecurrentPosterior(nn.Module):
-    """Posterior C: q(z_t | g(x_{1:t}, a_{1:t−1})) with a GRU for g; z_{t−1} plays no part."""
-
-    def __init__(self, features: int, latents: int, action_size: int) -> None:
-        super().__init__()
-        self.memory_size = 4 * features
-        self.recurrence = nn.GRUCell(features + action_size, self.memory_size)
-        self.head = nn.Linear(self.memory_size + features, 2 * latents)
-        with torch.no_grad():
-            self.head.weight *= 0.1
-            self.head.weight[:latents, self.memory_size :] = torch.eye(latents, features)
-            self.head.bias[:latents] = 0
-            self.head.bias[latents:] = -3
-
-    def forward(
-        self, features: Tensor, prior: Normal, action: Tensor, memory: Tensor
-    ) -> tuple[Normal, Tensor]:
-        """See `WorldModel.posterior`."""
-        memory = self.recurrence(torch.cat([features, action], -1), memory)
-        return _normal(self.head(torch.cat([memory, features], -1))), memory
 
 
 class WorldModel(nn.Module):
@@ -167,7 +119,7 @@ class WorldModel(nn.Module):
 
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}): the mean is z_{t−1} plus a learned change."""
-        density = _normal(self.transition_net(torch.cat([z, action], -1)), bias=-1.0)
+        density = normal(self.transition_net(torch.cat([z, action], -1)), bias=-1.0)
         return Normal(z + density.mean, density.std)
 
     def reward(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
@@ -212,14 +164,11 @@ class WorldModel(nn.Module):
         """
         mask, steps = batch.mask, batch.mask.sum()
         frames = self._centred(batch.frames.flatten(0, 1))
-        q, p, z = self._infer(frames, batch, generator)
+        q, p, z = self._follow(self.encoder(frames), batch, generator)
 
-        squared = self.decoder.squared_error(z.flatten(0, 1), frames).view_as(mask)
-        std, pixels = self.config.frame_std, frames[0].numel()
-        log_p_frames = -squared / (2 * std**2) - pixels * (math.log(std) + HALF_LOG_2PI)
         terms = {
-            "log_p_frames": (log_p_frames * mask).sum() / steps,
-            "log_p_rewards": self._log_p_rewards(z, batch, slice(None)) / steps,
+            "log_p_frames": (self._log_p_frames(z, frames) * mask).sum() / steps,
+            "log_p_rewards": self._log_p_rewards(z, batch, slice(None)).sum() / steps,
             "kl": (kl_divergence(q, p) * mask).sum() / steps,
         }
         elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
@@ -227,12 +176,31 @@ class WorldModel(nn.Module):
         loss = -elbo - self.config.open_loop_weight * open_loop
         return loss, {**terms, "open_loop": open_loop, "elbo": elbo}
 
-    def _infer(
-        self, frames: Tensor, batch: Batch, generator: torch.Generator | None
+    @torch.no_grad()
+    def log_weights(
+        self, batch: Batch, samples: int, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "K B"]:
+        """The log-weights log p(x, r, z_k | a) − log q(z_k | ·) of K draws z_k ~ q, per window; nats.
+
+        Their mean estimates the window's ELBO, and log (1/K) Σ_k exp(·) is the importance-weighted
+        bound (arXiv 1509.00519), which climbs with K from the ELBO to the evidence log p(x, r | a).
+        q is the joint density of z_{1:T}: with posterior D it is a chain, not a product.
+        """
+        frames = self._centred(batch.frames.flatten(0, 1))
+        features = self.encoder(frames)
+        rows = []
+        for _ in range(samples):
+            q, p, z = self._follow(features, batch, generator)
+            log_weight = (p.log_prob(z) - q.log_prob(z) + self._log_p_frames(z, frames)) * batch.mask
+            rows.append((log_weight + self._log_p_rewards(z, batch, slice(None))).sum(1))
+        return torch.stack(rows)
+
+    def _follow(
+        self, features: Tensor, batch: Batch, generator: torch.Generator | None
     ) -> tuple[Normal, Normal, Tensor]:
         """Posteriors q(z_t), priors p(z_t | z_{t−1}, a_{t−1}) and samples z_t, (B, T, D) each."""
         B, T = batch.mask.shape
-        features = self.encoder(frames).view(B, T, -1).unbind(1)
+        features_at = features.view(B, T, -1).unbind(1)
         actions = batch.actions.unbind(1)
         p, memory = self.initial(B)
         action = torch.zeros_like(batch.rewards[:, :1]).expand(B, self.action_size)
@@ -243,7 +211,7 @@ class WorldModel(nn.Module):
             if t > 0:
                 action = actions[t - 1]
                 p = self.transition(zs[-1], action)
-            q, memory = self.posterior(features[t], p, action, memory)
+            q, memory = self.posterior(features_at[t], p, action, memory)
             qs.append(q)
             ps.append(p)
             zs.append(q.sample(generator))
@@ -265,24 +233,23 @@ class WorldModel(nn.Module):
             zs.append(rolled[-1].sample(generator))
         kl = kl_divergence(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
         kl = (kl * batch.mask[:, 1:])[:, 1:].sum()
-        return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)) - kl
+        return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum() - kl
+
+    def _log_p_frames(self, z: Tensor, frames: Tensor) -> Tensor:
+        """The density log p(x_t | z_t), (B, T), of frames that are centred, (B · T, H, W, C); nats."""
+        squared = self.decoder.squared_error(z.flatten(0, 1), frames).view(z.shape[:-1])
+        std, pixels = self.config.frame_std, frames[0].numel()
+        return -squared / (2 * std**2) - pixels * (math.log(std) + HALF_LOG_2PI)
 
     def _log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
-        """Σ log p(r_t | z_t) over the batch where a reward arrived, nats."""
+        """The density log p(r_t | z_t), (B, T), 0 where no reward arrived; nats."""
         std = (self.config.reward_std * self.reward_scale)[None]
         rewards = Normal(self.reward(z)[..., None], std.expand(*z.shape[:-1], 1))
-        log_p = rewards.log_prob(batch.rewards[:, times, None])
-        return (log_p * batch.reward_mask[:, times]).sum()
+        return rewards.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
 
     def _centred(self, frames: Tensor) -> Tensor:
         """Float frames with values in [0, 1], less the mean frame."""
         return (frames - 255 * self.mean_frame).mul_(1 / 255)
-
-
-def _normal(raw: Tensor, bias: float = 0.0) -> Normal:
-    """A Gaussian from a network's output: means, then what softplus turns into stds."""
-    mean, raw_std = raw.chunk(2, -1)
-    return Normal(mean, F.softplus(raw_std + bias) + MIN_STD)
 
 
 def _stack(densities: list[Normal]) -> Normal:
