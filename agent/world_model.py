@@ -160,7 +160,8 @@ class WorldModel(nn.Module):
 
         Returns:
             The loss to minimise, and metrics: `elbo` and its terms `log_p_frames`,
-            `log_p_rewards`, `kl`, and `open_loop`, all unweighted and in nats per step.
+            `log_p_rewards`, `kl`, and those of the open-loop term, `open_loop_log_p_rewards` and
+            `open_loop_kl`, all unweighted and in nats per step.
         """
         mask, steps = batch.mask, batch.mask.sum()
         frames = self._centred(batch.frames.flatten(0, 1))
@@ -172,9 +173,9 @@ class WorldModel(nn.Module):
             "kl": (kl_divergence(q, p) * mask).sum() / steps,
         }
         elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
-        open_loop = self._open_loop(q, p, batch, generator) / steps
-        loss = -elbo - self.config.open_loop_weight * open_loop
-        return loss, {**terms, "open_loop": open_loop, "elbo": elbo}
+        log_p, kl = (term / steps for term in self._open_loop(q, p, z, batch, generator))
+        loss = -elbo - self.config.open_loop_weight * (log_p - kl)
+        return loss, {**terms, "open_loop_log_p_rewards": log_p, "open_loop_kl": kl, "elbo": elbo}
 
     @torch.no_grad()
     def log_weights(
@@ -218,14 +219,14 @@ class WorldModel(nn.Module):
         return _stack(qs), _stack(ps), torch.stack(zs, 1)
 
     def _open_loop(
-        self, q: Normal, p: Normal, batch: Batch, generator: torch.Generator | None
-    ) -> Tensor:
-        """Σ_t≥2 log p(r_t | z̃_t) − Σ_t≥3 KL[q(z_t) ‖ p(z_t | z̃_{t−1}, a_{t−1})], nats over the batch.
+        self, q: Normal, p: Normal, z: Tensor, batch: Batch, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Σ_t≥2 log p(r_t | z̃_t) and Σ_t≥3 KL[q(z_t) ‖ p(z_t | z̃_{t−1}, a_{t−1})], nats over the batch.
 
         z̃ follows the transition alone from z_1. (At t = 2 the KL stands in the ELBO already.)
         """
         if self.config.open_loop_weight == 0 or batch.mask.shape[1] < 2:
-            return batch.mask.new_zeros(())
+            return batch.mask.new_zeros(()), batch.mask.new_zeros(())
         rolled = [Normal(p.mean[:, 1], p.std[:, 1])]
         zs = [rolled[0].sample(generator)]
         for action in batch.actions.unbind(1)[1:]:
@@ -233,7 +234,7 @@ class WorldModel(nn.Module):
             zs.append(rolled[-1].sample(generator))
         kl = kl_divergence(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
         kl = (kl * batch.mask[:, 1:])[:, 1:].sum()
-        return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum() - kl
+        return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum(), kl
 
     def _log_p_frames(self, z: Tensor, frames: Tensor) -> Tensor:
         """The density log p(x_t | z_t), (B, T), of frames that are centred, (B · T, H, W, C); nats."""

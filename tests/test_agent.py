@@ -57,7 +57,7 @@ def test_callbacks_see_the_progress():
         60, lambda p: seen.append((p.num_timesteps, p.num_updates))
     )
     assert seen[-1] == (60, 30) and seen == sorted(seen)
-    assert {"loss", "elbo", "log_p_frames", "log_p_rewards", "kl", "open_loop"} <= set(
+    assert {"loss", "elbo", "log_p_frames", "log_p_rewards", "kl", "open_loop_kl"} <= set(
         agent.progress.metrics
     )
 

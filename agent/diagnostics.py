@@ -1,0 +1,166 @@
+"""What a trained world model knows, as numbers: imagination, positions, doubt, small objects."""
+
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agent.agent import Agent
+from agent.collection import scale_actions
+
+PARTICLES = 64  # imagined futures of each episode
+Curve = list[float]
+
+
+class Walks(NamedTuple):
+    """E episodes of T frames with random actions, and what the environment tells of them."""
+
+    frames: NDArray[np.uint8]  # (E, T, H, W, C)
+    actions: NDArray[np.float32]  # (E, T − 1, A), in [−1, 1]
+    rewards: NDArray[np.float64]  # (E, T), the first is nothing
+    positions: dict[str, NDArray[np.float64]]  # by name, (E, T, 2), in metres
+
+
+def random_walks(agent: Agent, seed: int, episodes: int = 100, length: int = 13) -> Walks:
+    """Episodes of the agent's environment; those that end earlier are left out.
+
+    Each action is kept for another step with probability 0.7, so that walks lead somewhere.
+    """
+    assert agent.env_spec is not None
+    env, generator = gym.make(agent.env_spec), np.random.default_rng(seed)
+    size = agent.action_space.shape[0]
+    walks = []
+    while len(walks) < episodes:
+        frame, info = env.reset(seed=int(generator.integers(2**31)))
+        frames, actions, rewards, infos = [frame], [], [0.0], [info]
+        action = generator.uniform(-1, 1, size).astype(np.float32)
+        for _ in range(length - 1):
+            if generator.random() > 0.7:
+                action = generator.uniform(-1, 1, size).astype(np.float32)
+            frame, reward, terminated, truncated, info = env.step(
+                scale_actions(agent.action_space, action)
+            )
+            frames.append(frame)
+            actions.append(action)
+            rewards.append(float(reward))
+            infos.append(info)
+            if terminated or truncated:
+                break
+        if len(frames) == length:
+            walks.append((np.stack(frames), np.stack(actions), np.array(rewards), infos))
+    env.close()
+    names = [name for name, value in walks[0][3][0].items() if name.endswith("_position")]
+    positions = {
+        name: np.array([[info[name] for info in walk[3]] for walk in walks], np.float64)
+        for name in names
+    }
+    frames, actions, rewards = (np.stack([walk[i] for walk in walks]) for i in range(3))
+    return Walks(frames, actions, rewards, positions)
+
+
+@torch.no_grad()
+def diagnose(agent: Agent, walks: Walks) -> dict[str, float | Curve]:
+    """The numbers of a run.
+
+    Returns:
+        By horizon k = 1..T − 1, imagined from the belief after the first frame and the actions alone:
+            `frame_rmse`, in units of a pixel's range, beside that of `frame_rmse_copy`, which shows
+                the first frame all the time, and `frame_rmse_mean`, the mean frame;
+            `reward_rmse`, beside `reward_rmse_copy`, the first reward all the time; the environment's
+                units;
+            `doubt`: root mean square of (belief − imagined mean) / imagined std. 1 is calibrated,
+                above it the transition is too sure of itself.
+        And:
+            `coverage_90`: how often the next z falls into the transition's central 90 %;
+            `foreground_explained`: 1 − ‖frame − reconstruction‖² / ‖frame − mean frame‖². What is
+                small and left out is missing here: 0 is a model that paints the background alone;
+            `probe_NAME_cm` for each position that the environment tells: root mean square error, cm,
+                of a linear map from z, fitted to half of the episodes and measured on the other;
+            `chance_NAME_cm`: that of a constant.
+    """
+    model, device = agent.world_model, agent.device
+    frames = torch.from_numpy(walks.frames).to(device)
+    actions = torch.from_numpy(walks.actions).to(device)
+    rewards = torch.from_numpy(walks.rewards).float().to(device)
+    belief = _beliefs(agent, frames, actions)  # means and stds, (E, T, D)
+    (means, stds), (episodes, steps) = belief, frames.shape[:2]
+
+    result: dict[str, float | Curve] = {}
+    particles = (means[:, 0, None] + stds[:, 0, None] * _noise(episodes, means, seed=0)).flatten(0, 1)
+    z, curves, inside = means[:, 0], {}, []
+    copied_reward = model.reward(z)
+    for t in range(1, steps):
+        action = actions[:, t - 1]
+        z = model.transition(z, action).mean
+        future = model.transition(particles, action.repeat_interleave(PARTICLES, 0))
+        particles = future.mean + future.std * _noise(episodes, means, seed=t).flatten(0, 1)
+        spread = particles.view(episodes, PARTICLES, -1)
+        surprise = (means[:, t] - spread.mean(1)) / spread.std(1)
+        one_step = model.transition(means[:, t - 1], action)
+        inside.append(((means[:, t] - one_step.mean) / one_step.std).abs() < 1.6449)
+        for name, error in {
+            "frame_rmse": _frames_apart(model.decode(z), frames[:, t]),
+            "frame_rmse_copy": _frames_apart(frames[:, 0], frames[:, t]),
+            "frame_rmse_mean": _frames_apart(255 * model.mean_frame[None], frames[:, t]),
+            "reward_rmse": (model.reward(z) - rewards[:, t]).square(),
+            "reward_rmse_copy": (copied_reward - rewards[:, t]).square(),
+            "doubt": surprise.square(),
+        }.items():
+            curves.setdefault(name, []).append(error.mean().sqrt().item())
+    result |= curves
+    result["coverage_90"] = torch.stack(inside).float().mean().item()
+
+    flat, mean_frame = frames.flatten(0, 1), 255 * model.mean_frame[None]
+    left = _frames_apart(model.decode(means.flatten(0, 1)), flat).sum()
+    result["foreground_explained"] = (1 - left / _frames_apart(mean_frame, flat).sum()).item()
+    for name, position in walks.positions.items():
+        probe, chance = linear_probe(means, torch.from_numpy(position).to(device))
+        result[f"probe_{name}_cm"], result[f"chance_{name}_cm"] = 100 * probe, 100 * chance
+    return result
+
+
+def linear_probe(z: Tensor, target: Tensor) -> tuple[float, float]:
+    """RMS error of a linear map from z (E, T, D) to a target (E, T, 2), and that of a constant.
+
+    Least squares on the first half of the episodes, errors on the second.
+    """
+    ones = torch.ones_like(z[..., :1])
+    inputs = torch.cat([z, ones], -1).double()
+    half = len(z) // 2
+
+    def error(columns: Tensor) -> float:
+        known, wanted = columns[:half].flatten(0, 1), target[:half].flatten(0, 1)
+        weights = torch.linalg.lstsq(known, wanted, driver="gelsd" if z.is_cpu else None).solution
+        return (columns[half:] @ weights - target[half:]).square().sum(-1).mean().sqrt().item()
+
+    return error(inputs), error(ones.double())
+
+
+def _beliefs(agent: Agent, frames: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and stds of q(z_t), filtered along each episode, (E, T, D)."""
+    model = agent.world_model
+    prior, memory = model.initial(len(frames))
+    action = torch.zeros_like(actions[:, 0])
+    means, stds = [], []
+    for t in range(frames.shape[1]):
+        if t > 0:
+            action = actions[:, t - 1]
+            prior = model.transition(means[-1], action)
+        belief, memory = model.posterior(model.features(frames[:, t]), prior, action, memory)
+        means.append(belief.mean)
+        stds.append(belief.std)
+    return torch.stack(means, 1), torch.stack(stds, 1)
+
+
+def _noise(episodes: int, like: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator(like.device).manual_seed(seed)
+    size = (episodes, PARTICLES, like.shape[-1])
+    return torch.randn(size, generator=generator, device=like.device)
+
+
+def _frames_apart(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of frames in units of a pixel's range, per frame."""
+    return ((a.float() - b.float()) / 255).square().mean((-3, -2, -1))

@@ -1,0 +1,75 @@
+"""Cells of a sweep: each runs once, in a process of its own, and leaves a file."""
+
+import json
+import multiprocessing
+import platform
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+PACKAGES = ("robot-room", "torch", "numpy", "gymnasium", "stable-baselines3")
+
+Record = dict[str, Any]
+
+
+def run_cells(
+    function: Callable[..., Record], cells: Mapping[Path, tuple[Any, ...]], workers: int = 1
+) -> list[Record]:
+    """Call `function(*arguments)` for every cell that has no file yet.
+
+    What it returns is written to the cell's file, with versions and machine, when it is whole;
+    Ctrl-C loses the cells under way, and the next call goes on with the rest.
+
+    Args:
+        function: importable, as it is called in a fresh process with one thread.
+        cells: arguments by file.
+        workers: cells at a time; 1 where seconds are to be compared.
+
+    Returns:
+        The records of all cells, in order.
+
+    Raises:
+        ValueError: a file is there that is no record.
+    """
+    due = {path: arguments for path, arguments in cells.items() if not path.exists()}
+    context = multiprocessing.get_context("spawn")
+    columns = ("cells", MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, disable=not due) as bar,
+        ProcessPoolExecutor(workers, context, max_tasks_per_child=1) as pool,
+    ):
+        task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
+        running = [pool.submit(_run, function, path, arguments) for path, arguments in due.items()]
+        try:
+            for cell in as_completed(running):
+                cell.result()
+                bar.advance(task)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [_read(path) for path in cells]
+
+
+def _run(function: Callable[..., Record], path: Path, arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    record = function(*arguments) | {
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    part.rename(path)
+
+
+def _read(path: Path) -> Record:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: got no record ({error}); remove it to run its cell again") from error
