@@ -28,10 +28,10 @@ from benchmarks import variants
 from benchmarks.cells import Record, run_cells
 from benchmarks.protocol import TUNING_SEED, evaluate
 
-ROOMS = {"RobotRoom-v0": 150, "RobotRoomRandomGoal-v0": 800}
+ROOMS = {"RobotRoom-v0": 150, "RobotRoomRandomGoal-v0": 600}
 """Environment steps in each room."""
 FIRST_SEED = 400
-EPISODES = 200
+EPISODES = 100
 
 
 def settings(**changes: Any) -> AgentConfig:
