@@ -28,7 +28,7 @@ from benchmarks import variants
 from benchmarks.cells import Record, run_cells
 from benchmarks.protocol import TUNING_SEED, evaluate
 
-ROOMS = {"RobotRoom-v0": 150, "RobotRoomRandomGoal-v0": 600}
+ROOMS = {"RobotRoom-v0": 200, "RobotRoomRandomGoal-v0": 600}
 """Environment steps in each room."""
 FIRST_SEED = 400
 EPISODES = 100

@@ -14,7 +14,6 @@ import platform
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +28,10 @@ from rich.progress import track
 from rich.table import Table
 
 import robot_room
+from benchmarks.peers_venv import ROOT, peers_python
 from robot_room.sensors import SEVERITIES
 
 ROOMS = 64
-ROOT = Path(__file__).parent.parent
-PEERS_VENV = ROOT / ".venv-peers"
 PEERS = ("minigrid==3.2.0", "gym-pusht==0.1.8", "gymnasium==1.4.0", "numpy==2.4.6", "pymunk==6.11.1")
 CAMERA = "RobotRoomNoisyCamera-v0"
 
@@ -98,12 +96,7 @@ def rate(steps: Iterator[int], seconds: float) -> float:
 
 def peers() -> "subprocess.Popen[str]":
     """A process of `peers_speed` in an environment of its own."""
-    python = PEERS_VENV / "bin" / "python"
-    stamp = PEERS_VENV / "installed"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
-        venv.create(PEERS_VENV, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-        stamp.write_text("\n".join(PEERS))
+    python = peers_python("peers", PEERS)
     script = ROOT / "benchmarks" / "peers_speed.py"
     pipe = subprocess.PIPE
     environment = {**os.environ, "SDL_VIDEODRIVER": "dummy"}
