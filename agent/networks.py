@@ -40,8 +40,7 @@ class KeypointEncoder(nn.Module):
         features: number of features.
     """
 
-    rows: Tensor
-    columns: Tensor
+    grid: Tensor
 
     def __init__(self, shape: tuple[int, int, int], maps: int, features: int) -> None:
         super().__init__()
@@ -50,8 +49,10 @@ class KeypointEncoder(nn.Module):
         self.patches = nn.Conv2d(channels, PATCH_WIDTH, PATCH, stride=PATCH)
         self.maps = nn.Conv2d(PATCH_WIDTH, maps, 3, padding=1, bias=False)
         self.mix = nn.Linear(3 * maps, features)
-        self.register_buffer("rows", torch.linspace(-1, 1, math.ceil(height / PATCH)))
-        self.register_buffer("columns", torch.linspace(-1, 1, math.ceil(width / PATCH)))
+        rows = torch.linspace(-1, 1, math.ceil(height / PATCH))
+        columns = torch.linspace(-1, 1, math.ceil(width / PATCH))
+        grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+        self.register_buffer("grid", grid.flatten(1))  # row and column of every place
 
     def forward(self, frames: Float[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
         """Features of frames; a frame that equals the mean frame is all zeros."""
@@ -64,12 +65,12 @@ class KeypointEncoder(nn.Module):
         return self.maps(F.silu(self.patches(images)))
 
     def _keypoints(self, logits: Tensor) -> Tensor:
-        weights = logits.flatten(2).softmax(-1).view(logits.shape)
-        rows = weights.sum(3) @ self.rows
-        columns = weights.sum(2) @ self.columns
+        logits = logits.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H · W, maps), as it lies in memory
+        weights = logits.softmax(1)
+        positions = self.grid @ weights  # (N, 2, maps)
         # An activation is about SHARPNESS times the size of a position; put them on one scale.
-        activations = (weights * logits).sum((2, 3)) / (2 * SHARPNESS)
-        return torch.cat([rows, columns, activations], dim=-1)
+        activations = (weights * logits).sum(1) / (2 * SHARPNESS)
+        return torch.cat([positions.flatten(1), activations], dim=-1)
 
     @torch.no_grad()
     def initialise(self, frames: Float[Tensor, "N H W C"]) -> None:

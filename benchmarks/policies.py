@@ -4,6 +4,7 @@ A behaviour is called with an observation and its `info`, and returns an action.
 episode.
 """
 
+import copy
 from typing import Any, Literal, Protocol, get_args
 
 import gymnasium as gym
@@ -86,3 +87,21 @@ class Learned:
         """The next action."""
         action, self.state = self.agent.predict(observation, self.state, deterministic=True)
         return action
+
+
+class Uniform:
+    """The policy that draws every action uniformly from its space, for `benchmarks.protocol`."""
+
+    def __init__(self, space: gym.Space[Any], seed: int) -> None:
+        self.space = copy.deepcopy(space)
+        self.space.seed(seed)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions for a batch of observations."""
+        return np.stack([self.space.sample() for _ in observation]), None

@@ -9,6 +9,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
+from benchmarks.plain import plain_loss
 from robot_room import rendering, room
 
 POSTERIORS = ("filter", "recurrent")
@@ -113,6 +114,23 @@ def test_padding_has_no_influence(posterior):
         a, _ = model.loss(batch, torch.Generator().manual_seed(7))
         b, _ = model.loss(other, torch.Generator().manual_seed(7))
     torch.testing.assert_close(a, b)
+
+
+def test_loss_and_gradients_are_those_of_the_same_model_written_plainly():
+    """It paints every image and goes frame by frame, from the same draws."""
+    batch = padded(room_batch())
+    model = make_model(batch)
+    losses = []
+    for function in (lambda *a: model.loss(*a)[0], lambda *a: plain_loss(model, *a)):
+        model.zero_grad()
+        loss = function(batch, torch.Generator().manual_seed(7))
+        loss.backward()
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters()])
+        losses.append((loss.detach(), gradients))
+    (loss, gradients), (plain, plain_gradients) = losses
+    torch.testing.assert_close(loss, plain, rtol=1e-5, atol=1e-3)
+    error = (gradients - plain_gradients).norm() / plain_gradients.norm()
+    assert error < 1e-3
 
 
 def test_the_first_reward_of_an_episode_is_masked():
