@@ -11,7 +11,7 @@ from torch import Tensor
 from agent.agent import Agent
 from agent.collection import scale_actions
 
-PARTICLES = 64  # imagined futures of each episode
+PARTICLES = 256  # imagined futures of each episode
 Curve = list[float]
 
 

@@ -34,7 +34,8 @@ ALGORITHMS = ("world-model", "ppo", "random")
 
 def pixel_pendulum(**kwargs: Any) -> gym.Env[Any, Any]:
     """Pendulum-v1 with the last two frames as its observation, (64, 64, 6) uint8."""
-    env: gym.Env[Any, Any] = gym.make("Pendulum-v1", **kwargs | {"render_mode": "rgb_array"})
+    kwargs["render_mode"] = "rgb_array"
+    env: gym.Env[Any, Any] = gym.make("Pendulum-v1", **kwargs)
     env = AddRenderObservation(env, render_only=True)
     frames = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
     env = FrameStackObservation(TransformObservation(env, _scaled, frames), FRAMES)

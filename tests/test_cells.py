@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from benchmarks.cells import run_cells
+
+
+def test_a_cell_runs_once_and_leaves_its_record(tmp_path):
+    cells = {tmp_path / "out" / f"{i}.json": ({"value": i},) for i in range(3)}
+    records = run_cells(dict, cells, workers=2)
+    assert [record["value"] for record in records] == [0, 1, 2]
+    assert records[0]["versions"]["torch"]
+    path = tmp_path / "out" / "1.json"
+    path.write_text(json.dumps({"value": "kept"}))
+    assert run_cells(dict, cells)[1] == {"value": "kept"}
+    assert sorted(each.name for each in path.parent.iterdir()) == ["0.json", "1.json", "2.json"]
+
+
+def test_a_cell_that_fails_leaves_nothing_and_the_others_stay(tmp_path):
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    run_cells(dict, {good: ({"value": 1},)})
+    with pytest.raises(TypeError):
+        run_cells(dict, {good: ({"value": 1},), bad: (3,)})
+    assert good.exists() and list(tmp_path.iterdir()) == [good]
+
+
+def test_a_half_written_record_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "0.json"
+    path.write_text('{"value": ')
+    with pytest.raises(ValueError, match="got no record"):
+        run_cells(dict, {path: ({},)})
+    assert path.read_text() == '{"value": '
