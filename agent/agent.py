@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
 from agent.control import ControlState, Decision, decide
-from agent.planning import PLANNERS, CEMConfig, PlannerConfig
+from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
 from agent.replay import Episode, Replay
 from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
@@ -31,8 +31,8 @@ class AgentConfig:
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     """The sequential VAE."""
-    planner: PlannerConfig = field(default_factory=CEMConfig)
-    """The cross-entropy method, or another of `agent.planning`: the type says which."""
+    planner: PlannerConfig = field(default_factory=ICEMConfig)
+    """The improved cross-entropy method, or another of `agent.planning`: the type says which."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Exploration and fitting."""
 

@@ -114,6 +114,8 @@ class CEMConfig(Refining):
 class ICEMConfig(CEMConfig):
     """Settings of the improved cross-entropy method."""
 
+    candidates: int = 75
+    """K, of the first proposal."""
     shrink: float = 1.25
     """Each proposal has so many times fewer candidates than the one before, at least 2 × elites."""
     kept: float = 0.3

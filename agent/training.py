@@ -38,7 +38,7 @@ class TrainingConfig:
     """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
     clip_norm: float = 10.0
     """Largest norm of a gradient."""
-    longest_episode: int = 20
+    longest_episode: int = 10
     """Steps after which a collecting room is reset, where rooms can be reset one by one: many starts
     teach more than long episodes. The environment's own limit holds too."""
     random_correlation: float = 0.7

@@ -22,7 +22,7 @@ from scipy import stats
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
-from agent.planning import CEMConfig, ICEMConfig
+from agent.planning import CEMConfig
 from agent.world_model import WorldModel
 from benchmarks import variants
 from benchmarks.cells import Record, run_cells
@@ -74,14 +74,14 @@ VARIANTS: dict[str, AgentConfig | type[WorldModel]] = {
     "windows of 8 frames, 8 of them": settings(windows=8, window_length=8),
     "32 windows, an update per step": settings(windows=32, updates_per_step=1.0),
     "episodes up to 5 steps": settings(longest_episode=5),
-    "episodes up to 10 steps": settings(longest_episode=10),
+    "episodes up to 20 steps": settings(longest_episode=20),
     "episodes up to 100 steps": settings(longest_episode=100),
     "random steps: 50": settings(random_steps=50),
     "random steps: 300": settings(random_steps=300),
     "no exploration noise": settings(exploration_std=0.0),
     "exploration_std 0.6": settings(exploration_std=0.6),
     "plain CEM, 100 × 3": dataclasses.replace(AgentConfig(), planner=CEMConfig()),
-    "iCEM, 75 shrinking": dataclasses.replace(AgentConfig(), planner=ICEMConfig(candidates=75)),
+    "iCEM, twice the candidates": settings(candidates=150),
 }
 """By name: other settings of the agent, or another world model."""
 

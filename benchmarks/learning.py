@@ -1,6 +1,8 @@
-"""How fast the agent learns RobotRoom-v0, beside stable-baselines3's PPO on the same machine.
+r"""How fast the agent learns a room, beside stable-baselines3's PPO on the same machine.
 
     python -m benchmarks.learning
+    python -m benchmarks.learning --env-id RobotRoomRandomGoal-v0 --threshold 0.97 --env-steps 2000 \
+        --evaluate-every 200 --ppo-seeds 2 --ppo-every 20480 --ppo-steps 300000
 
 One cell is one algorithm with one seed. Each runs in a process of its own, one after the other, ours
 and PPO's in turn, and leaves its raw scores in a file; a cell that has its file is not run again.
@@ -8,18 +10,12 @@ Success is measured on held-out starts: 200 along the way, and 1,000 where these
 stops for an evaluation, whose time is not counted.
 """
 
-import json
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -27,14 +23,13 @@ from rich.table import Table
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.training import Progress
+from benchmarks.cells import Record, run_cells
 from benchmarks.protocol import HELD_OUT_SEED, Policy, evaluate
 from benchmarks.run_report import peak_memory_gib
 
 Algorithm = Literal["world-model", "ppo"]
 ALGORITHMS: tuple[Algorithm, ...] = ("world-model", "ppo")
-THRESHOLD = 0.99
 EPISODES = 1000
-PACKAGES = ("robot-room", "torch", "numpy", "gymnasium", "stable-baselines3")
 
 
 @dataclass
@@ -43,33 +38,37 @@ class Learning:
 
     env_id: str = "RobotRoom-v0"
     """The environment."""
-    seeds: int = 5
+    threshold: float = 0.99
+    """Success rate that counts as learned."""
+    seeds: int = 10
     """Training seeds, from 0."""
     env_steps: int = 500
     """At which our training ends."""
     evaluate_every: int = 50
     """Environment steps between our evaluations."""
+    ppo_seeds: int = 10
+    """PPO's training seeds, from 0."""
+    ppo_every: int = 1024
+    """Environment steps between PPO's evaluations, a multiple of its rollouts'."""
     ppo_steps: int = 60_000
     """At which PPO is given up, if it has not reached the threshold."""
+    workers: int = 1
+    """Cells at a time; with more than one, seconds are not comparable."""
     out: Path = Path("benchmarks/results/learning")
-    """Where the raw scores are."""
-    cell: tuple[Algorithm, int] | None = None
-    """Run this one cell, in this process."""
+    """Where the raw scores are, in a folder for each environment."""
 
 
 class Recorder:
     """Evaluates along the way and finds out when the threshold was reached."""
 
-    def __init__(self, env_id: str, algorithm: Algorithm, seed: int) -> None:
-        self.env_id = env_id
-        self.record: dict[str, Any] = {
+    def __init__(self, config: Learning, algorithm: Algorithm, seed: int) -> None:
+        self.env_id, self.threshold = config.env_id, config.threshold
+        self.record: Record = {
             "algorithm": algorithm,
-            "env_id": env_id,
+            "env_id": config.env_id,
             "seed": seed,
+            "threshold": config.threshold,
             "curve": [],
-            "versions": {name: version(name) for name in PACKAGES},
-            "python": platform.python_version(),
-            "processor": platform.processor() or platform.machine(),
         }
 
     def look(self, policy: Policy, env_steps: int, seconds: float, episodes: int = 200) -> float:
@@ -92,14 +91,14 @@ class Recorder:
 
     def reached(self, policy: Policy, env_steps: int, seconds: float) -> bool:
         """Whether the threshold is met by 200 starts and then by 1,000."""
-        if self.look(policy, env_steps, seconds) < THRESHOLD:
+        if self.look(policy, env_steps, seconds) < self.threshold:
             return False
-        return self.look(policy, env_steps, seconds, EPISODES) >= THRESHOLD
+        return self.look(policy, env_steps, seconds, EPISODES) >= self.threshold
 
 
-def run_world_model(config: Learning, seed: int) -> dict[str, Any]:
+def run_world_model(config: Learning, seed: int) -> Record:
     """Train the agent, evaluating on the way."""
-    recorder = Recorder(config.env_id, "world-model", seed)
+    recorder = Recorder(config, "world-model", seed)
     agent = Agent(config.env_id, seed=seed)
     due, confirmed = config.evaluate_every, False
 
@@ -118,24 +117,31 @@ def run_world_model(config: Learning, seed: int) -> dict[str, Any]:
     return recorder.record
 
 
-def run_ppo(config: Learning, seed: int) -> dict[str, Any]:
-    """Train PPO until it succeeds on 99 % of 200, then of 1,000 starts."""
+def run_ppo(config: Learning, seed: int) -> Record:
+    """Train PPO until it succeeds often enough on 200, then on 1,000 starts."""
     from benchmarks.baselines import train_ppo
 
-    recorder = Recorder(config.env_id, "ppo", seed)
+    recorder = Recorder(config, "ppo", seed)
     for policy, env_steps, seconds in train_ppo(config.env_id, seed):
-        if recorder.reached(policy, env_steps, seconds) or env_steps >= config.ppo_steps:
+        if env_steps % config.ppo_every == 0 and recorder.reached(policy, env_steps, seconds):
+            break
+        if env_steps >= config.ppo_steps:
             break
     return recorder.record
 
 
-def first_reached(record: dict[str, Any]) -> dict[str, Any] | None:
+def run_cell(config: Learning, algorithm: Algorithm, seed: int) -> Record:
+    """One training run."""
+    return {"world-model": run_world_model, "ppo": run_ppo}[algorithm](config, seed)
+
+
+def first_reached(record: Record) -> dict[str, Any] | None:
     """The first point of a curve at the threshold over 1,000 starts; None if there is none."""
     points = (point for point in record["curve"] if point["episodes"] >= EPISODES)
-    return next((point for point in points if point["success_rate"] >= THRESHOLD), None)
+    return next((point for point in points if point["success_rate"] >= record["threshold"]), None)
 
 
-def rows(records: list[dict[str, Any]]) -> Iterator[list[str]]:
+def rows(records: list[Record]) -> Iterator[list[str]]:
     """A row for each algorithm: figures as mean (lowest to highest) over the seeds."""
 
     def spread(values: list[float], digits: int) -> str:
@@ -164,26 +170,18 @@ def rows(records: list[dict[str, Any]]) -> Iterator[list[str]]:
 
 def main(config: Learning) -> None:
     """Run the benchmark."""
-    torch.set_num_threads(1)
-    config.out.mkdir(parents=True, exist_ok=True)
-    if config.cell is not None:
-        algorithm, seed = config.cell
-        record = {"world-model": run_world_model, "ppo": run_ppo}[algorithm](config, seed)
-        path = config.out / f"{algorithm}-seed{seed}.json"
-        temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        temporary.rename(path)
-        return
-    for seed in range(config.seeds):
-        for algorithm in ALGORITHMS:
-            if not (config.out / f"{algorithm}-seed{seed}.json").exists():
-                arguments = [*sys.argv[1:], "--cell", algorithm, str(seed)]
-                subprocess.run([sys.executable, "-m", "benchmarks.learning", *arguments], check=True)
-    records = [json.loads(path.read_text()) for path in sorted(config.out.glob("*.json"))]
+    seeds = {"world-model": config.seeds, "ppo": config.ppo_seeds}
+    cells = {
+        config.out / config.env_id / f"{algorithm}-seed{seed}.json": (config, algorithm, seed)
+        for seed in range(max(seeds.values()))
+        for algorithm in ALGORITHMS
+        if seed < seeds[algorithm]
+    }
+    records = run_cells(run_cell, cells, config.workers)
     table = Table(title=f"{config.env_id}: mean (lowest to highest) over training seeds")
     for heading in (
         "algorithm",
-        "reached 99 %",
+        f"reached {config.threshold:.0%}",
         "steps to it",
         "seconds to it",
         "steps at end",

@@ -74,8 +74,12 @@ def test_the_threshold_is_found_and_its_absence_reported():
             "peak_memory_gib": 0.5,
         }
 
-    good = {"algorithm": "ppo", "curve": [point(1, 0.5), point(2, 0.99), point(3, 1.0)]}
-    bad = {"algorithm": "ppo", "curve": [point(1, 0.5)]}
+    good = {
+        "algorithm": "ppo",
+        "threshold": 0.99,
+        "curve": [point(1, 0.5), point(2, 0.99), point(3, 1.0)],
+    }
+    bad = {"algorithm": "ppo", "threshold": 0.99, "curve": [point(1, 0.5)]}
     reached = first_reached(good)
     assert reached is not None and reached["env_steps"] == 2 and first_reached(bad) is None
     assert next(rows([good, bad]))[1:3] == ["1 of 2", "2 (2 to 2)"]
