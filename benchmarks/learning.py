@@ -6,7 +6,7 @@ r"""How fast the agent learns a room, beside stable-baselines3's PPO on the same
 
 One cell is one algorithm with one seed. Each runs in a process of its own, one after the other, ours
 and PPO's in turn, and leaves its raw scores in a file; a cell that has its file is not run again.
-Success is measured on held-out starts: 200 along the way, and 1,000 where these succeed. Training
+Success is measured on held-out starts: 100 along the way, and 1,000 where these succeed. Training
 stops for an evaluation, whose time is not counted.
 """
 
@@ -48,7 +48,7 @@ class Learning:
     """Environment steps between our evaluations."""
     ppo_seeds: int = 10
     """PPO's training seeds, from 0."""
-    ppo_every: int = 1024
+    ppo_every: int = 2048
     """Environment steps between PPO's evaluations, a multiple of its rollouts'."""
     ppo_steps: int = 60_000
     """At which PPO is given up, if it has not reached the threshold."""
@@ -71,7 +71,7 @@ class Recorder:
             "curve": [],
         }
 
-    def look(self, policy: Policy, env_steps: int, seconds: float, episodes: int = 200) -> float:
+    def look(self, policy: Policy, env_steps: int, seconds: float, episodes: int = 100) -> float:
         """Evaluate now; returns the success rate.
 
         PPO is taken with or without the noise of its policy, whichever succeeds more often.
@@ -90,7 +90,7 @@ class Recorder:
         return best["success_rate"]
 
     def reached(self, policy: Policy, env_steps: int, seconds: float) -> bool:
-        """Whether the threshold is met by 200 starts and then by 1,000."""
+        """Whether the threshold is met by 100 starts and then by 1,000."""
         if self.look(policy, env_steps, seconds) < self.threshold:
             return False
         return self.look(policy, env_steps, seconds, EPISODES) >= self.threshold
@@ -118,7 +118,7 @@ def run_world_model(config: Learning, seed: int) -> Record:
 
 
 def run_ppo(config: Learning, seed: int) -> Record:
-    """Train PPO until it succeeds often enough on 200, then on 1,000 starts."""
+    """Train PPO until it succeeds often enough on 100, then on 1,000 starts."""
     from benchmarks.baselines import train_ppo
 
     recorder = Recorder(config, "ppo", seed)

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import tyro
-from gymnasium.wrappers import AddRenderObservation, FrameStackObservation, TransformObservation
+from gymnasium.wrappers import AddRenderObservation
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -32,26 +32,46 @@ ENV_ID = "PixelPendulum-v0"
 ALGORITHMS = ("world-model", "ppo", "random")
 
 
-def pixel_pendulum(**kwargs: Any) -> gym.Env[Any, Any]:
-    """Pendulum-v1 with the last two frames as its observation, (64, 64, 6) uint8."""
-    kwargs["render_mode"] = "rgb_array"
-    env: gym.Env[Any, Any] = gym.make("Pendulum-v1", **kwargs)
-    env = AddRenderObservation(env, render_only=True)
-    frames = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
-    env = FrameStackObservation(TransformObservation(env, _scaled, frames), FRAMES)
-    stacked = gym.spaces.Box(0, 255, (SIDE, SIDE, 3 * FRAMES), np.uint8)
-    return TransformObservation(env, _in_channels, stacked)
+class PixelPendulum(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
+    """Pendulum-v1; the observation is its last two frames, (64, 64, 6) uint8.
+
+    An environment and no wrapper, so that its spec makes it again.
+    """
+
+    def __init__(self) -> None:
+        pendulum = gym.make("Pendulum-v1", render_mode="rgb_array")
+        self.inner = AddRenderObservation(pendulum, render_only=True)
+        self.observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE, 3 * FRAMES), np.uint8)
+        self.action_space = self.inner.action_space
+        self.frames: list[NDArray[np.uint8]] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """See `gymnasium.Env.reset`; both frames are the first."""
+        super().reset(seed=seed)
+        frame, info = self.inner.reset(seed=seed, options=options)
+        self.frames = [_scaled(frame)] * FRAMES
+        return np.concatenate(self.frames, -1), info
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        """See `gymnasium.Env.step`."""
+        frame, reward, terminated, truncated, info = self.inner.step(action)
+        self.frames = [*self.frames[1:], _scaled(frame)]
+        return np.concatenate(self.frames, -1), float(reward), terminated, truncated, info
+
+    def close(self) -> None:
+        """See `gymnasium.Env.close`."""
+        self.inner.close()
 
 
 def _scaled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def _in_channels(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.concatenate(list(frames), -1)
-
-
-gym.register(ENV_ID, "benchmarks.pendulum:pixel_pendulum")
+gym.register(ENV_ID, "benchmarks.pendulum:PixelPendulum")
 
 
 @dataclass

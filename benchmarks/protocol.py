@@ -113,37 +113,44 @@ def evaluate(
     if seed < 0:
         raise ValueError(f"seed: got {seed}, allowed: 0 or more")
     spec = env if isinstance(env, EnvSpec) else env_spec(env)
-    chunks = [range(first, min(first + ROOMS, episodes)) for first in range(0, episodes, ROOMS)]
-    parts = [
-        _evaluate_rooms(policy, spec, [seed + i for i in chunk], deterministic) for chunk in chunks
-    ]
-    success, steps, returns, best = (np.concatenate(column) for column in zip(*parts, strict=True))
+    success, steps, returns, best = _run_episodes(policy, spec, episodes, seed, deterministic)
     decision_ms = _decision_ms(policy, spec, seed)
     known = best if (best > 0).all() else None
     return Evaluation(spec.id, spec.kwargs, seed, success, steps, returns, known, decision_ms)
 
 
-def _evaluate_rooms(
-    policy: Policy, spec: EnvSpec, seeds: list[int], deterministic: bool
+def _run_episodes(
+    policy: Policy, spec: EnvSpec, episodes: int, seed: int, deterministic: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """One episode from each seed: success, steps, return and the oracle's steps (0: unknown)."""
-    rooms = len(seeds)
-    mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    """Success, steps, return and the oracle's steps (0: unknown) of each episode.
+
+    A room whose episode is over takes the next one, so that none waits for the slowest.
+    """
+    rooms = min(ROOMS, episodes)
+    mode = {"autoreset_mode": AutoresetMode.DISABLED}
     env: Any = gym.make_vec(spec, rooms, vectorization_mode="sync", vector_kwargs=mode)
-    observation, info = env.reset(seed=seeds)
-    best = _oracle_steps(info, getattr(env.envs[0].unwrapped, "params", None), rooms)
+    params = getattr(env.envs[0].unwrapped, "params", None)
+    success, steps = np.zeros(episodes, np.bool_), np.zeros(episodes, np.int64)
+    returns, best = np.zeros(episodes), np.zeros(episodes, np.int64)
+    episode = np.arange(rooms)  # of each room; beyond the last, a room runs for nothing
+    observation, info = env.reset(seed=(seed + episode).tolist())
+    best[episode] = _oracle_steps(info, params, rooms)
     state, start = None, np.ones(rooms, np.bool_)
-    success, done = np.zeros((2, rooms), np.bool_)
-    steps, returns = np.zeros(rooms, np.int64), np.zeros(rooms)
-    while not done.all():
+    while (episode < episodes).any():
         action, state = policy.predict(observation, state, start, deterministic)
         observation, reward, terminated, truncated, info = env.step(action)
-        running = ~done  # a room whose episode is over goes on with another, which does not count
-        steps += running
-        returns += running * reward
-        success |= running & np.asarray(info.get("is_success", done), np.bool_)
-        start = done.copy()
-        done |= terminated | truncated
+        counts = episode < episodes
+        now = episode[counts]
+        steps[now] += 1
+        returns[now] += reward[counts]
+        success[now] |= np.asarray(info.get("is_success", np.zeros(rooms)), np.bool_)[counts]
+        start = terminated | truncated
+        if start.any():
+            episode[start] = max(episode.max() + 1, rooms) + np.arange(start.sum())
+            seeds = (seed + episode).tolist()
+            observation, info = env.reset(seed=seeds, options={"reset_mask": start})
+            fresh = start & (episode < episodes)
+            best[episode[fresh]] = _oracle_steps(info, params, rooms)[fresh]
     env.close()
     return success, steps, returns, best
 
