@@ -3,8 +3,8 @@
     python -m benchmarks.pendulum
 
 Pendulum-v1 as `AddRenderObservation` shows it, scaled to 64 × 64, two frames as one image of six
-channels, so that an image tells the velocity. The agent plans further ahead than in the room, as a
-swing takes longer than a way; the rest of its recipe is the room's.
+channels, so that an image tells the velocity. The agent's settings (`recipe`) were chosen on training
+seed 100; PPO has those that were chosen for it in RobotRoom-v0.
 """
 
 import dataclasses
@@ -89,13 +89,20 @@ class Pendulum:
 
 
 def recipe() -> AgentConfig:
-    """The room's, with a longer horizon, whole episodes and half of the updates."""
+    """The room's, but: further ahead, whole episodes, fewer and larger updates, sharper likelihoods.
+
+    A velocity is a difference of two frames, faint beside what else an image holds.
+    """
     config = AgentConfig()
     return AgentConfig(
-        config.world_model,
+        dataclasses.replace(config.world_model, frame_std=0.2, reward_std=0.2),
         dataclasses.replace(config.planner, horizon=20, discount=0.99),
         dataclasses.replace(
-            config.training, longest_episode=200, random_steps=800, updates_per_step=0.5
+            config.training,
+            longest_episode=200,
+            random_steps=800,
+            updates_per_step=0.5,
+            windows=32,
         ),
     )
 

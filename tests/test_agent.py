@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -10,7 +11,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from agent import Agent, AgentConfig
 from agent.checkpoint import FORMAT_VERSION
-from agent.planning import CEMConfig
+from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, ShootingConfig
 from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
 from benchmarks.protocol import TUNING_SEED, evaluate
@@ -166,6 +167,27 @@ def test_an_unknown_device_is_refused():
 def test_learning_nothing_is_refused(agent):
     with pytest.raises(ValueError, match="total_timesteps: got 0"):
         agent.learn(0)
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        CEMConfig(candidates=20, elites=4, particles=3),
+        ICEMConfig(candidates=20, elites=4, kept=0.5),
+        MPPIConfig(candidates=20),
+        ShootingConfig(candidates=20),
+    ],
+    ids=lambda planner: type(planner).__name__,
+)
+def test_every_planner_controls_and_is_remembered(planner, frames, tmp_path):
+    agent = Agent("RobotRoom-v0", dataclasses.replace(SMALL, planner=planner)).learn(48)
+    action, state = agent.predict(frames)
+    assert action.shape == (5, 2) and (abs(action) <= 1).all()
+    following, _ = agent.predict(frames, state)
+    agent.save(tmp_path / "agent")
+    again = Agent.load(tmp_path / "agent")
+    assert again.config == agent.config
+    np.testing.assert_array_equal(again.predict(frames, state)[0], following)
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------
