@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from agent import diffusion
 from agent.agent import Agent
 from agent.collection import scale_actions
 from agent.control import Decision
+from agent.denoiser import Denoiser, to_frames, to_images
 
 Picture = NDArray[np.uint8]
 PAPER, INK = (250, 250, 250), (40, 40, 40)
@@ -44,7 +46,7 @@ def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[Moment]
 def camera_and_belief(agent: Agent, moment: Moment, scale: int = 5) -> Picture:
     """The frame and, beside it, the frame that the agent believes in, each pixel `scale` wide."""
     believed = agent.world_model.decode(moment.decision.belief.mean)[0].cpu().numpy()
-    return _sheet({"camera": [moment.frame], "belief": [believed]}, scale, across=True)
+    return sheet({"camera": [moment.frame], "belief": [believed]}, scale, across=True)
 
 
 @torch.no_grad()
@@ -62,10 +64,43 @@ def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2)
         decoded = [agent.world_model.decode(latent)[0].cpu().numpy() for latent in (belief, z)]
         for row, frame in zip(rows.values(), [moment.frame, *decoded], strict=True):
             row.append(frame)
-    return _sheet(rows, scale, across=False)
+    return sheet(rows, scale, across=False)
 
 
-def _sheet(rows: dict[str, list[Picture]], scale: int, across: bool) -> Picture:
+@torch.no_grad()
+def prior_samples(denoiser: Denoiser, count: int = 48, steps: int = 50, scale: int = 1) -> Picture:
+    """Frames that the diffusion model draws out of pure noise, in `steps` steps."""
+    generator = torch.Generator().manual_seed(0)
+    height, width, channels = denoiser.shape
+    noise = torch.randn(count, channels, height, width, generator=generator)
+    schedule = denoiser.schedule
+    down = diffusion.sub_sequence(schedule, steps)
+    frames = to_frames(diffusion.sample(schedule, denoiser.denoise, noise, down, 1.0, generator))
+    across = count // 4
+    rows = {
+        f"samples {first + 1} to {first + across}": list(frames[first : first + across].numpy())
+        for first in range(0, count, across)
+    }
+    return sheet(rows, scale, across=False)
+
+
+@torch.no_grad()
+def denoised_frames(
+    denoiser: Denoiser, frames: torch.Tensor, stds: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0, 1.5)
+) -> Picture:
+    """Clean frames, then for each std of the noise (images in [−1, 1]) noisy frames and estimates."""
+    generator = torch.Generator().manual_seed(0)
+    images, rows = to_images(frames), {"clean": list(frames.numpy())}
+    for std in stds:
+        noisy = images + std * torch.randn(images.shape, generator=generator)
+        n = denoiser.schedule.nearest(std)
+        xn = denoiser.schedule.alpha_bar[n].sqrt().float() * noisy
+        rows[f"noise {std:g}"] = list(to_frames(noisy).numpy())
+        rows[f"denoised from {std:g}"] = list(to_frames(denoiser.denoise(xn, n)).numpy())
+    return sheet(rows, 1, across=False)
+
+
+def sheet(rows: dict[str, list[Picture]], scale: int, across: bool) -> Picture:
     """Labelled rows of frames below one another, or `across`: beside one another."""
     strips = []
     for label, frames in rows.items():

@@ -51,7 +51,7 @@ class Posteriors:
     """The environment."""
     env_steps: int = 500
     """That the generative model is learned from."""
-    seeds: int = 5
+    seeds: int = 3
     """Training seeds, from 0."""
     workers: int = 1
     """Cells at a time."""
@@ -150,8 +150,8 @@ def draw(records: list[Record], path: Path) -> None:
     """Bounds by K, each less the best that is known of its windows: the mean over the seeds."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     for axis, windows in zip(axes, ("fitted", "fresh"), strict=True):
-        for family, label in FAMILIES.items():
-            name = f"{family} {windows}"
+        for number, (family, label) in enumerate(FAMILIES.items()):
+            name, colour = f"{family} {windows}", f"C{number}"
             if name not in records[0]:
                 continue
             best = [max(max(v.values()) for k, v in r.items() if k.endswith(windows)) for r in records]
@@ -159,12 +159,12 @@ def draw(records: list[Record], path: Path) -> None:
                 [[b - r[name][str(k)] for k in SAMPLES] for r, b in zip(records, best, strict=True)]
             )
             low, high = gaps.min(0), gaps.max(0)
-            axis.fill_between(SAMPLES, low, high, alpha=0.2)
-            axis.plot(SAMPLES, gaps.mean(0), marker="o", label=label)
+            axis.fill_between(SAMPLES, low, high, alpha=0.2, color=colour)
+            axis.plot(SAMPLES, gaps.mean(0), marker="o", color=colour, label=label)
         axis.set(title=f"{windows} windows", xscale="log", yscale="symlog", xlabel="K samples")
         axis.set_xticks(SAMPLES, [str(k) if k > 1 else "1 = ELBO" for k in SAMPLES])
-        axis.legend()
     axes[0].invert_yaxis()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     axes[0].set_ylabel("nats per step below the best bound")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -199,9 +199,9 @@ def main(config: Posteriors) -> None:
             )
             columns = (elbo, tighter, tighter - elbo, elbo - b)
             table.add_row(
-                label, windows, *(f"{c.mean():.2f} ({c.min():.2f} to {c.max():.2f})" for c in columns)
+                label, windows, *(f"{c.mean():.1f} ({c.min():.1f} to {c.max():.1f})" for c in columns)
             )
-    Console(width=150).print(table)
+    Console(width=140).print(table)
     draw(records, config.figure)
 
 

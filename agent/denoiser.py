@@ -1,0 +1,214 @@
+"""The diffusion model over single frames: a small U-Net, and what it is good for.
+
+It estimates x_0 from y = x_n / √ᾱ_n = x_0 + σ ε around the mean frame m, preconditioned as in
+arXiv 2206.00364 with the std s of the frames around it:
+
+    x̂_0 = m + s²/(σ² + s²) (y − m) + σ s/√(σ² + s²) F(…)
+
+so that the network F has to say what is new only. (With m = 0 and s = 1, F is −v, arXiv 2202.00512:
+there it would have to hand the noise of every pixel through, for which a small network has no room.)
+
+Cheap on a CPU: frames are folded into 4 × 4 patches first (pixel-unshuffle), so that all convolutions
+run on a sixteenth of the pixels, at two resolutions with one residual block each way.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from agent import diffusion
+from agent.diffusion import Schedule
+
+PATCH = 4  # pixels
+GROUPS = 8
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Sizes of the diffusion model.
+
+    Raises:
+        ValueError: a field has a value that is not allowed.
+    """
+
+    width: int = 32
+    """Channels at the finer resolution; the coarser has twice as many."""
+    steps: int = 200
+    """N, of a cosine schedule."""
+
+    def __post_init__(self) -> None:
+        if self.width < GROUPS or self.width % GROUPS:
+            raise ValueError(f"width: got {self.width}, allowed: a multiple of {GROUPS}")
+        if self.steps < 2:
+            raise ValueError(f"steps: got {self.steps}, allowed: at least 2")
+
+
+class Block(nn.Module):
+    """A residual block of two 3 × 3 convolutions, scaled and shifted by the noise level."""
+
+    def __init__(self, size_in: int, size_out: int, size_level: int) -> None:
+        super().__init__()
+        self.norm_in, self.norm_out = nn.GroupNorm(GROUPS, size_in), nn.GroupNorm(GROUPS, size_out)
+        self.first = nn.Conv2d(size_in, size_out, 3, padding=1)
+        self.second = nn.Conv2d(size_out, size_out, 3, padding=1)
+        self.level = nn.Linear(size_level, 2 * size_out)
+        self.skip = nn.Conv2d(size_in, size_out, 1) if size_in != size_out else nn.Identity()
+        nn.init.zeros_(self.second.weight)  # a block begins as its skip
+        nn.init.zeros_(self.level.weight)
+        nn.init.zeros_(self.level.bias)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """The block's output, (B, size_out, H, W)."""
+        h = self.first(F.silu(self.norm_in(x)))
+        scale, shift = self.level(level)[:, :, None, None].chunk(2, 1)
+        h = self.second(F.silu(self.norm_out(h) * (1 + scale) + shift))
+        return self.skip(x) + h
+
+
+class Denoiser(nn.Module):
+    """E[x_0 | x_n] of images with values in [−1, 1].
+
+    `initialise` must see the frames before anything is learned.
+
+    Args:
+        shape: (H, W, C) of a frame; H and W are multiples of 8.
+        config: sizes.
+
+    Raises:
+        ValueError: frames that do not fold.
+    """
+
+    mean_image: Tensor
+    image_std: Tensor
+
+    def __init__(self, shape: tuple[int, int, int], config: DenoiserConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or DenoiserConfig()
+        height, width, channels = self.shape = shape
+        if height % (2 * PATCH) or width % (2 * PATCH):
+            raise ValueError(f"shape: got {shape}, allowed: H and W multiples of {2 * PATCH}")
+        self.schedule = Schedule.cosine(self.config.steps)
+        fine, coarse, level = self.config.width, 2 * self.config.width, 2 * self.config.width
+        folded = channels * PATCH**2
+        self.level = nn.Sequential(
+            nn.Linear(fine, level), nn.SiLU(), nn.Linear(level, level), nn.SiLU()
+        )
+        self.enter = nn.Conv2d(folded, fine, 3, padding=1)
+        self.fine_down = Block(fine, fine, level)
+        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        self.coarse = Block(coarse, coarse, level)
+        self.middle = Block(coarse, coarse, level)
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.fine_up = Block(2 * fine, fine, level)
+        self.norm = nn.GroupNorm(GROUPS, fine)
+        self.leave = nn.Conv2d(fine, folded, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        assert self.leave.bias is not None
+        nn.init.zeros_(self.leave.bias)
+        self.register_buffer("mean_image", torch.zeros(channels, height, width))
+        self.register_buffer("image_std", torch.ones(()))
+
+    @torch.no_grad()
+    def initialise(self, frames: UInt8[Tensor, "B H W C"]) -> None:
+        """Take the mean image and the std around it from the data."""
+        images = to_images(frames)
+        self.mean_image.copy_(images.mean(0))
+        # A still scene has no std; the floor is one level of a pixel.
+        self.image_std.copy_((images - self.mean_image).square().mean().sqrt().clamp(min=1 / 128))
+
+    def forward(
+        self,
+        xn: Float[Tensor, "B C H W"],
+        n: Int[Tensor, "B"],  # noqa: F821 - a shape, not a name
+    ) -> Float[Tensor, "B C H W"]:
+        """x̂_0, from images x_n and their steps."""
+        y, std = diffusion.to_ncsn(self.schedule, xn, n)
+        std, scale = std.float(), self.image_std
+        total = (std.square() + scale.square()).sqrt()
+        away = y - self.mean_image
+        change = self._network(away / total, self.level(self._sinusoids(n)))
+        return self.mean_image + (scale / total).square() * away + std * scale / total * change
+
+    def _network(self, x: Tensor, level: Tensor) -> Tensor:
+        fine = self.fine_down(self.enter(F.pixel_unshuffle(x, PATCH)), level)
+        h = self.middle(self.coarse(self.down(fine), level), level)
+        h = self.fine_up(torch.cat([F.pixel_shuffle(self.up(h), 2), fine], 1), level)
+        return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), PATCH)
+
+    def _sinusoids(self, n: Tensor) -> Tensor:
+        """Sinusoids of the logarithm of the noise-to-signal ratio, (B, width)."""
+        level = -0.25 * self.schedule.snr[n.cpu()].log().float().to(n.device)
+        count = self.config.width // 2
+        frequency = torch.exp(torch.linspace(0, math.log(30), count, device=n.device))
+        angle = level[:, None] * frequency
+        return torch.cat([angle.sin(), angle.cos()], 1)
+
+    @torch.no_grad()
+    def denoise(self, xn: Float[Tensor, "B C H W"], n: int) -> Float[Tensor, "B C H W"]:
+        """x̂_0 for one step, clipped to what a frame can be; for `diffusion.sample`."""
+        return self(xn, torch.full((len(xn),), n, device=xn.device)).clamp(-1, 1)
+
+    def loss(
+        self, frames: UInt8[Tensor, "B H W C"], generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of F per pixel, (σ² + s²)/(σ s)² times x̂_0's, at a step drawn for each frame.
+
+        Returns:
+            The loss, and metrics: `loss_quiet` and `loss_noisy`, its halves by noise.
+        """
+        x0 = to_images(frames)
+        steps = self.schedule.steps
+        # One step from each of B equal parts of the schedule: less noise in the loss.
+        spread = torch.rand(len(x0), generator=generator, device=x0.device)
+        n = ((torch.arange(len(x0), device=x0.device) + spread) * steps / len(x0)).long() + 1
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+        xn = diffusion.diffuse(self.schedule, x0, n, eps)
+        variance = (1 / diffusion.at(self.schedule.snr, n, xn)).float()
+        weight = 1 / variance + 1 / self.image_std.square()
+        error = (weight * (self(xn, n) - x0).square()).mean((1, 2, 3))
+        half = len(error) // 2
+        metrics = {"loss_quiet": error[:half].mean(), "loss_noisy": error[half:].mean()}
+        return error.mean(), metrics
+
+    @torch.no_grad()
+    def bound(
+        self, frames: UInt8[Tensor, "B H W C"], generator: torch.Generator | None = None
+    ) -> dict[str, float]:
+        """−log p(x_0) ≤ L_N + Σ L_{n−1} + L_0, term by term, the mean over frames.
+
+        Every n is taken once for each frame, with one draw of x_n.
+
+        Returns:
+            `prior`, `denoising`, `decoder` and their sum `bound`, in nats for a frame, and
+            `bits_per_dimension`.
+        """
+        x0 = to_images(frames)
+        terms = {"prior": diffusion.prior_matching(self.schedule, x0).mean().item(), "denoising": 0.0}
+        for n in range(1, self.schedule.steps + 1):
+            eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+            xn = diffusion.diffuse(self.schedule, x0, n, eps)
+            x0_hat = self.denoise(xn, n)
+            if n == 1:
+                decoder = diffusion.decoder_term(self.schedule, x0, xn, x0_hat)
+                terms["decoder"] = decoder.mean().item()
+            else:
+                term = diffusion.denoising_term(self.schedule, x0, xn, n, x0_hat)
+                terms["denoising"] += term.mean().item()
+        total = torch.tensor(sum(terms.values()), dtype=torch.float64)
+        bits = diffusion.bits_per_dimension(total, x0).item()
+        return terms | {"bound": total.item(), "bits_per_dimension": bits}
+
+
+def to_images(frames: UInt8[Tensor, "B H W C"]) -> Float[Tensor, "B C H W"]:
+    """Frames as images with values in [−1, 1]."""
+    return frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_frames(images: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B H W C"]:
+    """Images as frames, rounded and clipped."""
+    pixels = ((images + 1) * 127.5 + 0.5).clamp(0, 255)
+    return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,190 @@
+"""Training of the diffusion model: Adam on drawn frames, and an average of the weights.
+
+What is used and saved is the exponential moving average of the parameters (of them alone, never of
+buffers); the parameters themselves are kept beside it for resuming.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from agent.denoiser import Denoiser, DenoiserConfig
+from agent.training import flushed_denormals
+
+
+@dataclass(frozen=True)
+class PriorTrainingConfig:
+    """How hard to fit.
+
+    Raises:
+        ValueError: a field has a value that is not allowed.
+    """
+
+    updates: int = 600
+    """Gradient updates in all."""
+    batch: int = 32
+    """Frames in an update."""
+    learning_rate: float = 3e-3
+    """Of Adam, after a warm-up of 30 updates; it falls to a twentieth over the second half."""
+    decay: float = 0.99
+    """Of the weights' average, less at first: (1 + k)/(10 + k) after k updates."""
+    clip_norm: float = 1.0
+    """Largest norm of a gradient."""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least 1")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: more than 0")
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay: got {self.decay}, allowed: 0 up to below 1")
+
+
+Callback = Callable[[int, dict[str, float]], None]
+"""Called after every update with their number and its metrics. To stop early, raise."""
+
+
+class PriorTrainer:
+    """A denoiser in training.
+
+    Args:
+        shape: (H, W, C) of a frame.
+        config: sizes of the denoiser.
+        training: how hard to fit.
+        seed: of parameters, batches and noise.
+
+    Attributes:
+        averaged: the denoiser with the averaged weights, which is the one to use.
+        updates: made so far.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        config: DenoiserConfig | None = None,
+        training: PriorTrainingConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.training = training or PriorTrainingConfig()
+        self.seed, self.updates = seed, 0
+        with torch.random.fork_rng(devices=[]):  # torch's initialisers know only the global stream
+            torch.manual_seed(seed)
+            self.denoiser = Denoiser(shape, config)
+        self.averaged = copy.deepcopy(self.denoiser).requires_grad_(False)
+        self._optimizer = torch.optim.Adam(self.denoiser.parameters(), fused=True)
+
+    def fit(self, frames: Tensor, callback: Callback | None = None) -> None:
+        """Make the updates that are left.
+
+        Args:
+            frames: clean ones, (F, H, W, C) uint8.
+            callback: see `Callback`.
+
+        Raises:
+            ValueError: frames of another shape or dtype, or none.
+            FloatingPointError: the loss is not finite.
+        """
+        if frames.dtype != torch.uint8 or frames.shape[1:] != self.denoiser.shape or not len(frames):
+            got = f"{frames.dtype} {tuple(frames.shape)}"
+            raise ValueError(f"frames: got {got}, allowed: torch.uint8 (F, *{self.denoiser.shape})")
+        if self.updates == 0:
+            self.denoiser.initialise(frames)
+            self.averaged.initialise(frames)
+        while self.updates < self.training.updates:
+            # Each update has a stream of its own, so that a resumed run repeats an unbroken one.
+            generator = torch.Generator().manual_seed(self.seed * 2**32 + self.updates)
+            metrics = self._update(frames, generator)
+            if callback is not None:
+                callback(self.updates, metrics)
+
+    def _update(self, frames: Tensor, generator: torch.Generator) -> dict[str, float]:
+        config = self.training
+        chosen = torch.randint(len(frames), (config.batch,), generator=generator)
+        self._optimizer.zero_grad(set_to_none=True)
+        with flushed_denormals():
+            loss, metrics = self.denoiser.loss(frames[chosen], generator)
+            loss.backward()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"training stopped: loss is {loss.item()} at update {self.updates + 1}; "
+                f"try a lower learning_rate (={config.learning_rate:g})"
+            )
+        nn.utils.clip_grad_norm_(self.denoiser.parameters(), config.clip_norm)
+        left = 1 - self.updates / config.updates
+        rate = config.learning_rate * min(1, (self.updates + 1) / 30) * min(1, 0.05 + 1.9 * left)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        decay = min(config.decay, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            pairs = zip(self.averaged.parameters(), self.denoiser.parameters(), strict=True)
+            for average, parameter in pairs:
+                average.lerp_(parameter, 1 - decay)
+        self.updates += 1
+        return {name: metric.item() for name, metric in metrics.items()} | {"loss": loss.item()}
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint directory; see `agent.checkpoint`.
+
+        Raises:
+            ValueError: there is something else at `path`. It is left as it was.
+        """
+        config = {
+            "shape": self.denoiser.shape,
+            "seed": self.seed,
+            "updates": self.updates,
+            "denoiser": dataclasses.asdict(self.denoiser.config),
+            "prior_training": dataclasses.asdict(self.training),
+        }
+        raw = {f"raw.{k}": v.detach() for k, v in self.denoiser.named_parameters()}
+        state = self._optimizer.state_dict()["state"]
+        adam = {f"adam.{i}.{k}": v for i, entries in state.items() for k, v in entries.items()}
+        model = dict(self.averaged.state_dict())
+        save_checkpoint(Path(path), Checkpoint(config, model, raw | adam, {}))
+
+    @classmethod
+    def load(cls, path: str | Path, updates: int | None = None) -> Self:
+        """A trainer as it was saved; `fit` goes on from there.
+
+        Args:
+            path: what `save` wrote.
+            updates: in all; None: as before.
+
+        Raises:
+            ValueError: not a whole checkpoint of a denoiser.
+        """
+        checkpoint = load_checkpoint(Path(path))
+        config = checkpoint.config
+        try:
+            training = PriorTrainingConfig(**config["prior_training"])
+            if updates is not None:
+                training = dataclasses.replace(training, updates=updates)
+            height, width, channels = config["shape"]
+            sizes = DenoiserConfig(**config["denoiser"])
+            trainer = cls((height, width, channels), sizes, training, config["seed"])
+            trainer.averaged.load_state_dict(checkpoint.model)
+            trainer.denoiser.load_state_dict(checkpoint.model)  # the buffers; then the parameters
+            optimizer = trainer._optimizer.state_dict()
+            raw = dict(trainer.denoiser.named_parameters())
+            for key, value in checkpoint.optimizer.items():
+                kind, _, name = key.partition(".")
+                if kind == "raw":
+                    raw[name].data.copy_(value)
+                else:
+                    index, _, entry = name.partition(".")
+                    optimizer["state"].setdefault(int(index), {})[entry] = value
+            trainer._optimizer.load_state_dict(optimizer)
+        except (KeyError, TypeError, RuntimeError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path}: got no checkpoint of a prior ({problem})") from error
+        trainer.updates = config["updates"]
+        return trainer

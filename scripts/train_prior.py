@@ -1,0 +1,72 @@
+"""Train the observation prior, a diffusion model over clean frames, and draw what it has learned."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+import tyro
+from rich.progress import Progress
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent
+from agent.datasets import load_episodes
+from agent.denoiser import DenoiserConfig
+from agent.pictures import denoised_frames, prior_samples
+from agent.prior_training import PriorTrainer, PriorTrainingConfig
+
+
+@dataclass
+class TrainPrior:
+    """Learn from the frames that an agent has collected; Ctrl-C saves, and the same command goes on."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run's directory, as `train` made it; the prior becomes its `prior`."""
+    dataset: str | None = None
+    """A Minari dataset of the same environment, to learn from in place of the agent's frames."""
+    seed: int = 0
+    """Of everything random."""
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    training: PriorTrainingConfig = field(default_factory=PriorTrainingConfig)
+
+
+def main(config: TrainPrior) -> None:
+    """Run the script."""
+    torch.set_num_threads(1)
+    agent, path = Agent.load(config.run / "agent"), config.run / "prior"
+    episodes = agent.replay.episodes
+    if config.dataset is not None:
+        spaces = agent.observation_space, agent.action_space
+        episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
+    frames = torch.from_numpy(np.stack([frame for each in episodes for frame in each.frames]))
+    if path.exists():
+        trainer = PriorTrainer.load(path, config.training.updates)
+    else:
+        height, width, channels = agent.observation_space.shape
+        trainer = PriorTrainer((height, width, channels), config.denoiser, config.training, config.seed)
+    with Progress() as bar:
+        task = bar.add_task("the prior", total=trainer.training.updates)
+
+        def show(updates: int, metrics: dict[str, float]) -> None:
+            bar.update(task, completed=updates, description=f"loss {metrics['loss']:.3f}")
+
+        try:
+            trainer.fit(frames, show)
+        finally:
+            trainer.save(path)
+    imageio.imwrite(config.run / "prior_samples.png", prior_samples(trainer.averaged))
+    held_out = frames[:: max(len(frames) // 12, 1)][:12]
+    imageio.imwrite(config.run / "prior_denoised.png", denoised_frames(trainer.averaged, held_out))
+    print(f"in {config.run}: prior  prior_samples.png  prior_denoised.png")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(TrainPrior))
+    except (ValueError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. What was learned is saved; the same command goes on.")
