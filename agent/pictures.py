@@ -74,7 +74,7 @@ def prior_samples(denoiser: Denoiser, count: int = 48, steps: int = 50, scale: i
     height, width, channels = denoiser.shape
     noise = torch.randn(count, channels, height, width, generator=generator)
     schedule = denoiser.schedule
-    down = diffusion.sub_sequence(schedule, steps)
+    down = diffusion.sub_sequence(schedule, min(steps, schedule.steps))
     frames = to_frames(diffusion.sample(schedule, denoiser.denoise, noise, down, 1.0, generator))
     across = count // 4
     rows = {

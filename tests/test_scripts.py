@@ -13,6 +13,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from agent.prior_training import PriorTrainer
+
 ROOT = Path(__file__).parent.parent
 SMALL = [
     *("--agent.training.rooms", "4", "--agent.training.random-steps", "20"),
@@ -106,6 +108,19 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     code, _, err = run("train", "--resume", path, "--env-steps", steps + 8, "--episodes", 2)
     assert code == 0, err
     assert json.loads((path / "summary.json").read_text())["env_steps"] == steps + 8
+
+
+def test_a_prior_learns_from_a_runs_frames_and_goes_on(trained):
+    sizes = ("--denoiser.width", "8", "--denoiser.steps", "20")
+    code, _, err = run("train_prior", trained, *sizes, "--training.updates", "3")
+    assert code == 0, err
+    for name in ("prior_samples.png", "prior_denoised.png"):
+        assert imageio.imread(trained / name).std() > 10
+    done = PriorTrainer.load(trained / "prior")
+    assert done.updates == 3 and done.denoiser.config.width == 8
+    code, _, err = run("train_prior", trained, "--training.updates", "5")
+    assert code == 0, err
+    assert PriorTrainer.load(trained / "prior").updates == 5
 
 
 def test_picture_shows_the_room_and_its_observation(tmp_path):

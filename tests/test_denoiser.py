@@ -1,0 +1,161 @@
+import math
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+from agent import diffusion
+from agent.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
+from agent.prior_training import PriorTrainer, PriorTrainingConfig
+
+SHAPE = (16, 16, 3)
+SMALL = DenoiserConfig(width=16, steps=40)
+
+
+def squares(count=200, seed=0):
+    """Grey frames with a white square of 4 × 4 pixels at any of 169 places."""
+    generator = np.random.default_rng(seed)
+    frames = np.full((count, *SHAPE), 128, np.uint8)
+    for frame, (row, column) in zip(frames, generator.integers(0, 13, (count, 2)), strict=True):
+        frame[row : row + 4, column : column + 4] = 255
+    return torch.from_numpy(frames)
+
+
+def every_square():
+    frames = np.full((169, *SHAPE), 128, np.uint8)
+    for k, frame in enumerate(frames):
+        row, column = divmod(k, 13)
+        frame[row : row + 4, column : column + 4] = 255
+    return torch.from_numpy(frames)
+
+
+def trainer(updates, seed=0, **settings):
+    config = PriorTrainingConfig(updates=updates, batch=16, **settings)
+    return PriorTrainer(SHAPE, SMALL, config, seed)
+
+
+def test_frames_and_images_are_each_others_inverse():
+    frames = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
+    images = to_images(frames)
+    assert images.min() == -1 and images.max() == 1
+    assert torch.equal(to_frames(images), frames)
+
+
+def test_an_untrained_denoiser_is_the_best_linear_one_for_independent_pixels():
+    """x̂_0 = m + s²/(σ² + s²) (y − m): Wiener's estimate, as F begins at 0."""
+    frames = squares()
+    denoiser = Denoiser(SHAPE, SMALL)
+    denoiser.initialise(frames)
+    x0 = to_images(frames)
+    mean, std = x0.mean(0), (x0 - x0.mean(0)).square().mean().sqrt()
+    y = x0[:3] + 0.7 * torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    n = denoiser.schedule.nearest(0.7)
+    alpha_bar = denoiser.schedule.alpha_bar[n].float()
+    noise = ((1 - alpha_bar) / alpha_bar).sqrt()
+    found = denoiser(alpha_bar.sqrt() * y, torch.full((3,), n))
+    expected = mean + std**2 / (std**2 + noise**2) * (y - mean)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_loss_starts_at_one_where_signal_and_model_agree():
+    """F has to explain (x_0 − m)/s scaled to unit variance: an F of 0 leaves just that."""
+    generator = torch.Generator().manual_seed(0)
+    frames = (128 + 20 * torch.randn(4000, 16, 16, 3, generator=generator)).clamp(0, 255).byte()
+    denoiser = Denoiser(SHAPE, SMALL)
+    denoiser.initialise(frames)
+    loss, metrics = denoiser.loss(frames, generator)
+    assert loss.item() == pytest.approx(1, abs=0.02)
+    assert (metrics["loss_quiet"] + metrics["loss_noisy"]).item() / 2 == pytest.approx(loss.item())
+
+
+def test_training_brings_the_denoiser_near_the_exact_one():
+    every = to_images(every_square()).flatten(1)
+    fresh, untrained = trainer(300, learning_rate=5e-3), Denoiser(SHAPE, SMALL)
+    fresh.fit(squares(1000))
+    untrained.initialise(squares(1000))
+    x0 = to_images(squares(64, seed=1))
+    schedule = fresh.averaged.schedule
+    generator = torch.Generator().manual_seed(0)
+    for std in (0.3, 1.0):
+        n = schedule.nearest(std)
+        xn = diffusion.diffuse(schedule, x0, n, torch.randn(x0.shape, generator=generator))
+        alpha_bar = schedule.alpha_bar[n].item()
+        distance = torch.cdist(xn.flatten(1), math.sqrt(alpha_bar) * every).square()
+        exact = (-distance / (2 * (1 - alpha_bar))).softmax(1) @ every
+        trained, linear = (each.denoise(xn, n).flatten(1) for each in (fresh.averaged, untrained))
+        assert (trained - exact).norm() < 0.75 * (linear - exact).norm()
+
+
+def test_the_bound_adds_up_and_training_lowers_it():
+    frames = squares(32)
+    before, after = trainer(1), trainer(100, learning_rate=5e-3)
+    bounds = []
+    for each in (before, after):
+        each.fit(squares(500))
+        terms = each.averaged.bound(frames, torch.Generator().manual_seed(0))
+        parts = terms["prior"] + terms["denoising"] + terms["decoder"]
+        assert terms["bound"] == pytest.approx(parts)
+        assert terms["bits_per_dimension"] == pytest.approx(parts / (768 * math.log(2)))
+        bounds.append(terms["bound"])
+    assert bounds[1] < 0.95 * bounds[0]
+
+
+def test_the_average_is_of_parameters_alone_and_follows_them():
+    fresh = trainer(1)
+    start = {k: v.clone() for k, v in fresh.averaged.named_parameters()}
+    frames = squares()
+    fresh.fit(frames)
+    for name, average in fresh.averaged.named_parameters():
+        raw = dict(fresh.denoiser.named_parameters())[name]
+        torch.testing.assert_close(average, start[name].lerp(raw, 1 - 1 / 10))  # (1 + 0)/(10 + 0)
+    torch.testing.assert_close(fresh.averaged.mean_image, to_images(frames).mean(0))
+
+
+def test_a_resumed_training_repeats_an_unbroken_one(tmp_path):
+    frames = squares()
+    whole = trainer(12)
+    whole.fit(frames)
+
+    class Stop(Exception):
+        pass
+
+    def stop(updates, metrics):
+        if updates == 5:
+            raise Stop
+
+    broken = trainer(12)
+    with pytest.raises(Stop):
+        broken.fit(frames, stop)
+    broken.save(tmp_path / "prior")
+    resumed = PriorTrainer.load(tmp_path / "prior")
+    assert resumed.updates == 5
+    resumed.fit(frames)
+    for name, value in whole.averaged.state_dict().items():
+        torch.testing.assert_close(resumed.averaged.state_dict()[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Denoiser((60, 64, 3)), r"shape: got \(60, 64, 3\), allowed: .* multiples of 8"),
+        (lambda: DenoiserConfig(width=12), "width: got 12"),
+        (lambda: DenoiserConfig(steps=1), "steps: got 1"),
+        (lambda: PriorTrainingConfig(updates=0), "updates: got 0"),
+        (lambda: PriorTrainingConfig(learning_rate=math.nan), "learning_rate: got nan"),
+        (lambda: PriorTrainingConfig(decay=1.0), "decay: got 1.0"),
+        (lambda: trainer(1).fit(torch.zeros(3, 16, 16, 3)), "frames: got torch.float32"),
+        (lambda: trainer(1).fit(torch.zeros(0, 16, 16, 3).byte()), "frames: got torch.uint8"),
+    ],
+)
+def test_bad_input_is_named(make, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_something_else_is_no_prior(tmp_path):
+    trainer(1).save(tmp_path / "prior")
+    (tmp_path / "prior" / "config.json").write_text('{"format_version": 2}')
+    with pytest.raises(ValueError, match="got no checkpoint of a prior"):
+        PriorTrainer.load(tmp_path / "prior")
