@@ -1,4 +1,4 @@
-"""Cells of a sweep: each runs once, in a process of its own, and leaves a file."""
+"""Cells of a sweep: each runs once, in a process that is not this one, and leaves a file."""
 
 import json
 import multiprocessing
@@ -18,7 +18,10 @@ Record = dict[str, Any]
 
 
 def run_cells(
-    function: Callable[..., Record], cells: Mapping[Path, tuple[Any, ...]], workers: int = 1
+    function: Callable[..., Record],
+    cells: Mapping[Path, tuple[Any, ...]],
+    workers: int = 1,
+    cells_per_process: int = 1,
 ) -> list[Record]:
     """Call `function(*arguments)` for every cell that has no file yet.
 
@@ -26,9 +29,10 @@ def run_cells(
     Ctrl-C loses the cells under way, and the next call goes on with the rest.
 
     Args:
-        function: importable, as it is called in a fresh process with one thread.
+        function: importable, as it is called in another process, with one thread.
         cells: arguments by file.
         workers: cells at a time; 1 where seconds are to be compared.
+        cells_per_process: before a fresh one is started; more where cells are short.
 
     Returns:
         The records of all cells, in order.
@@ -41,7 +45,7 @@ def run_cells(
     columns = ("cells", MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, disable=not due) as bar,
-        ProcessPoolExecutor(workers, context, max_tasks_per_child=1) as pool,
+        ProcessPoolExecutor(workers, context, max_tasks_per_child=cells_per_process) as pool,
     ):
         task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
         running = [pool.submit(_run, function, path, arguments) for path, arguments in due.items()]
