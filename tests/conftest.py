@@ -7,7 +7,10 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 from jaxtyping import install_import_hook
 
-TENSORS = "types distributions networks posteriors denoiser world_model planning control replay".split()
+TENSORS = (
+    "types distributions networks posteriors denoiser observation_prior world_model planning control "
+    "replay"
+).split()
 install_import_hook([f"agent.{name}" for name in TENSORS], "beartype.beartype")
 
 import pytest
