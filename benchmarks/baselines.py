@@ -10,9 +10,11 @@ from stable_baselines3.common.env_util import make_vec_env
 from benchmarks.protocol import Policy
 
 PPO_ROOMS = 8
-# The best of four settings on training seed 100 and on tuning starts: γ 0.97, γ 0.9, γ 0.97 with a
-# learning rate of 1e-3, γ 0.95 with half the rollout. The rest is stable-baselines3's own.
-PPO_STEPS, PPO_BATCH_SIZE, PPO_DISCOUNT = 128, 256, 0.9
+# In RobotRoom-v0 the best of four settings on training seed 100 and on tuning starts: γ 0.97, γ 0.9,
+# γ 0.97 with a learning rate of 1e-3, γ 0.95 with half the rollout. Elsewhere γ 0.97: with a random
+# goal γ 0.9 learned nothing in 287,000 steps. The rest is stable-baselines3's own.
+PPO_STEPS, PPO_BATCH_SIZE = 128, 256
+PPO_DISCOUNT, PPO_DISCOUNTS = 0.97, {"RobotRoom-v0": 0.9}
 
 
 class Snapshot(NamedTuple):
@@ -31,7 +33,7 @@ def train_ppo(env_id: str, seed: int, device: str = "cpu") -> Iterator[Snapshot]
         env,
         n_steps=PPO_STEPS,
         batch_size=PPO_BATCH_SIZE,
-        gamma=PPO_DISCOUNT,
+        gamma=PPO_DISCOUNTS.get(env_id, PPO_DISCOUNT),
         seed=seed,
         device=device,
     )

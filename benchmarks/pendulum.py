@@ -4,7 +4,7 @@
 
 Pendulum-v1 as `AddRenderObservation` shows it, scaled to 64 × 64, two frames as one image of six
 channels, so that an image tells the velocity. The agent's settings (`recipe`) were chosen on training
-seed 100; PPO has those that were chosen for it in RobotRoom-v0.
+seed 100; PPO's are those of `benchmarks.baselines`.
 """
 
 import dataclasses
