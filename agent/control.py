@@ -66,7 +66,7 @@ def decide(
     features = world_model.features(frames)
     belief, memory = world_model.posterior(features, predicted, state.action, state.memory)
 
-    bound = torch.ones_like(state.action[0])
+    bound = state.action.new_ones(world_model.action_size)
     step = world_model.step if planner.particles == 1 else world_model.sampled_step(generator)
     problem = Problem(step, -bound, bound)
     plan = PLANNERS[type(planner)](problem, belief.mean, planner, state.plans, generator)

@@ -165,6 +165,7 @@ class Denoiser(nn.Module):
         # One step from each of B equal parts of the schedule: less noise in the loss.
         spread = torch.rand(len(x0), generator=generator, device=x0.device)
         n = ((torch.arange(len(x0), device=x0.device) + spread) * steps / len(x0)).long() + 1
+        n = n.clamp(max=steps)  # where a draw near 1 has been rounded up
         eps = torch.randn(x0.shape, generator=generator, device=x0.device)
         xn = diffusion.diffuse(self.schedule, x0, n, eps)
         variance = (1 / diffusion.at(self.schedule.snr, n, xn)).float()

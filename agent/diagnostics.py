@@ -1,6 +1,6 @@
 """What a trained world model knows, as numbers: imagination, positions, doubt, small objects."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -27,13 +27,19 @@ class Walks(NamedTuple):
 def random_walks(agent: Agent, seed: int, episodes: int = 100, length: int = 13) -> Walks:
     """Episodes of the agent's environment; those that end earlier are left out.
 
-    Each action is kept for another step with probability 0.7, so that walks lead somewhere.
+    Where too few last so long, all are cut to what enough of them reach. Each action is kept for
+    another step with probability 0.7, so that walks lead somewhere.
+
+    Raises:
+        ValueError: episodes end with their first step.
     """
     assert agent.env_spec is not None
     env, generator = gym.make(agent.env_spec), np.random.default_rng(seed)
     size = agent.action_space.shape[0]
-    walks = []
-    while len(walks) < episodes:
+    walks: list[tuple[list[Any], ...]] = []
+    attempts = 5 * episodes
+    while attempts and sum(len(walk[0]) == length for walk in walks) < episodes:
+        attempts -= 1
         frame, info = env.reset(seed=int(generator.integers(2**31)))
         frames, actions, rewards, infos = [frame], [], [0.0], [info]
         action = generator.uniform(-1, 1, size).astype(np.float32)
@@ -49,15 +55,20 @@ def random_walks(agent: Agent, seed: int, episodes: int = 100, length: int = 13)
             infos.append(info)
             if terminated or truncated:
                 break
-        if len(frames) == length:
-            walks.append((np.stack(frames), np.stack(actions), np.array(rewards), infos))
+        walks.append((frames, actions, rewards, infos))
     env.close()
+    length = sorted(len(walk[0]) for walk in walks)[-episodes]
+    if length < 3:
+        raise ValueError(f"env: got episodes of {length - 1} steps, allowed: 2 at least to imagine")
+    walks = [walk for walk in walks if len(walk[0]) >= length][:episodes]
     names = [name for name, value in walks[0][3][0].items() if name.endswith("_position")]
     positions = {
-        name: np.array([[info[name] for info in walk[3]] for walk in walks], np.float64)
+        name: np.array([[info[name] for info in walk[3][:length]] for walk in walks], np.float64)
         for name in names
     }
-    frames, actions, rewards = (np.stack([walk[i] for walk in walks]) for i in range(3))
+    frames = np.stack([walk[0][:length] for walk in walks])
+    actions = np.stack([walk[1][: length - 1] for walk in walks])
+    rewards = np.array([walk[2][:length] for walk in walks])
     return Walks(frames, actions, rewards, positions)
 
 
@@ -69,10 +80,10 @@ def diagnose(agent: Agent, walks: Walks) -> dict[str, float | Curve]:
         By horizon k = 1..T − 1, imagined from the belief after the first frame and the actions alone:
             `frame_rmse`, in units of a pixel's range, beside that of `frame_rmse_copy`, which shows
                 the first frame all the time, and `frame_rmse_mean`, the mean frame;
-            `reward_rmse`, beside `reward_rmse_copy`, the first reward all the time; the environment's
-                units;
-            `doubt`: root mean square of (belief − imagined mean) / imagined std. 1 is calibrated,
-                above it the transition is too sure of itself.
+            `reward_rmse`, beside `reward_rmse_copy`, the reward that the model gives the first
+                frame all the time; the environment's units;
+            `doubt`: root mean square of (z − imagined mean) / imagined std over z drawn from the
+                belief. 1 is calibrated, above it the transition is too sure of itself.
         And:
             `coverage_90`: how often the next z falls into the transition's central 90 %;
             `foreground_explained`: 1 − ‖frame − reconstruction‖² / ‖frame − mean frame‖². What is
@@ -98,7 +109,7 @@ def diagnose(agent: Agent, walks: Walks) -> dict[str, float | Curve]:
         future = model.transition(particles, action.repeat_interleave(PARTICLES, 0))
         particles = future.mean + future.std * _noise(episodes, means, seed=t).flatten(0, 1)
         spread = particles.view(episodes, PARTICLES, -1)
-        surprise = (means[:, t] - spread.mean(1)) / spread.std(1)
+        surprise = (means[:, t] - spread.mean(1)).square() + stds[:, t].square()
         one_step = model.transition(means[:, t - 1], action)
         inside.append(((means[:, t] - one_step.mean) / one_step.std).abs() < 1.6449)
         for name, error in {
@@ -107,7 +118,7 @@ def diagnose(agent: Agent, walks: Walks) -> dict[str, float | Curve]:
             "frame_rmse_mean": _frames_apart(255 * model.mean_frame[None], frames[:, t]),
             "reward_rmse": (model.reward(z) - rewards[:, t]).square(),
             "reward_rmse_copy": (copied_reward - rewards[:, t]).square(),
-            "doubt": surprise.square(),
+            "doubt": surprise / spread.var(1),
         }.items():
             curves.setdefault(name, []).append(error.mean().sqrt().item())
     result |= curves

@@ -39,8 +39,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         beta = self.beta
-        if beta.ndim != 1 or beta.dtype != torch.float64 or not ((beta > 0) & (beta < 1)).all():
-            got = f"{beta.dtype} {tuple(beta.shape)} in [{beta.min():g}, {beta.max():g}]"
+        inside = beta.numel() > 0 and bool(((beta > 0) & (beta < 1)).all())
+        if beta.ndim != 1 or beta.dtype != torch.float64 or not inside:
+            extent = f" in [{beta.min():g}, {beta.max():g}]" if beta.numel() else ""
+            got = f"{beta.dtype} {tuple(beta.shape)}{extent}"
             raise ValueError(f"beta: got {got}, allowed: a float64 vector with values in (0, 1)")
 
     @classmethod

@@ -105,7 +105,8 @@ def sheet(rows: dict[str, list[Picture]], scale: int, across: bool) -> Picture:
     strips = []
     for label, frames in rows.items():
         big = [frame.repeat(scale, 0).repeat(scale, 1) for frame in frames]
-        strips.append((label, [np.broadcast_to(b, (*b.shape[:2], 3)) for b in big]))
+        # One channel is grey; of stacked frames the last is shown.
+        strips.append((label, [np.broadcast_to(b[..., -3:], (*b.shape[:2], 3)) for b in big]))
     height, width = strips[0][1][0].shape[:2]
     row_height, row_width = LABEL + height + MARGIN, len(strips[0][1]) * (width + MARGIN)
     columns, lines = (len(strips), 1) if across else (1, len(strips))

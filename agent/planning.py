@@ -3,8 +3,8 @@
     argmax over a_{t:t+H−1} of E Σ_{k=1..H} γ^k r(z_{t+k})          (seed 000, eq. 18)
 
 A planner knows a `Problem`, which is a function `step` with bounds, and no network: it serves an
-analytic model as well. It searches for N rooms at once. All rooms share one draw of noise, so that
-a room's plan does not depend on its neighbours.
+analytic model as well. It searches for N rooms at once. All rooms share one draw of noise, so that,
+where `step` draws nothing itself, a room's plan does not depend on its neighbours.
 
 A candidate is clipped to the bounds where it is acted out, not where it is proposed. So a proposal
 can lie beyond a bound and put nearly all its candidates on it: the best action of a bounded problem is
@@ -13,7 +13,7 @@ often the bound itself, which a mean of clipped candidates never reaches.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Problem:
     """What is planned for: a world, the actions that are allowed in it, and what else counts.
 
     Raises:
-        ValueError: the bounds are no two vectors of one size, low below high.
+        ValueError: the bounds are no two finite vectors of one size, low below high.
     """
 
     step: Step
@@ -45,9 +45,14 @@ class Problem:
 
     def __post_init__(self) -> None:
         low, high = self.low, self.high
-        if low.ndim != 1 or low.shape != high.shape or not (low < high).all():
-            got = f"{low.tolist()}, {high.tolist()}"
-            raise ValueError(f"low, high: got {got}, allowed: two vectors of one size, low below high")
+        if (
+            not (isinstance(low, Tensor) and isinstance(high, Tensor))
+            or low.ndim != 1
+            or low.shape != high.shape
+            or not (torch.isfinite(low) & torch.isfinite(high) & (low < high)).all()
+        ):
+            allowed = "two finite vectors (tensors) of one size, low below high"
+            raise ValueError(f"low, high: got {low}, {high}, allowed: {allowed}")
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,8 @@ class CEMConfig(Refining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        allowed = f"2 to candidates (={self.candidates})"
-        _require(self, "elites", 2 <= self.elites <= self.candidates, allowed)
+        allowed = f"at least 2, fewer than candidates (={self.candidates})"
+        _require(self, "elites", 2 <= self.elites < self.candidates, allowed)
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,9 @@ def imagined_return(
     if problem.terminal_value is not None:
         total = total + weight * _shaped("terminal_value", problem.terminal_value(z), total)
     if not torch.isfinite(total).all():
-        raise ValueError("step: got returns that are not finite, allowed: finite rewards and values")
+        hooks = {"penalty": problem.penalty, "terminal_value": problem.terminal_value}
+        names = ", ".join(["step", *(name for name, hook in hooks.items() if hook is not None)])
+        raise ValueError(f"{names}: got returns that are not finite, allowed: finite numbers")
     return total.view(rooms, candidates, particles).mean(2)
 
 
@@ -198,7 +205,7 @@ def random_shooting(
     warm_start: Float[Tensor, "N W H A"] | None = None,
     generator: torch.Generator | None = None,
 ) -> Plan:
-    """The best of K uniform action sequences, and of the warm start.
+    """The best of K action sequences: the warm start's, the others uniform.
 
     Args:
         problem: the world and the bounds.
@@ -211,7 +218,8 @@ def random_shooting(
     Raises:
         ValueError: the warm start has another shape; see also `imagined_return`.
     """
-    kept = _start(problem, z, config, warm_start).candidates
+    problem, plan = _start(problem, z, config, warm_start)
+    kept = plan.candidates
     shape = (config.candidates - kept.shape[1], *kept.shape[2:])
     uniform = torch.rand(shape, generator=generator, device=z.device, dtype=z.dtype)
     fresh = problem.low + uniform * (problem.high - problem.low)
@@ -231,7 +239,7 @@ def cem(
 
     The plan is the mean of the last elites. Arguments and errors as for `random_shooting`.
     """
-    plan = _start(problem, z, config, warm_start)
+    problem, plan = _start(problem, z, config, warm_start)
     kept = plan.candidates
     mean, std = kept[:, 0], _first_std(problem, config)
     for _ in range(config.iterations):
@@ -256,7 +264,7 @@ def icem(
     The proposal shrinks, keeps a share of its elites and, at the end, tries its mean; the plan is
     the best candidate of the last proposal. Arguments and errors as for `random_shooting`.
     """
-    plan = _start(problem, z, config, warm_start)
+    problem, plan = _start(problem, z, config, warm_start)
     kept = plan.candidates
     mean, std = kept[:, 0], _first_std(problem, config)
     for iteration in range(config.iterations):
@@ -287,13 +295,13 @@ def mppi(
     The proposal's std stays as it is. Arguments and errors as for `random_shooting`; Williams et
     al. 2017 (arXiv 1509.01149).
     """
-    plan = _start(problem, z, config, warm_start)
+    problem, plan = _start(problem, z, config, warm_start)
     kept = plan.candidates
     mean, std = kept[:, 0], _first_std(problem, config)
     for _ in range(config.iterations):
         noise = _noise(config.candidates - kept.shape[1], mean, config.colour, generator)
         plan = _ranked(problem, z, torch.cat([mean[:, None] + std * noise, kept], 1), config)
-        scale = plan.returns.std(1, keepdim=True).nan_to_num(0) + torch.finfo(z.dtype).tiny
+        scale = plan.returns.std(1, keepdim=True).nan_to_num(0).clamp(min=1e-12)
         weights = ((plan.returns - plan.returns[:, :1]) / (config.temperature * scale)).softmax(1)
         mean = (weights[..., None, None] * plan.candidates).sum(1)
         kept = mean[:, None]
@@ -326,17 +334,24 @@ def _shaped(name: str, got: Tensor, like: Tensor) -> Tensor:
     return got
 
 
-def _start(problem: Problem, z: Tensor, config: Search, warm_start: Tensor | None) -> Plan:
-    """The warm start as a plan that nobody has tried yet."""
+def _start(
+    problem: Problem, z: Tensor, config: Search, warm_start: Tensor | None
+) -> tuple[Problem, Plan]:
+    """The problem in z's precision, and the warm start as a plan that nobody has tried yet."""
+    if z.ndim != 2 or not torch.isfinite(z).all():
+        raise ValueError(f"z: got shape {tuple(z.shape)}, allowed: finite numbers (N, D)")
+    problem = replace(problem, low=problem.low.to(z), high=problem.high.to(z))
     rooms, horizon, size = len(z), config.horizon, len(problem.low)
     if warm_start is None:
-        warm_start = z.new_zeros(rooms, 1, horizon, size).clamp(problem.low, problem.high)
+        warm_start = z.new_zeros(rooms, 1, horizon, size)
     got = tuple(warm_start.shape)
     if (*got[:1], *got[2:]) != (rooms, horizon, size) or not 1 <= got[1] <= config.candidates:
         allowed = f"({rooms}, 1 to {config.candidates}, {horizon}, {size})"
         raise ValueError(f"warm_start: got shape {got}, allowed: {allowed}")
-    unknown = warm_start.new_full(got[:2], math.nan)
-    return Plan(warm_start[:, 0], warm_start, unknown)
+    # A shifted plan ends in zeros, which the bounds need not allow.
+    centre = warm_start[:, :1].to(z).clamp(problem.low, problem.high)
+    plans = torch.cat([centre, warm_start[:, 1:].to(z)], 1)
+    return problem, Plan(plans[:, 0], plans, plans.new_full(got[:2], math.nan))
 
 
 def _first_std(problem: Problem, config: Refining) -> Float[Tensor, "A"]:  # noqa: F821

@@ -39,9 +39,9 @@ class PriorTrainingConfig:
     """Largest norm of a gradient."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least 1")
+        for name, least in (("updates", 1), ("batch", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least {least}")
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, allowed: more than 0")

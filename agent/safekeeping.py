@@ -4,34 +4,38 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Self
-
-from agent.agent import Agent
-from agent.training import Progress
+from typing import Protocol, Self
 
 INTERVAL = 60.0  # s
 
 
-class Safekeeping:
-    """A callback for `Agent.learn` that saves the agent, between two updates and never within one.
+class Learner(Protocol):
+    """What learns, and saves itself."""
 
-    As a context it takes Ctrl-C over: the agent is saved at the next callback, which then raises
+    def save(self, path: Path, /) -> None:
+        """Write a checkpoint."""
+
+
+class Safekeeping:
+    """A callback that saves what learns, between two updates and never within one.
+
+    As a context it takes Ctrl-C over: the learner is saved at the next callback, which then raises
     KeyboardInterrupt. A second Ctrl-C interrupts at once.
 
     Args:
-        agent: what learns.
+        learner: an `Agent`, or a `PriorTrainer`.
         path: of the checkpoint.
     """
 
-    def __init__(self, agent: Agent, path: Path) -> None:
-        self.agent, self.path = agent, path
+    def __init__(self, learner: Learner, path: Path) -> None:
+        self.learner, self.path = learner, path
         self.stop_requested = False
         self._saved = time.perf_counter()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, *progress: object) -> None:
         """Save if it is time; save and raise KeyboardInterrupt if Ctrl-C was pressed."""
         if self.stop_requested or time.perf_counter() - self._saved > INTERVAL:
-            self.agent.save(self.path)
+            self.learner.save(self.path)
             self._saved = time.perf_counter()
         if self.stop_requested:
             raise KeyboardInterrupt

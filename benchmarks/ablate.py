@@ -92,12 +92,15 @@ class Ablate:
 def run_cell(name: str, env_id: str, seed: int) -> Record:
     """Train a variant and evaluate it on tuning starts."""
     variant = VARIANTS[name]
-    agent = Agent(env_id, variant if isinstance(variant, AgentConfig) else None, seed)
+    agent = Agent(env_id, variant if isinstance(variant, AgentConfig) else None, seed, "cpu")
     if isinstance(variant, type):
         torch.manual_seed(seed)
         height, width, channels = agent.observation_space.shape
-        size = agent.action_space.shape[0]
+        size, recipe = agent.action_space.shape[0], agent.world_model.state_dict()
         agent.world_model = variant((height, width, channels), size, agent.config.world_model)
+        mine = agent.world_model.state_dict()
+        shared = {k: v for k, v in recipe.items() if k in mine and mine[k].shape == v.shape}
+        agent.world_model.load_state_dict(shared, strict=False)  # what is the same starts the same
         agent._optimizer = torch.optim.Adam(agent.world_model.parameters(), fused=True)
     agent.learn(ROOMS[env_id])
     return {
@@ -111,10 +114,10 @@ def run_cell(name: str, env_id: str, seed: int) -> Record:
 
 
 def difference(records: list[Record], base: list[Record], key: str) -> tuple[float, float]:
-    """Mean difference of pairs with one seed, and the half-width of its 95 % interval."""
+    """Mean difference of pairs of a seed, and the half-width of its 95 % interval (one pair: NaN)."""
     pairs = np.array([a[key] - b[key] for a, b in zip(records, base, strict=True)])
-    if len(pairs) < 2 or not pairs.std():
-        return float(pairs.mean()), 0.0
+    if len(pairs) < 2:
+        return float(pairs.mean()), float("nan")
     return float(pairs.mean()), float(stats.t.ppf(0.975, len(pairs) - 1) * stats.sem(pairs))
 
 

@@ -61,11 +61,12 @@ def run_cells(
 
 def _run(function: Callable[..., Record], path: Path, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
-    record = function(*arguments) | {
+    where = {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
     }
+    record = function(*arguments) | where
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1) + "\n")

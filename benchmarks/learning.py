@@ -99,7 +99,7 @@ class Recorder:
 def run_world_model(config: Learning, seed: int) -> Record:
     """Train the agent, evaluating on the way."""
     recorder = Recorder(config, "world-model", seed)
-    agent = Agent(config.env_id, seed=seed)
+    agent = Agent(config.env_id, seed=seed, device="cpu")  # as PPO
     due, confirmed = config.evaluate_every, False
 
     def callback(progress: Progress) -> None:

@@ -81,7 +81,7 @@ class Pendulum:
     seeds: int = 5
     """Training seeds, from 0."""
     env_steps: int = 20_000
-    """Environment steps, the same for ours and PPO."""
+    """Environment steps; PPO goes on to the end of its rollout."""
     workers: int = 1
     """Cells at a time; with more than one, seconds are not comparable."""
     out: Path = Path("benchmarks/results/pendulum")
@@ -112,7 +112,7 @@ def run_cell(algorithm: str, env_steps: int, seed: int) -> Record:
     policy: Policy
     steps, seconds = 0, 0.0
     if algorithm == "world-model":
-        policy = agent = Agent(ENV_ID, recipe(), seed)
+        policy = agent = Agent(ENV_ID, recipe(), seed, "cpu")
         agent.learn(env_steps)
         steps, seconds = agent.num_timesteps, agent.progress.seconds
     elif algorithm == "ppo":

@@ -3,10 +3,10 @@
     python -m benchmarks.planners
 
 An agent learns each room once, then every planner controls it by the same model from the same
-held-out starts. Success and steps say how good the plans are; milliseconds are of the search
-alone, from beliefs about 1 and 64 rooms at once, in rounds in which the planners take turns, one
-thread. The peers have an environment of their own (`.venv-planners`), and everything is measured in
-there.
+held-out starts. Success and steps say how good the plans are; milliseconds are of the search (with
+what a library builds for it), from beliefs about 1 and 64 rooms at once, the quickest of five calls
+in each of the rounds in which the planners take turns, one thread. The peers have an environment of
+their own (`.venv-planners`), and everything is measured in there.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ class Planners:
 
 
 def planners() -> dict[str, Search]:
-    """Every planner, by name; the horizon and the discount are the agent's for all."""
+    """Every planner, by name, with the agent's horizon; and its discount, where there is one."""
     from benchmarks.planner_peers import PytorchMPPI, StableWorldModel, TorchRL
 
     few: dict[str, Any] = {"candidates": 100, "iterations": 3, "elites": 10}
@@ -102,10 +102,10 @@ def learned(env_id: str, out: Path) -> Agent:
     """The agent whose model all plan on."""
     path = out / "models" / env_id
     if not path.exists():
-        agent = Agent(env_id, seed=0)
+        agent = Agent(env_id, seed=0, device="cpu")
         agent.learn(ROOMS[env_id])
         agent.save(path)
-    return Agent.load(path)
+    return Agent.load(path, device="cpu")
 
 
 def with_planner(agent: Agent, planner: Search) -> Agent:
@@ -156,6 +156,7 @@ def measure(config: Planners) -> None:
                 config.out / f"{env_id}-control-{_file(name)}.json",
                 lambda p=planner, n=name, a=agent, e=env_id: {
                     "planner": n,
+                    "torch_seed": torch.manual_seed(0).initial_seed(),  # two libraries draw from it
                     "settings": dataclasses.asdict(p),
                     "rollouts": rollouts(p),
                     **evaluate(with_planner(a, p), e, config.episodes, HELD_OUT_SEED).summary(),

@@ -113,7 +113,7 @@ def start(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def run_cell(env_id: str, env_steps: int, seed: int) -> Record:
     """Learn a generative model, fit every family, measure."""
-    agent = Agent(env_id, seed=seed)
+    agent = Agent(env_id, seed=seed, device="cpu")
     agent.learn(env_steps)
     here, fresh = random_walks(env_id, 20_000 + seed), random_walks(env_id, 30_000 + seed)
     trained = agent.world_model
@@ -126,11 +126,11 @@ def run_cell(env_id: str, env_steps: int, seed: int) -> Record:
         model = copy.deepcopy(trained)
         if family == "A":
             model.posterior = SharedPosterior(latents)
-            fit(model, here, 400, 0.05, WINDOWS)
+            fit(model, here, 400, 0.05, len(here.mask))
         elif family == "B":
             for name, batch in (("fresh", fresh), ("fitted", here)):
                 model.posterior = TrajectoryPosterior(*start(trained, batch))
-                fit(model, batch, 800, 0.02, WINDOWS)
+                fit(model, batch, 800, 0.02, len(batch.mask))
                 result[f"{family} {name}"] = bounds(model, batch)
             continue
         else:

@@ -41,7 +41,7 @@ class Throughput:
 def main(config: Throughput) -> None:
     """Run the benchmark."""
     torch.set_num_threads(1)
-    agent = Agent("RobotRoom-v0", seed=0)
+    agent = Agent("RobotRoom-v0", seed=0, device="cpu")
     agent.learn(120)
     model, training = agent.world_model, agent.config.training
     parameters, generator = list(model.parameters()), np.random.default_rng(0)

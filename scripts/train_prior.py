@@ -17,11 +17,16 @@ from agent.datasets import load_episodes
 from agent.denoiser import DenoiserConfig
 from agent.pictures import denoised_frames, prior_samples
 from agent.prior_training import PriorTrainer, PriorTrainingConfig
+from agent.safekeeping import Safekeeping
 
 
 @dataclass
 class TrainPrior:
-    """Learn from the frames that an agent has collected; Ctrl-C saves, and the same command goes on."""
+    """Learn from the frames that an agent has collected.
+
+    Ctrl-C saves. Where there is a prior already, this goes on with it and its own settings, up to
+    --training.updates.
+    """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run's directory, as `train` made it; the prior becomes its `prior`."""
@@ -53,13 +58,12 @@ def main(config: TrainPrior) -> None:
         def show(updates: int, metrics: dict[str, float]) -> None:
             bar.update(task, completed=updates, description=f"loss {metrics['loss']:.3f}")
 
-        try:
-            trainer.fit(frames, show)
-        finally:
-            trainer.save(path)
+        with Safekeeping(trainer, path) as keep:
+            trainer.fit(frames, lambda *progress: (show(*progress), keep())[0])
+    trainer.save(path)
     imageio.imwrite(config.run / "prior_samples.png", prior_samples(trainer.averaged))
-    held_out = frames[:: max(len(frames) // 12, 1)][:12]
-    imageio.imwrite(config.run / "prior_denoised.png", denoised_frames(trainer.averaged, held_out))
+    some = frames[:: max(len(frames) // 12, 1)][:12]
+    imageio.imwrite(config.run / "prior_denoised.png", denoised_frames(trainer.averaged, some))
     print(f"in {config.run}: prior  prior_samples.png  prior_denoised.png")
 
 

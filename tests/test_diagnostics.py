@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -87,6 +88,26 @@ def test_doubt_is_the_true_std_over_the_predicted(factor):
     assert result["coverage_90"] == pytest.approx(expected, abs=0.02)
 
 
+def test_an_exact_filter_that_is_unsure_has_no_doubt():
+    """z' = z + a + N(0, 1), seen with N(0, 1): the steady Kalman filter, by its own numbers."""
+
+    class Kalman(KnownModel):
+        gain = (5**0.5 - 1) / 2
+
+        def posterior(self, features, prior, action, memory):
+            mean = torch.lerp(prior.mean, features, self.gain)
+            return Normal(mean, torch.full_like(mean, self.gain**0.5)), memory
+
+    generator = np.random.default_rng(0)
+    actions = np.zeros((2000, 30, 2), np.float32)
+    z = np.cumsum(generator.normal(size=(2000, 31, 2)), 1)
+    seen = z + generator.normal(size=z.shape)
+    frames = (10 * seen + 128).astype(np.float32).reshape(2000, 31, 1, 2, 1)
+    walks = Walks(frames, actions, z[..., 0], {})
+    agent = SimpleNamespace(world_model=Kalman(std=1.0), device=torch.device("cpu"))
+    np.testing.assert_allclose(diagnose(agent, walks)["doubt"][5:], 1, atol=0.06)
+
+
 def test_a_wrong_transition_shows_in_imagination_and_in_doubt():
     right, wrong = (diagnosed(drift=drift)[0] for drift in (0.0, 0.2))
     assert wrong["reward_rmse"][-1] > right["reward_rmse"][-1] + 0.5
@@ -121,6 +142,11 @@ def test_walks_come_from_the_agents_environment():
         walks.positions["robot_position"] - walks.positions["goal_position"], axis=-1
     )
     np.testing.assert_allclose(walks.rewards[:, 1:], -distance[:, 1:], atol=1e-6)
+    short = Agent(gym.make("RobotRoom-v0", max_episode_steps=4), small)
+    assert random_walks(short, seed=0, episodes=5, length=7).frames.shape[1] == 5
+    shorter = Agent(gym.make("RobotRoom-v0", max_episode_steps=1), small)
+    with pytest.raises(ValueError, match="env: got episodes of 1 steps"):
+        random_walks(shorter, seed=0, episodes=5, length=7)
     again = random_walks(small_agent, seed=0, episodes=5, length=7)
     np.testing.assert_array_equal(again.frames, walks.frames)
     assert set(diagnose(small_agent, walks)) >= {"doubt", "probe_goal_position_cm"}

@@ -65,6 +65,7 @@ def test_the_nearest_step_carries_that_noise(schedule):
         (lambda: Schedule(torch.tensor([0.1])), "beta: got torch.float32"),
         (lambda: Schedule(torch.tensor([0.1, 1.0]).double()), r"beta: got .* in \[0.1, 1\]"),
         (lambda: Schedule(torch.tensor([0.0, 0.5]).double()), "beta: got"),
+        (lambda: Schedule(torch.zeros(0)), "beta: got torch.float32"),
     ],
 )
 def test_schedules_that_cannot_be_are_refused(make, message):
