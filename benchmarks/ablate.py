@@ -149,7 +149,13 @@ def main(config: Ablate) -> None:
         for env_id in ROOMS
         for name in VARIANTS
     }
-    records = run_cells(run_cell, cells, config.workers, cells_per_process=16)
+    records = run_cells(
+        run_cell,
+        cells,
+        {"env_steps": ROOMS, "episodes": EPISODES},
+        config.workers,
+        cells_per_process=16,
+    )
     for env_id in ROOMS:
         by_variant = {
             name: [r for r in records if r["variant"] == name and r["env_id"] == env_id]

@@ -20,6 +20,7 @@ Record = dict[str, Any]
 def run_cells(
     function: Callable[..., Record],
     cells: Mapping[Path, tuple[Any, ...]],
+    settings: Record,
     workers: int = 1,
     cells_per_process: int = 1,
 ) -> list[Record]:
@@ -31,6 +32,8 @@ def run_cells(
     Args:
         function: importable, as it is called in another process, with one thread.
         cells: arguments by file.
+        settings: what else a result depends on, kept in the record, so that results of other settings
+            are not taken for these.
         workers: cells at a time; 1 where seconds are to be compared.
         cells_per_process: before a fresh one is started; more where cells are short.
 
@@ -38,8 +41,11 @@ def run_cells(
         The records of all cells, in order.
 
     Raises:
-        ValueError: a file is there that is no record.
+        ValueError: a file is there that is no record, or one of other settings; nothing is run.
     """
+    for path in cells:
+        if path.exists():
+            _read(path, settings)
     due = {path: arguments for path, arguments in cells.items() if not path.exists()}
     context = multiprocessing.get_context("spawn")
     columns = ("cells", MofNCompleteColumn(), TimeElapsedColumn())
@@ -48,7 +54,9 @@ def run_cells(
         ProcessPoolExecutor(workers, context, max_tasks_per_child=cells_per_process) as pool,
     ):
         task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
-        running = [pool.submit(_run, function, path, arguments) for path, arguments in due.items()]
+        running = [
+            pool.submit(_run, function, path, arguments, settings) for path, arguments in due.items()
+        ]
         try:
             for cell in as_completed(running):
                 cell.result()
@@ -56,12 +64,15 @@ def run_cells(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return [_read(path) for path in cells]
+    return [_read(path, settings) for path in cells]
 
 
-def _run(function: Callable[..., Record], path: Path, arguments: tuple[Any, ...]) -> None:
+def _run(
+    function: Callable[..., Record], path: Path, arguments: tuple[Any, ...], settings: Record
+) -> None:
     torch.set_num_threads(1)
     where = {
+        "settings": settings,
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
@@ -73,8 +84,12 @@ def _run(function: Callable[..., Record], path: Path, arguments: tuple[Any, ...]
     part.rename(path)
 
 
-def _read(path: Path) -> Record:
+def _read(path: Path, settings: Record) -> Record:
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        record = json.loads(path.read_text())
+        found = record["settings"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: got no record ({error}); remove it to run its cell again") from error
+    if found != json.loads(json.dumps(settings)):
+        raise ValueError(f"{path}: got settings {found}, allowed: {settings}, or another --out")
+    return record

@@ -140,7 +140,7 @@ def main(config: Pendulum) -> None:
         for seed in range(config.seeds)
         for algorithm in ALGORITHMS
     }
-    records = run_cells(run_cell, cells, config.workers)
+    records = run_cells(run_cell, cells, {"env_steps": config.env_steps}, config.workers)
     table = Table(title=f"{ENV_ID}, {EPISODES} held-out starts: mean (lowest to highest) over seeds")
     for heading in ("algorithm", "environment steps", "mean return", "seconds"):
         table.add_column(heading)

@@ -177,7 +177,7 @@ def main(config: Posteriors) -> None:
         config.out / f"{config.env_id}-seed{seed}.json": (*arguments, seed)
         for seed in range(config.seeds)
     }
-    records = run_cells(run_cell, cells, config.workers)
+    records = run_cells(run_cell, cells, {"env_steps": config.env_steps}, config.workers)
     table = Table(title=f"{config.env_id}, nats per step: mean (lowest to highest) over training seeds")
     for heading in (
         "family",
