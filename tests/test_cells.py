@@ -38,6 +38,6 @@ def test_results_of_other_settings_are_not_taken_for_these(tmp_path):
     run_cells(dict, {path: ({"value": 1},)}, {"steps": 5, "sizes": (1, 2)})
     before = path.read_text()
     assert run_cells(dict, {path: ({},)}, {"steps": 5, "sizes": (1, 2)})[0]["value"] == 1
-    with pytest.raises(ValueError, match="got settings .*5.*, allowed: .*6"):
+    with pytest.raises(ValueError, match=r"got settings .*5.*, allowed: .*6"):
         run_cells(dict, {other: ({},), path: ({},)}, {"steps": 6, "sizes": (1, 2)})
     assert path.read_text() == before and not other.exists()
