@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import platform
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,29 +46,21 @@ def run_cells(
         if path.exists():
             _read(path, settings)
     due = {path: arguments for path, arguments in cells.items() if not path.exists()}
-    context = multiprocessing.get_context("spawn")
+    jobs = [(function, path, arguments, settings) for path, arguments in due.items()]
     columns = ("cells", MofNCompleteColumn(), TimeElapsedColumn())
+    # Not concurrent.futures: its pool can hang where a worker is replaced (python/cpython#115634).
     with (
         Progress(*columns, disable=not due) as bar,
-        ProcessPoolExecutor(workers, context, max_tasks_per_child=cells_per_process) as pool,
+        multiprocessing.get_context("spawn").Pool(workers, None, (), cells_per_process) as pool,
     ):
         task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
-        running = [
-            pool.submit(_run, function, path, arguments, settings) for path, arguments in due.items()
-        ]
-        try:
-            for cell in as_completed(running):
-                cell.result()
-                bar.advance(task)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for _ in pool.imap_unordered(_run, jobs):
+            bar.advance(task)
     return [_read(path, settings) for path in cells]
 
 
-def _run(
-    function: Callable[..., Record], path: Path, arguments: tuple[Any, ...], settings: Record
-) -> None:
+def _run(job: tuple[Callable[..., Record], Path, tuple[Any, ...], Record]) -> None:
+    function, path, arguments, settings = job
     torch.set_num_threads(1)
     where = {
         "settings": settings,
