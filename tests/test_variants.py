@@ -1,12 +1,16 @@
 """The ingredients that the agent does not have do what they are measured for."""
 
+import math
+
 import pytest
 import torch
 from test_world_model import padded, room_batch
 
+from agent.planning import PLANNERS, CEMConfig, ICEMConfig, MPPIConfig, Problem, ShootingConfig
 from agent.world_model import WorldModel, WorldModelConfig
 from benchmarks import variants
-from benchmarks.ablate import VARIANTS
+from benchmarks.ablate import VARIANTS, difference
+from benchmarks.planners import rollouts
 
 MODELS = {name: kind for name, kind in VARIANTS.items() if isinstance(kind, type)}
 
@@ -31,6 +35,35 @@ def test_every_other_model_trains_all_that_it_has(name):
     for parameter_name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all() and parameter.grad.any(), parameter_name
     assert torch.isfinite(model.step(torch.zeros(3, 8), torch.zeros(3, 2))[0]).all()
+
+
+def test_differences_are_paired_and_have_students_interval():
+    base = [{"x": value} for value in (0.5, 0.1, 0.9)]
+    other = [{"x": value} for value in (0.6, 0.4, 1.1)]
+    mean, half = difference(other, base, "x")
+    assert mean == pytest.approx(0.2)
+    assert half == pytest.approx(4.302653 * 0.1 / 3**0.5)  # t of two degrees of freedom
+    assert math.isnan(difference(other[:1], base[:1], "x")[1])
+
+
+def test_rollouts_are_counted_as_they_are_made():
+    rows = []
+
+    def step(z, action):
+        rows.append(len(z))
+        return z, z.sum(-1)
+
+    bound = torch.ones(2)
+    for config in (
+        ICEMConfig(horizon=1),
+        CEMConfig(horizon=1),
+        MPPIConfig(horizon=1),
+        ShootingConfig(),
+    ):
+        rows.clear()
+        PLANNERS[type(config)](Problem(step, -bound, bound), torch.zeros(1, 2), config, None, None)
+        assert rollouts(config) == sum(rows) / config.horizon
+    assert rollouts(ICEMConfig()) == 183
 
 
 def test_parts_of_the_open_loop_term_are_left_out():
