@@ -68,7 +68,11 @@ def _run(job: tuple[Callable[..., Record], Path, tuple[Any, ...], Record]) -> No
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
     }
-    record = function(*arguments) | where
+    write_record(path, function(*arguments) | where)
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record, which appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1) + "\n")

@@ -15,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,7 @@ from agent.planning import (
     Search,
     ShootingConfig,
 )
+from benchmarks.cells import Record, write_record
 from benchmarks.peers_venv import ROOT, peers_python
 from benchmarks.protocol import HELD_OUT_SEED, evaluate
 
@@ -181,13 +182,9 @@ def _file(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
-def _once(path: Path, measured: Any) -> None:
+def _once(path: Path, measured: Callable[[], Record]) -> None:
     if not path.exists():
-        record = measured()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(record, indent=1) + "\n")
-        part.rename(path)
+        write_record(path, measured())
 
 
 def table(env_id: str, out: Path) -> Table:
