@@ -5,7 +5,7 @@ import torch
 
 from agent import diffusion
 from agent.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
-from agent.observation_prior import QUIET, noise_std, purify, repair
+from agent.observation_prior import QUIET, Critic, calibrate, noise_std, purify, repair
 from robot_room import sensors
 from robot_room.rendering import Scene, render
 
@@ -94,3 +94,68 @@ def test_the_cameras_own_noise_is_found(severity):
         expected, rel=0.1 if severity == 3 else 0.05
     )
     env.close()
+
+
+class Blurring(Denoiser):
+    """A cheap denoiser that is far from exact: means over 8 × 8 pixels. Its errors still tell."""
+
+    def __init__(self):
+        super().__init__((64, 64, 3), DenoiserConfig(width=8))
+
+    def forward(self, xn, n):
+        alpha_bar = diffusion.at(self.schedule.alpha_bar, n, xn).float()
+        y = xn / alpha_bar.sqrt()
+        coarse = torch.nn.functional.avg_pool2d(y, 8)
+        return torch.nn.functional.interpolate(coarse, scale_factor=8)
+
+
+def episodes(count, seed, length=8):
+    generator = np.random.default_rng(seed)
+    walks = generator.uniform(-0.9, 0.9, (count, 1, 2)) + np.cumsum(
+        generator.uniform(-0.1, 0.1, (count, length, 2)), 1
+    )
+    walks = walks.clip(-0.9, 0.9).reshape(-1, 2)
+    frames = render(Scene(walks, np.zeros_like(walks)))
+    return list(torch.from_numpy(frames).view(count, length, 64, 64, 3))
+
+
+@pytest.fixture(scope="module")
+def critic():
+    return calibrate(Blurring(), episodes(200, seed=0), 0.05, torch.Generator().manual_seed(0))
+
+
+def test_clean_frames_of_new_episodes_are_accused_as_seldom_as_promised(critic):
+    scores = critic.score(torch.cat(episodes(100, seed=1)))
+    share = (scores > critic.threshold).float().mean().item()
+    assert share < 0.05 + 0.05  # the promise, and three standard errors of a calibration by 100
+
+
+def test_frames_that_cannot_be_are_told_from_those_that_can(critic):
+    clean = torch.cat(episodes(20, seed=2))
+    empty = clean.clone()
+    empty[(clean == 255).all(-1)] = 128
+    both = torch.maximum(clean, clean.flip(1, 2))
+    both[:, :, :, 1:] = torch.where(both[..., :1] == 255, both[..., 1:], clean[..., 1:])
+    # An empty room is denoised better than a clean frame, and this denoiser is a poor judge of it.
+    for frames, least in ((empty, 0.6), (torch.zeros_like(clean), 0.9), (with_noise(clean, 1.0), 0.9)):
+        assert (critic.score(frames) > critic.threshold).float().mean() > least
+    alone = (clean.flip(1, 2) == 255).all(-1).flatten(1).any(1)
+    assert (critic.score(both)[alone] > critic.threshold).float().mean() > 0.5
+
+
+def test_the_threshold_is_the_promised_order_statistic():
+    generator = torch.Generator().manual_seed(3)
+    some = episodes(60, seed=4, length=1)  # one frame each: there is nothing to draw
+    critic = calibrate(Blurring(), some, 0.1, generator)
+    scores = sorted(critic.score(torch.cat(some[1::2])).tolist())
+    assert critic.threshold == pytest.approx(scores[28 - 1])  # ⌈31 · 0.9⌉ = 28
+    assert isinstance(critic, Critic)
+
+
+def test_promises_that_cannot_be_kept_are_refused():
+    few = episodes(37, seed=0, length=1)
+    with pytest.raises(ValueError, match=r"episodes: got 37, allowed: at least 38 for .* 0.05"):
+        calibrate(Blurring(), few, 0.05)
+    calibrate(Blurring(), episodes(38, seed=0, length=1), 0.05)
+    with pytest.raises(ValueError, match="false_alarms: got 0"):
+        calibrate(Blurring(), few, 0.0)
