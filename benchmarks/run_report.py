@@ -71,9 +71,7 @@ def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
         axis.legend()
     doubt.plot(horizons, knowledge["doubt"], marker=".")
     doubt.axhline(1, color="grey", linewidth=1)
-    doubt.set(
-        title="surprise (1: calibrated)", xlabel="steps imagined", ylim=(0, None)
-    )
+    doubt.set(title="surprise (1: calibrated)", xlabel="steps imagined", ylim=(0, None))
     probes = [
         f"{name[6:-3].replace('_', ' ')}: {value:.1f} cm "
         f"(a constant: {knowledge[name.replace('probe', 'chance')]:.1f})"
