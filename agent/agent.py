@@ -14,7 +14,13 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from agent.checkpoint import (
+    Checkpoint,
+    flat_state,
+    load_checkpoint,
+    restore_state,
+    save_checkpoint,
+)
 from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
 from agent.control import ControlState, Decision, decide
 from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
@@ -240,11 +246,7 @@ class Agent:
             },
         }
         model = {k: v.contiguous() for k, v in self.world_model.state_dict().items()}
-        optimizer = {
-            f"{index}.{key}": value
-            for index, entries in self._optimizer.state_dict()["state"].items()
-            for key, value in entries.items()
-        }
+        optimizer = flat_state(self._optimizer)
         save_checkpoint(Path(path), Checkpoint(config, model, optimizer, self.replay.state()))
 
     @classmethod
@@ -290,11 +292,7 @@ class Agent:
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Take over what was learned, seen, counted and drawn."""
         self.world_model.load_state_dict(checkpoint.model)
-        optimizer = self._optimizer.state_dict()
-        for key, value in checkpoint.optimizer.items():
-            index, name = key.split(".")
-            optimizer["state"].setdefault(int(index), {})[name] = value
-        self._optimizer.load_state_dict(optimizer)
+        restore_state(self._optimizer, checkpoint.optimizer)
         self.replay = Replay.from_state(checkpoint.replay, self.replay.capacity)
         config, generators = checkpoint.config, self._generators
         self.progress.num_timesteps = config["num_timesteps"]

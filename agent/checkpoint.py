@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.optim import Optimizer
 
 FORMAT_VERSION = 2
 
@@ -54,6 +55,24 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         if old.exists() and not path.exists():
             old.rename(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def flat_state(optimizer: Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers of each parameter, as "INDEX.NAME"; see `restore_state`."""
+    return {
+        f"{index}.{name}": value
+        for index, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+    }
+
+
+def restore_state(optimizer: Optimizer, flat: dict[str, Tensor]) -> None:
+    """Give an optimiser back what `flat_state` told."""
+    state = optimizer.state_dict()
+    for key, value in flat.items():
+        index, name = key.split(".")
+        state["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(state)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -28,7 +28,7 @@ class Purified(NamedTuple):
     noise_std: Float[Tensor, "N"]  # noqa: F821 - a shape, not a name
 
 
-def noise_std(frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821
+def noise_std(frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821 - a shape
     """The std of independent noise on each frame: median |Haar HH| / 0.6745 (Donoho 1995).
 
     HH = (a − b − c + d)/2 over blocks of 2 × 2 pixels has the noise's std, and is 0 inside everything
@@ -116,10 +116,10 @@ class Critic(NamedTuple):
 
     denoiser: Denoiser
     mean: Float[Tensor, "S"]  # noqa: F821 - of e, per level
-    std: Float[Tensor, "S"]  # noqa: F821
+    std: Float[Tensor, "S"]  # noqa: F821 - of e, per level
     threshold: float
 
-    def score(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821
+    def score(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821 - a shape
         """How far each frame is from what is usual, in stds of the level where it is farthest."""
         return ((_log_errors(self.denoiser, frames) - self.mean) / self.std).abs().max(1).values
 

@@ -354,7 +354,7 @@ def _start(
     return problem, Plan(plans[:, 0], plans, plans.new_full(got[:2], math.nan))
 
 
-def _first_std(problem: Problem, config: Refining) -> Float[Tensor, "A"]:  # noqa: F821
+def _first_std(problem: Problem, config: Refining) -> Float[Tensor, "A"]:  # noqa: F821 - a shape
     return config.proposal_std * (problem.high - problem.low) / 2
 
 

@@ -14,7 +14,13 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from agent.checkpoint import (
+    Checkpoint,
+    flat_state,
+    load_checkpoint,
+    restore_state,
+    save_checkpoint,
+)
 from agent.denoiser import Denoiser, DenoiserConfig
 from agent.training import flushed_denormals
 
@@ -146,8 +152,7 @@ class PriorTrainer:
             "prior_training": dataclasses.asdict(self.training),
         }
         raw = {f"raw.{k}": v.detach() for k, v in self.denoiser.named_parameters()}
-        state = self._optimizer.state_dict()["state"]
-        adam = {f"adam.{i}.{k}": v for i, entries in state.items() for k, v in entries.items()}
+        adam = {f"adam.{key}": value for key, value in flat_state(self._optimizer).items()}
         model = dict(self.averaged.state_dict())
         save_checkpoint(Path(path), Checkpoint(config, model, raw | adam, {}))
 
@@ -173,16 +178,15 @@ class PriorTrainer:
             trainer = cls((height, width, channels), sizes, training, config["seed"])
             trainer.averaged.load_state_dict(checkpoint.model)
             trainer.denoiser.load_state_dict(checkpoint.model)  # the buffers; then the parameters
-            optimizer = trainer._optimizer.state_dict()
             raw = dict(trainer.denoiser.named_parameters())
+            adam = {}
             for key, value in checkpoint.optimizer.items():
                 kind, _, name = key.partition(".")
                 if kind == "raw":
                     raw[name].data.copy_(value)
                 else:
-                    index, _, entry = name.partition(".")
-                    optimizer["state"].setdefault(int(index), {})[entry] = value
-            trainer._optimizer.load_state_dict(optimizer)
+                    adam[name] = value
+            restore_state(trainer._optimizer, adam)
         except (KeyError, TypeError, RuntimeError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no checkpoint of a prior ({problem})") from error

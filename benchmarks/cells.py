@@ -47,15 +47,15 @@ def run_cells(
             _read(path, settings)
     due = {path: arguments for path, arguments in cells.items() if not path.exists()}
     jobs = [(function, path, arguments, settings) for path, arguments in due.items()]
-    columns = ("cells", MofNCompleteColumn(), TimeElapsedColumn())
-    # Not concurrent.futures: its pool can hang where a worker is replaced (python/cpython#115634).
-    with (
-        Progress(*columns, disable=not due) as bar,
-        multiprocessing.get_context("spawn").Pool(workers, None, (), cells_per_process) as pool,
-    ):
-        task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
-        for _ in pool.imap_unordered(_run, jobs):
-            bar.advance(task)
+    if due:
+        # Not concurrent.futures: its pool can hang where a worker is replaced (python/cpython#115634).
+        with (
+            Progress("cells", MofNCompleteColumn(), TimeElapsedColumn()) as bar,
+            multiprocessing.get_context("spawn").Pool(workers, None, (), cells_per_process) as pool,
+        ):
+            task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
+            for _ in pool.imap_unordered(_run, jobs):
+                bar.advance(task)
     return [_read(path, settings) for path in cells]
 
 

@@ -30,7 +30,7 @@ from rich.progress import track
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.planning import (
     PLANNERS,
     CEMConfig,
@@ -75,7 +75,7 @@ def planners() -> dict[str, Search]:
 
     few: dict[str, Any] = {"candidates": 100, "iterations": 3, "elites": 10}
     return {
-        "ours: the agent's": Agent("RobotRoom-v0").config.planner,
+        "ours: the agent's": AgentConfig().planner,
         "ours: CEM": CEMConfig(**few),
         "ours: iCEM": ICEMConfig(**few),
         "ours: MPPI": MPPIConfig(candidates=100, iterations=3),
