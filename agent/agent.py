@@ -23,6 +23,7 @@ from agent.checkpoint import (
 )
 from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
 from agent.control import ControlState, Decision, decide
+from agent.observation_prior import ObservationPrior
 from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
 from agent.replay import Episode, Replay
 from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
@@ -54,6 +55,8 @@ class Agent:
         config: all settings; the defaults are those of the README.
         seed: of everything random: parameters, exploration, planning, the environment's starts.
         device: "auto" (CUDA if there is one, else the CPU) or a torch device.
+        observation_prior: is asked about frames when acting (not when learning); None: every frame is
+            believed. Also an attribute, to be set later: it is calibrated on an agent that has learned.
 
     Raises:
         ValueError: the environment's spaces or the device cannot be served.
@@ -65,6 +68,7 @@ class Agent:
         config: AgentConfig | None = None,
         seed: int = 0,
         device: str = "auto",
+        observation_prior: ObservationPrior | None = None,
     ) -> None:
         self.config = config or AgentConfig()
         self.seed = seed
@@ -73,6 +77,7 @@ class Agent:
         self.env_spec = single_spec(self.env)
         spaces = self.env.single_observation_space, self.env.single_action_space
         self.observation_space, self.action_space = _served(*spaces)
+        self.observation_prior = observation_prior
         self.progress = Progress()
         self.replay = Replay(self.config.training.replay_capacity)
 
@@ -204,8 +209,8 @@ class Agent:
             state = ControlState.initial(self.world_model, self.config.planner, rooms)
             episode_start = np.ones(rooms, np.bool_)
         starts = np.zeros(rooms, np.bool_) if episode_start is None else np.asarray(episode_start)
-        if len(state.action) != rooms or starts.size != rooms:
-            got = f"state of {len(state.action)} and episode_start of {starts.size}"
+        if len(state.plans) != rooms or starts.size != rooms:
+            got = f"state of {len(state.plans)} and episode_start of {starts.size}"
             raise ValueError(f"state, episode_start: got {got}, allowed: {rooms}, as observation")
         generator, noise = self._generators.control, self.config.training.exploration_std
         if deterministic:
@@ -218,6 +223,7 @@ class Agent:
             torch.from_numpy(starts.astype(np.bool_).reshape(rooms)).to(self.device),
             generator,
             noise,
+            self.observation_prior,
         )
 
     def save(self, path: str | Path) -> None:
@@ -250,13 +256,20 @@ class Agent:
         save_checkpoint(Path(path), Checkpoint(config, model, optimizer, self.replay.state()))
 
     @classmethod
-    def load(cls, path: str | Path, env: AnyEnv | None = None, device: str = "auto") -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        env: AnyEnv | None = None,
+        device: str = "auto",
+        observation_prior: ObservationPrior | None = None,
+    ) -> Self:
         """An agent as it was saved; `learn` goes on from there, in new episodes.
 
         Args:
             path: what `save` wrote.
             env: the environment to act in; None: the id and arguments that the agent was made with.
             device: as for `Agent`.
+            observation_prior: as for `Agent`; it is saved by itself.
 
         Raises:
             ValueError: not a whole checkpoint of this format version, or `env` has other spaces.
@@ -278,7 +291,7 @@ class Agent:
                 planners[settings["planner_type"]](**settings["planner"]),
                 TrainingConfig(**settings["training"]),
             )
-            agent = cls(env, agent_config, config["seed"], device)
+            agent = cls(env, agent_config, config["seed"], device, observation_prior)
             for name in ("observation_space", "action_space"):
                 got = _describe(getattr(agent, name))
                 if got != config[name]:

@@ -1,12 +1,13 @@
-"""Control: keep a belief over z from the frames, plan from it, act, repeat (receding horizon)."""
+"""Control: believe the frames, plan from the belief, act, repeat (receding horizon)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from agent.distributions import Normal
+from agent.belief import Belief, BeliefState, advance, observe
+from agent.observation_prior import ObservationPrior
 from agent.planning import PLANNERS, Plan, PlannerConfig, Problem, alternatives
 from agent.world_model import WorldModel
 
@@ -14,26 +15,22 @@ from agent.world_model import WorldModel
 class ControlState(NamedTuple):
     """What control remembers of N rooms between two frames."""
 
-    predicted_mean: Float[Tensor, "N D"]
-    predicted_std: Float[Tensor, "N D"]  # the transition's prediction of the z to come
-    memory: Float[Tensor, "N M"]  # the posterior's
-    action: Float[Tensor, "N A"]  # the last one
+    belief: BeliefState
     plans: Float[Tensor, "N W H A"]  # the last one and its best rivals, a step later
 
     @classmethod
     def initial(cls, world_model: WorldModel, planner: PlannerConfig, rooms: int) -> "ControlState":
         """Before the first frame of an episode."""
-        prior, memory = world_model.initial(rooms)
+        belief = BeliefState.initial(world_model, rooms)
         size = (rooms, 1 + alternatives(planner), planner.horizon, world_model.action_size)
-        plans = prior.mean.new_zeros(size)
-        return cls(prior.mean, prior.std, memory, plans[:, 0, 0], plans)
+        return cls(belief, belief.action.new_zeros(size))
 
 
 class Decision(NamedTuple):
     """What control decided in N rooms, and why."""
 
     action: Float[Tensor, "N A"]
-    belief: Normal  # q(z_t), after the frame
+    belief: Belief
     plan: Plan  # its first action, before any exploration, is `action`
 
 
@@ -46,6 +43,7 @@ def decide(
     episode_start: Bool[Tensor, "N"],  # noqa: F821 - a shape, not a name
     generator: torch.Generator,
     exploration_std: float = 0.0,
+    prior: ObservationPrior | None = None,
 ) -> tuple[Decision, ControlState]:
     """Take a frame of each room in, and give each its next action in [−1, 1]^A.
 
@@ -57,29 +55,55 @@ def decide(
         episode_start: rooms whose episode starts with this frame; their state is forgotten.
         generator: of the search's noise and the exploration's.
         exploration_std: std of Gaussian noise on the action.
+        prior: is asked about frames before they are believed; None: all are.
     """
     fresh = ControlState.initial(world_model, planner, len(frames))
-    state = ControlState(
-        *(_where(episode_start, new, old) for new, old in zip(fresh, state, strict=True))
-    )
-    predicted = Normal(state.predicted_mean, state.predicted_std)
-    features = world_model.features(frames)
-    belief, memory = world_model.posterior(features, predicted, state.action, state.memory)
+    state = _where(episode_start, fresh, state)
+    belief = observe(world_model, prior, frames, state.belief)
 
-    bound = state.action.new_ones(world_model.action_size)
+    bound = state.belief.action.new_ones(world_model.action_size)
     step = world_model.step if planner.particles == 1 else world_model.sampled_step(generator)
     problem = Problem(step, -bound, bound)
-    plan = PLANNERS[type(planner)](problem, belief.mean, planner, state.plans, generator)
+    z = belief.density.mean
+    plan = PLANNERS[type(planner)](problem, z, planner, state.plans, generator)
+    if prior is not None and prior.plan_weight > 0:
+        plan = plausible_plan(world_model, prior, z, plan)
     action = plan.actions[:, 0]
     if exploration_std > 0:
         noise = torch.randn(action.shape, generator=generator, device=action.device)
         action = (action + exploration_std * noise).clamp(-1, 1)
 
-    predicted = world_model.transition(belief.mean, action)
     plans = plan.shifted(alternatives(planner))
-    state = ControlState(predicted.mean, predicted.std, memory, action, plans)
+    state = ControlState(advance(world_model, belief, action), plans)
     return Decision(action, belief, plan), state
 
 
-def _where(rows: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(rows.view(-1, *[1] * (new.ndim - 1)), new, old)
+def plausible_plan(
+    world_model: WorldModel,
+    prior: ObservationPrior,
+    z: Float[Tensor, "N D"],
+    plan: Plan,
+    best: int = 5,
+) -> Plan:
+    """Of the best candidates the one with the largest return − w · implausibility.
+
+    Implausibility is the critic's score of the frames imagined along a candidate, their mean; w is
+    `prior.plan_weight`. All candidates at every step would take thousands of the denoiser's passes.
+    """
+    candidates = plan.candidates[:, :best].clamp(-1, 1)
+    rooms, kept = candidates.shape[:2]
+    z = z.repeat_interleave(kept, 0)
+    scores = []
+    for action in candidates.flatten(0, 1).unbind(1):
+        z = world_model.transition(z, action).mean
+        scores.append(prior.critic.score(world_model.decode(z)))
+    implausibility = torch.stack(scores).mean(0).view(rooms, kept)
+    chosen = (plan.returns[:, :kept] - prior.plan_weight * implausibility).argmax(1)
+    return plan._replace(actions=candidates[torch.arange(rooms), chosen])
+
+
+def _where(rows: Tensor, new: Any, old: Any) -> Any:
+    """`new` in some rows and `old` in the others, of tensors and of tuples of them."""
+    if isinstance(new, Tensor):
+        return torch.where(rows.view(-1, *[1] * (new.ndim - 1)), new, old)
+    return type(new)(*(_where(rows, a, b) for a, b in zip(new, old, strict=True)))

@@ -45,7 +45,7 @@ def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[Moment]
 
 def camera_and_belief(agent: Agent, moment: Moment, scale: int = 5) -> Picture:
     """The frame and, beside it, the frame that the agent believes in, each pixel `scale` wide."""
-    believed = agent.world_model.decode(moment.decision.belief.mean)[0].cpu().numpy()
+    believed = agent.world_model.decode(moment.decision.belief.density.mean)[0].cpu().numpy()
     return sheet({"camera": [moment.frame], "belief": [believed]}, scale, across=True)
 
 
@@ -58,7 +58,7 @@ def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2)
     z = action = None
     rows: dict[str, list[Picture]] = {"camera": [], "reconstructed": [], "imagined open loop": []}
     for moment in episode(agent, env, seed):
-        belief = moment.decision.belief.mean
+        belief = moment.decision.belief.density.mean
         z = belief if z is None or action is None else agent.world_model.transition(z, action).mean
         action = moment.decision.action
         decoded = [agent.world_model.decode(latent)[0].cpu().numpy() for latent in (belief, z)]

@@ -132,7 +132,7 @@ def searches(agent: Agent, found: dict[str, Search]) -> Iterator[tuple[str, int,
             times = []
             while len(times) < CALLS and sum(times) < PATIENCE:
                 began = time.perf_counter()
-                search(problem, decision.belief.mean, planner, still, generator)
+                search(problem, decision.belief.density.mean, planner, still, generator)
                 times.append(1000 * (time.perf_counter() - began))
             yield name, rooms, min(times)
 

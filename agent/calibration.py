@@ -1,0 +1,94 @@
+"""Calibration of an observation prior: what is usual for this agent where the camera is sound."""
+
+import math
+
+import numpy as np
+import torch
+
+from agent.agent import Agent
+from agent.collection import Collector
+from agent.control import ControlState, decide
+from agent.denoiser import Denoiser
+from agent.observation_prior import (
+    Critic,
+    ObservationPrior,
+    calibrate,
+    check_promise,
+    conformal_threshold,
+)
+from agent.replay import Replay
+
+
+@torch.no_grad()
+def calibrate_prior(
+    agent: Agent,
+    denoiser: Denoiser,
+    episodes: int = 200,
+    false_alarms: float = 0.01,
+    seed: int = 0,
+) -> ObservationPrior:
+    """An observation prior for `agent`, calibrated on new episodes in its own environment.
+
+    The agent acts as it does without one. These episodes train nothing: half of them tell the critic
+    what is usual, and from each of the other half one frame is drawn, whose scores and innovations
+    set the two thresholds. Each test accuses a clean frame with probability `false_alarms` at most.
+
+    Args:
+        agent: has learned, in an environment whose camera is sound.
+        denoiser: trained on frames of the same environment.
+        episodes: how many are run.
+        false_alarms: α of either test.
+        seed: of the episodes' starts and the draws.
+
+    Raises:
+        ValueError: frames of another shape, or too few episodes for α.
+    """
+    if denoiser.shape != agent.observation_space.shape:
+        allowed = f"{agent.observation_space.shape}, as the agent's frames"
+        raise ValueError(f"denoiser: got shape {denoiser.shape}, allowed: {allowed}")
+    check_promise(episodes // 2, false_alarms)
+    usual = torch.zeros(1, device=agent.device)
+    everything = ObservationPrior(
+        Critic(denoiser, usual, usual + 1, math.inf), math.inf, purifies=False, gates=False
+    )
+    generator = torch.Generator().manual_seed(seed)
+    frames, innovations = _act(agent, everything, episodes, seed)
+    critic = calibrate(denoiser, frames, false_alarms, generator)
+    drawn = [each[torch.randint(len(each), (), generator=generator)] for each in innovations[1::2]]
+    threshold = conformal_threshold(torch.stack(drawn), false_alarms)
+    return ObservationPrior(critic, threshold)
+
+
+def _act(
+    agent: Agent, prior: ObservationPrior, episodes: int, seed: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Frames, and innovations of all but the first, of so many whole episodes."""
+    collector = Collector(agent.env, Replay(2**31), seed)
+    state = ControlState.initial(agent.world_model, agent.config.planner, agent.env.num_envs)
+    generator = torch.Generator(agent.device).manual_seed(seed)
+    frames: list[list[torch.Tensor]] = [[] for _ in collector.frames]
+    innovations: list[list[torch.Tensor]] = [[] for _ in collector.frames]
+    whole: list[tuple[torch.Tensor, torch.Tensor]] = []
+    while len(whole) < episodes:
+        starts = collector.episode_start.copy()
+        seen = torch.from_numpy(np.array(collector.frames)).to(agent.device)
+        decision, state = decide(
+            agent.world_model,
+            agent.config.planner,
+            seen,
+            state,
+            torch.from_numpy(starts).to(agent.device),
+            generator,
+            prior=prior,
+        )
+        assert decision.belief.innovation is not None
+        for room in range(len(seen)):
+            if starts[room]:
+                if len(innovations[room]) > 0:
+                    whole.append((torch.stack(frames[room]), torch.stack(innovations[room])))
+                frames[room], innovations[room] = [], []
+            else:
+                innovations[room].append(decision.belief.innovation[room])
+            frames[room].append(seen[room])
+        collector.step(decision.action.cpu().numpy())
+    return [each for each, _ in whole[:episodes]], [each for _, each in whole[:episodes]]
