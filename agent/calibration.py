@@ -46,7 +46,7 @@ def calibrate_prior(
     if denoiser.shape != agent.observation_space.shape:
         allowed = f"{agent.observation_space.shape}, as the agent's frames"
         raise ValueError(f"denoiser: got shape {denoiser.shape}, allowed: {allowed}")
-    check_promise(episodes // 2, false_alarms)
+    check_promise(episodes, false_alarms)
     usual = torch.zeros(1, device=agent.device)
     everything = ObservationPrior(
         Critic(denoiser, usual, usual + 1, math.inf), math.inf, purifies=False, gates=False

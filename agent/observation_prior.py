@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -98,12 +98,13 @@ def _tweedie(denoiser: Denoiser, images: Tensor, std: Tensor) -> Tensor:
 
 IMPLAUSIBLE = 0.85  # of the distance of black and of white from grey, which is 1
 MENDING_STD = 0.3
+MOST = 0.9  # share of a frame that is made up, beyond which it is no evidence
 
 
 @torch.no_grad()
 def mend(
     denoiser: Denoiser, frames: UInt8[Tensor, "N H W C"], guesses: Float[Tensor, "N C H W"]
-) -> UInt8[Tensor, "N H W C"]:
+) -> tuple[UInt8[Tensor, "N H W C"], Float[Tensor, "N"]]:  # noqa: F821 - a shape
     """Replace what a frame cannot be showing, by two Tweedie estimates and no sampling.
 
     Pixels far from a first guess at the frame, made under so much noise that only its layout
@@ -114,13 +115,17 @@ def mend(
         denoiser: the diffusion model.
         frames: what is partly hidden, or stuck.
         guesses: x̂_0 of each at a large noise.
+
+    Returns:
+        The frames, and the share of each that was replaced.
     """
     images = to_images(frames)
     missing = (images - guesses).abs().amax(1, keepdim=True) > IMPLAUSIBLE
     filled = torch.where(missing, guesses, images)
     std = torch.full((len(frames),), MENDING_STD)
     again = _tweedie(denoiser, filled, std)
-    return torch.where(missing.permute(0, 2, 3, 1), to_frames(again), frames)
+    mended = torch.where(missing.permute(0, 2, 3, 1), to_frames(again), frames)
+    return mended, missing.float().mean((1, 2, 3))
 
 
 @torch.no_grad()
@@ -207,7 +212,7 @@ def calibrate(
         ValueError: α is not in (0, 1), or there are too few episodes to promise it.
     """
     usual, rest = episodes[::2], episodes[1::2]
-    check_promise(len(rest), false_alarms)
+    check_promise(len(episodes), false_alarms)
     errors, _ = _log_errors(denoiser, torch.cat(list(usual)))
     critic = Critic(denoiser, errors.mean(0), errors.std(0).clamp(min=1e-6), math.inf)
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in rest]
@@ -215,18 +220,18 @@ def calibrate(
     return critic._replace(threshold=conformal_threshold(scores, false_alarms))
 
 
-def check_promise(scores: int, false_alarms: float) -> None:
-    """Whether so many scores are enough for `conformal_threshold`.
+def check_promise(episodes: int, false_alarms: float) -> None:
+    """Whether so many episodes are enough for a `conformal_threshold` from every other one.
 
     Raises:
         ValueError: they are not, or α is not in (0, 1).
     """
     if not 0 < false_alarms < 1:
         raise ValueError(f"false_alarms: got {false_alarms}, allowed: above 0, below 1")
-    least = math.ceil(1 / false_alarms - 1e-9) - 1
-    if scores < least:
-        allowed = f"at least {2 * least} for false_alarms = {false_alarms}"
-        raise ValueError(f"episodes: got {2 * scores}, allowed: {allowed}")
+    least = 2 * (math.ceil(1 / false_alarms - 1e-9) - 1)
+    if episodes < least:
+        allowed = f"at least {least} for false_alarms = {false_alarms}"
+        raise ValueError(f"episodes: got {episodes}, allowed: {allowed}")
 
 
 def conformal_threshold(scores: Float[Tensor, "M"], false_alarms: float) -> float:  # noqa: F821 - a shape
@@ -234,7 +239,7 @@ def conformal_threshold(scores: Float[Tensor, "M"], false_alarms: float) -> floa
 
     Split conformal prediction (arXiv 2107.07511); the m and the one more are exchangeable.
     """
-    check_promise(len(scores), false_alarms)
+    check_promise(2 * len(scores), false_alarms)
     rank = math.ceil((len(scores) + 1) * (1 - false_alarms) - 1e-9)
     return scores.sort().values[rank - 1].item()
 
@@ -270,7 +275,7 @@ class Sight(NamedTuple):
     """Frames as the prior gives them back, and what it thinks of them."""
 
     frames: UInt8[Tensor, "N H W C"]
-    score: Float[Tensor, "N"]  # noqa: F821 - the critic's, of `frames`
+    score: Float[Tensor, "N"]  # noqa: F821 - the critic's, of `frames`; ∞ where nearly all is made up
     plausible: Bool[Tensor, "N"]  # noqa: F821 - whether the score is below the critic's threshold
 
 
@@ -301,8 +306,9 @@ class ObservationPrior:
         odd = score > self.critic.threshold
         if self.purifies and odd.any():
             frames, score = frames.clone(), score.clone()
-            frames[odd] = mend(self.critic.denoiser, frames[odd], guesses[odd])
+            frames[odd], replaced = mend(self.critic.denoiser, frames[odd], guesses[odd])
             score[odd] = self.critic.score(frames[odd])
+            score[odd] = score[odd].masked_fill(replaced > MOST, math.inf)
         return Sight(frames, score, score <= self.critic.threshold)
 
     def save(self, path: str | Path) -> None:
@@ -323,7 +329,7 @@ class ObservationPrior:
         save_checkpoint(Path(path), Checkpoint(config, dict(denoiser.state_dict()), {}, {}))
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> Self:
+    def load(cls, path: str | Path, device: str = "cpu") -> "ObservationPrior":
         """A prior as it was saved, with everything switched on that is on by default.
 
         Raises:

@@ -44,9 +44,18 @@ def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[Moment]
 
 
 def camera_and_belief(agent: Agent, moment: Moment, scale: int = 5) -> Picture:
-    """The frame and, beside it, the frame that the agent believes in, each pixel `scale` wide."""
-    believed = agent.world_model.decode(moment.decision.belief.density.mean)[0].cpu().numpy()
-    return sheet({"camera": [moment.frame], "belief": [believed]}, scale, across=True)
+    """The frame and, beside it, the frame that the agent believes in, each pixel `scale` wide.
+
+    Where an observation prior is asked, what it made of the frame stands between them.
+    """
+    belief = moment.decision.belief
+    believed = agent.world_model.decode(belief.density.mean)[0].cpu().numpy()
+    columns = {"camera": [moment.frame]}
+    if belief.sight is not None:
+        said = "" if belief.sight.plausible[0] else ": implausible"
+        columns[f"cleaned and mended{said}"] = [belief.sight.frames[0].cpu().numpy()]
+    columns["belief" if belief.trusted[0] else "belief, without this frame"] = [believed]
+    return sheet(columns, scale, across=True)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import importlib
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -13,6 +14,8 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from agent import Agent
+from agent.observation_prior import ObservationPrior
 from robot_room import layouts, oracle
 from robot_room.room import RoomParams
 
@@ -79,14 +82,49 @@ def env_spec(env_id: str, kwargs: str = "{}") -> EnvSpec:
     try:
         if package:
             importlib.import_module(package)
-        spec = copy.deepcopy(gym.spec(name))
+        spec = gym.spec(name)
     except (gym.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"env: got {env_id!r}, allowed: a registered id ({error})") from error
+    return with_kwargs(spec, kwargs)
+
+
+def with_kwargs(spec: EnvSpec, kwargs: str) -> EnvSpec:
+    """The spec with other arguments, a JSON object.
+
+    Raises:
+        ValueError: they are none.
+    """
+    spec = copy.deepcopy(spec)
     try:
         spec.kwargs |= json.loads(kwargs)
     except (ValueError, TypeError) as error:
         raise ValueError(f"env_kwargs: got {kwargs}, allowed: a JSON object ({error})") from error
     return spec
+
+
+def loaded(
+    run: Path, env_id: str | None, env_kwargs: str, prior: bool, device: str = "auto"
+) -> tuple[Agent, EnvSpec]:
+    """A run's agent, and the environment to look at it in.
+
+    Args:
+        run: what `scripts/run train` made.
+        env_id: of another environment with the same spaces; None: the one it was trained in.
+        env_kwargs: a JSON object of arguments to change.
+        prior: whether the agent asks the run's observation prior.
+        device: of the agent.
+
+    Raises:
+        ValueError: no such run, prior or environment, or it has other spaces.
+    """
+    agent = Agent.load(run / "agent", env_id, device)
+    assert agent.env_spec is not None
+    spec = with_kwargs(agent.env_spec, env_kwargs)
+    if prior:
+        if not (run / "prior").is_dir():
+            raise ValueError(f"prior: {run} has none; make it with: scripts/run train_prior {run}")
+        agent.observation_prior = ObservationPrior.load(run / "prior", str(agent.device))
+    return agent, spec
 
 
 def evaluate(

@@ -11,8 +11,7 @@ import tyro
 from rich.console import Console
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
-from benchmarks.protocol import HELD_OUT_SEED, evaluate
+from benchmarks.protocol import HELD_OUT_SEED, evaluate, loaded
 
 
 @dataclass
@@ -23,6 +22,10 @@ class Evaluate:
     """A run's directory, as `train` made it."""
     env_id: str | None = None
     """Another environment with the same spaces; None: the one it was trained in."""
+    env_kwargs: str = "{}"
+    """Other arguments as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
+    prior: bool = False
+    """Ask the run's observation prior about frames, see `train_prior`."""
     episodes: int = 1000
     """How many."""
     seed: int = HELD_OUT_SEED
@@ -38,9 +41,7 @@ class Evaluate:
 def main(config: Evaluate) -> None:
     """Run the script."""
     torch.set_num_threads(config.threads)
-    agent = Agent.load(config.run / "agent", config.env_id, config.device)
-    env = config.env_id or agent.env_spec
-    assert env is not None
+    agent, env = loaded(config.run, config.env_id, config.env_kwargs, config.prior, config.device)
     with Console(stderr=True).status(f"{config.episodes} episodes"):
         summary = evaluate(agent, env, config.episodes, config.seed).summary()
     if config.json:

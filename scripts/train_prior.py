@@ -9,12 +9,15 @@ import imageio.v3 as imageio
 import numpy as np
 import torch
 import tyro
+from rich.console import Console
 from rich.progress import Progress
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
+from agent.calibration import calibrate_prior
 from agent.datasets import load_episodes
 from agent.denoiser import DenoiserConfig
+from agent.observation_prior import check_promise
 from agent.pictures import denoised_frames, prior_samples
 from agent.prior_training import PriorTrainer, PriorTrainingConfig
 from agent.safekeeping import Safekeeping
@@ -22,16 +25,20 @@ from agent.safekeeping import Safekeeping
 
 @dataclass
 class TrainPrior:
-    """Learn from the frames that an agent has collected.
+    """Learn from the frames that an agent has collected; then calibrate on new episodes of its own.
 
-    Ctrl-C saves. Where there is a prior already, this goes on with it and its own settings, up to
+    Ctrl-C saves. Where training has begun already, this goes on with it and its own settings, up to
     --training.updates.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A run's directory, as `train` made it; the prior becomes its `prior`."""
+    """A run's directory, as `train` made it; the prior becomes its `prior`, for `--prior` elsewhere."""
     dataset: str | None = None
     """A Minari dataset of the same environment, to learn from in place of the agent's frames."""
+    false_alarms: float = 0.01
+    """Probability with which a clean frame may be called implausible, or surprising."""
+    calibration_episodes: int = 200
+    """Run in the agent's environment, to learn what is usual; they train nothing."""
     seed: int = 0
     """Of everything random."""
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
@@ -41,7 +48,8 @@ class TrainPrior:
 def main(config: TrainPrior) -> None:
     """Run the script."""
     torch.set_num_threads(1)
-    agent, path = Agent.load(config.run / "agent"), config.run / "prior"
+    agent, path = Agent.load(config.run / "agent"), config.run / "prior_training"
+    check_promise(config.calibration_episodes, config.false_alarms)
     episodes = agent.replay.episodes
     if config.dataset is not None:
         spaces = agent.observation_space, agent.action_space
@@ -64,7 +72,11 @@ def main(config: TrainPrior) -> None:
     imageio.imwrite(config.run / "prior_samples.png", prior_samples(trainer.averaged))
     some = frames[:: max(len(frames) // 12, 1)][:12]
     imageio.imwrite(config.run / "prior_denoised.png", denoised_frames(trainer.averaged, some))
-    print(f"in {config.run}: prior  prior_samples.png  prior_denoised.png")
+    with Console(stderr=True).status(f"calibrating on {config.calibration_episodes} episodes"):
+        how = config.calibration_episodes, config.false_alarms, config.seed
+        calibrate_prior(agent, trainer.averaged, *how).save(config.run / "prior")
+    print(f"in {config.run}: prior  prior_training  prior_samples.png  prior_denoised.png")
+    print(f"use it: scripts/run watch {config.run} --prior")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import torch
 import tyro
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
 from agent.pictures import camera_and_belief, episode
+from benchmarks.protocol import loaded
 from robot_room.viewer import Viewer
 
 
@@ -25,6 +25,10 @@ class Watch:
     """A run's directory, as `train` made it."""
     record: Path | None = None
     """A .gif or .mp4 file to write in place of the window."""
+    env_kwargs: str = "{}"
+    """Other arguments of its room as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
+    prior: bool = False
+    """Ask the run's observation prior about frames, and show what it makes of them."""
     episodes: int = 10
     """How many."""
     seed: int = 3_000_000
@@ -38,9 +42,8 @@ def main(config: Watch) -> None:
     torch.set_num_threads(1)
     if config.record is not None and config.record.suffix not in (".gif", ".mp4"):
         raise ValueError(f"record: got {config.record}, allowed: a name that ends in .gif or .mp4")
-    agent = Agent.load(config.run / "agent")
-    assert agent.env_spec is not None
-    env = gym.make(agent.env_spec)
+    agent, spec = loaded(config.run, None, config.env_kwargs, config.prior)
+    env = gym.make(spec)
     seeds = range(config.seed, config.seed + config.episodes)
     pictures = (camera_and_belief(agent, m) for seed in seeds for m in episode(agent, env, seed))
     if config.record is None:

@@ -1,11 +1,26 @@
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from agent import diffusion
 from agent.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
-from agent.observation_prior import QUIET, Critic, calibrate, noise_std, purify, repair
+from agent.observation_prior import (
+    CRITICAL_STDS,
+    QUIET,
+    Critic,
+    ObservationPrior,
+    calibrate,
+    conformal_threshold,
+    mend,
+    neighbourhood_median,
+    noise_std,
+    purify,
+    repair,
+)
 from robot_room import sensors
 from robot_room.rendering import Scene, render
 
@@ -37,6 +52,12 @@ def test_dead_pixels_are_no_noise():
         noisy[dead] = 0
         found = noise_std(noisy)
         assert (found < 0.13 if std else found <= QUIET).all()
+
+
+def test_the_median_is_that_of_another_library():
+    images = torch.rand(2, 3, 16, 20, generator=torch.Generator().manual_seed(0))
+    expected = ndimage.median_filter(images.numpy(), size=(1, 1, 3, 3), mode="nearest")
+    np.testing.assert_array_equal(neighbourhood_median(images).numpy(), expected)
 
 
 def test_clean_frames_are_given_back_as_they_are():
@@ -82,6 +103,38 @@ def test_missing_pixels_are_filled_and_the_others_kept():
     clear = seen.flatten(1).sum(1) > 20
     assert clear.sum() > 20
     assert ((fixed[clear].int() - frames[clear].int()).abs() <= 1).float().mean() > 0.999
+
+
+def occluded(frames, row=20, column=30, side=26):
+    hidden = frames.clone()
+    hidden[:, row : row + side, column : column + side] = 0
+    return hidden
+
+
+def test_with_the_exact_denoiser_what_an_occluder_leaves_is_mended():
+    """Where enough of the robot is to be seen, only one frame fits."""
+    frames = room_frames(60)
+    hidden = occluded(frames)
+    exact = Exact(frames)
+    guesses = exact.denoise(
+        diffusion.diffuse(exact.schedule, to_images(hidden), 120, _noise(hidden)), 120
+    )
+    fixed, replaced = mend(exact, hidden, guesses)
+    seen = (hidden == 255).all(-1).flatten(1).sum(1) >= 25  # of 25 to 36
+    assert seen.sum() > 20
+    assert ((fixed[seen].int() - frames[seen].int()).abs() <= 1).all()
+    torch.testing.assert_close(replaced[seen], torch.full_like(replaced[seen], 26**2 / 64**2))
+
+
+def _noise(frames):
+    shape = to_images(frames).shape
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def test_frames_that_the_guess_agrees_with_are_not_touched():
+    frames = room_frames(5)
+    same, replaced = mend(Exact(frames), frames, to_images(frames))
+    assert torch.equal(same, frames) and (replaced == 0).all()
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3])
@@ -159,3 +212,75 @@ def test_promises_that_cannot_be_kept_are_refused():
     calibrate(Blurring(), episodes(38, seed=0, length=1), 0.05)
     with pytest.raises(ValueError, match="false_alarms: got 0"):
         calibrate(Blurring(), few, 0.0)
+
+
+# ---- all of it -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def prior():
+    """With the exact denoiser of the very episodes that it is asked about."""
+    some = episodes(60, seed=5)
+    exact = Exact(torch.cat(some))
+    return ObservationPrior(calibrate(exact, some, 0.05, torch.Generator().manual_seed(0)), 20.0)
+
+
+def test_looking_leaves_clean_frames_alone_and_mends_the_others(prior):
+    clean = torch.cat(episodes(60, seed=5)[:5])
+    sight = prior.look(clean)
+    assert torch.equal(sight.frames, clean) and sight.plausible.float().mean() > 0.9
+    hidden = occluded(clean, 0, 0, 20)
+    whole = torch.ones(len(clean), dtype=torch.bool)
+    visible = (hidden == 255).all(-1).flatten(1).sum(1) > 12
+    for broken, seen in ((with_noise(clean, 0.6), whole), (hidden, visible)):
+        sight = prior.look(broken)
+        assert (sight.frames[seen].int() - clean[seen].int()).abs().float().mean() < 1
+        assert sight.plausible[seen].float().mean() > 0.9
+    dark = prior.look(torch.zeros_like(clean))
+    assert not dark.plausible.any()
+
+
+def test_a_prior_that_does_not_purify_only_judges(prior):
+    clean = torch.cat(episodes(60, seed=5)[:3])
+    blind = dataclasses.replace(prior, purifies=False)
+    noisy = with_noise(clean, 0.6)
+    sight = blind.look(noisy)
+    assert torch.equal(sight.frames, noisy) and not sight.plausible.any()
+    torch.testing.assert_close(sight.score, prior.critic.score(noisy))
+
+
+def test_the_guess_that_mending_starts_from_is_made_at_a_noise_of_one(prior):
+    assert CRITICAL_STDS[1] == 1.0
+    clean = torch.cat(episodes(60, seed=5)[:2])
+    _, guesses = prior.critic.judge(clean)
+    n = prior.critic.denoiser.schedule.nearest(1.0)
+    eps = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    xn = diffusion.diffuse(
+        prior.critic.denoiser.schedule, to_images(clean), n, eps.expand(16, 3, 64, 64)
+    )
+    torch.testing.assert_close(guesses, prior.critic.denoiser.denoise(xn, n))
+
+
+def test_a_saved_prior_sees_as_before(tmp_path):
+    critic = calibrate(Denoiser((64, 64, 3)), episodes(60, seed=6), 0.05, None)
+    prior = ObservationPrior(critic, 12.5)
+    prior.save(tmp_path / "prior")
+    again = ObservationPrior.load(tmp_path / "prior")
+    noisy = with_noise(room_frames(6), 0.5)
+    for a, b in zip(prior.look(noisy), again.look(noisy), strict=True):
+        assert torch.equal(a, b)
+    assert again.innovation_threshold == 12.5 and again.critic.threshold == critic.threshold
+    (tmp_path / "prior" / "config.json").write_text('{"format_version": 2}')
+    with pytest.raises(ValueError, match="got no observation prior"):
+        ObservationPrior.load(tmp_path / "prior")
+
+
+def test_conformal_thresholds_keep_their_promise_on_average():
+    """P(new score > threshold) ≤ α exactly where scores are exchangeable: 2,000 calibrations."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(2000, 40, generator=generator)
+    accused = [
+        float(new > conformal_threshold(known, 0.1))
+        for known, new in zip(scores[:, :39], scores[:, 39], strict=True)
+    ]
+    assert np.mean(accused) == pytest.approx(0.1, abs=3 * np.sqrt(0.09 / 2000))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,15 +113,32 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
 
 def test_a_prior_learns_from_a_runs_frames_and_goes_on(trained):
     sizes = ("--denoiser.width", "8", "--denoiser.steps", "20")
-    code, _, err = run("train_prior", trained, *sizes, "--training.updates", "3")
+    few = ("--calibration-episodes", "18", "--false-alarms", "0.1")
+    code, _, err = run("train_prior", trained, *sizes, "--training.updates", "3", *few)
     assert code == 0, err
     for name in ("prior_samples.png", "prior_denoised.png"):
         assert imageio.imread(trained / name).std() > 10
-    done = PriorTrainer.load(trained / "prior")
+    done = PriorTrainer.load(trained / "prior_training")
     assert done.updates == 3 and done.denoiser.config.width == 8
-    code, _, err = run("train_prior", trained, "--training.updates", "5")
+    code, _, err = run("train_prior", trained, "--training.updates", "5", *few)
     assert code == 0, err
-    assert PriorTrainer.load(trained / "prior").updates == 5
+    assert PriorTrainer.load(trained / "prior_training").updates == 5
+    failing = ("--env-kwargs", '{"corruption": "blackout", "severity": 5}')
+    code, out, err = run(
+        "evaluate", trained, "--episodes", 2, "--seed", 7, "--json", "--prior", *failing
+    )
+    assert code == 0, err
+    assert json.loads(out)["env_kwargs"] == {"corruption": "blackout", "severity": 5}
+    picture = trained / "prior.gif"
+    code, _, err = run("watch", trained, "--record", picture, "--episodes", 1, "--prior", *failing)
+    assert code == 0, err
+    assert imageio.imread(picture)[0].shape[1] > 3 * 320  # camera, what was made of it, belief
+
+
+def test_a_prior_that_is_not_there_is_missed(trained, tmp_path):
+    shutil.copytree(trained / "agent", tmp_path / "agent")
+    code, _, err = run("evaluate", tmp_path, "--episodes", 2, "--prior")
+    assert code == 1 and "scripts/run train_prior" in err and "Traceback" not in err
 
 
 def test_picture_shows_the_room_and_its_observation(tmp_path):

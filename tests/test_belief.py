@@ -1,0 +1,223 @@
+"""The gate: on a world so simple that what should be believed can be written down."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_agent import SMALL
+
+from agent import Agent
+from agent.belief import Belief, BeliefState, advance, innovation, observe
+from agent.distributions import Normal, product
+from agent.observation_prior import Critic, ObservationPrior, Sight
+from agent.world_model import WorldModel, WorldModelConfig
+
+TOLD, MOVED = 0.1, 0.05  # stds of what a frame tells and of the transition
+
+
+class Line(WorldModel):
+    """z is a place on a line, which the first pixel shows in hundredths; an action moves by itself."""
+
+    def __init__(self):
+        super().__init__((16, 16, 3), 1, WorldModelConfig(latents=1, width=8))
+
+    def features(self, frames):
+        return frames[:, 0, 0, :1].float() / 100
+
+    def posterior(self, features, prior, action, memory):
+        return product(prior, Normal(features, torch.full_like(features, TOLD))), memory
+
+    def transition(self, z, action):
+        return Normal(z + action, torch.full_like(z, MOVED))
+
+    def initial(self, batch):
+        return Normal(torch.zeros(batch, 1), torch.full((batch, 1), 100.0)), torch.zeros(batch, 0)
+
+
+class Eye(ObservationPrior):
+    """Finds a frame implausible where its second pixel is black."""
+
+    def look(self, frames):
+        plausible = frames[:, 0, 1, 0] > 0
+        return Sight(frames, 1.0 - plausible.float(), plausible)
+
+
+def eye(**switches):
+    nobody = Critic(None, torch.zeros(1), torch.ones(1), 0.5)  # pyright: ignore
+    return Eye(nobody, 9.0, **switches)
+
+
+def frame(place, plausible=True):
+    picture = torch.full((1, 16, 16, 3), 255 if plausible else 0, dtype=torch.uint8)
+    picture[0, 0, 0, 0] = round(100 * place)
+    return picture
+
+
+def follow(frames, prior, action=0.1):
+    """Beliefs along frames, the same action after each."""
+    line, step = Line(), torch.full((1, 1), action)
+    state = BeliefState.initial(line, 1)
+    beliefs = []
+    for each in frames:
+        beliefs.append(observe(line, prior, each, state))
+        state = advance(line, beliefs[-1], step)
+    return beliefs
+
+
+def walk(count, start=0.5):
+    return [frame(start + 0.1 * k) for k in range(count)]
+
+
+def test_frames_that_were_expected_are_believed_as_without_a_prior():
+    for believed, plain in zip(follow(walk(6), eye()), follow(walk(6), None), strict=True):
+        assert believed.trusted.all() and plain.trusted.all()
+        torch.testing.assert_close(believed.density, plain.density)
+
+
+def test_while_the_camera_lies_belief_coasts_and_its_variances_add_up():
+    beliefs = follow([*walk(3), *[frame(2.0, plausible=False)] * 4, frame(1.2)], eye())
+    known = beliefs[2].density.mean
+    for k in range(1, 5):
+        blind = beliefs[2 + k]
+        assert not blind.trusted.any()
+        torch.testing.assert_close(blind.density.mean, known + 0.1 * k)
+        assert blind.density.std.item() == pytest.approx(MOVED * math.sqrt(k))
+    # The next frame is weighed against all that was added: a Kalman update written out.
+    left = 5 * MOVED**2
+    gain = left / (left + TOLD**2)
+    expected = (1 - gain) * (known.item() + 0.5) + gain * 1.2
+    assert beliefs[7].trusted.all()
+    assert beliefs[7].density.mean.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_one_plausible_frame_that_was_not_to_be_expected_is_left_out():
+    beliefs = follow([*walk(3), frame(2.2), frame(0.8)], eye())
+    assert [bool(each.trusted) for each in beliefs] == [True, True, True, False, True]
+    assert beliefs[3].sight.plausible.all() and beliefs[3].innovation.item() > 9
+    assert beliefs[4].density.mean.item() == pytest.approx(0.9, abs=0.1)
+
+
+def test_two_frames_that_agree_with_each_other_outvote_belief():
+    beliefs = follow([*walk(3), frame(2.2), frame(2.3), frame(2.4)], eye())
+    assert [bool(each.trusted) for each in beliefs] == [True, True, True, False, True, True]
+    # Belief has started anew at the second frame alone.
+    torch.testing.assert_close(beliefs[4].density, beliefs[4].alone)
+    assert beliefs[5].density.mean.item() == pytest.approx(2.4, abs=0.01)
+
+
+def test_two_frames_that_disagree_or_are_implausible_do_not():
+    apart = follow([*walk(3), frame(2.2), frame(1.7), frame(2.3)], eye())
+    assert not any(bool(each.trusted) for each in apart[3:])
+    broken = follow([*walk(3), frame(2.2, plausible=False), frame(2.3)], eye())
+    assert not broken[4].trusted.any()  # what the first of them told counts for nothing
+
+
+def test_nothing_can_surprise_who_has_not_seen_anything():
+    beliefs = follow([frame(2.0, False), frame(2.0, False), frame(1.5), frame(1.6)], eye())
+    assert [bool(each.trusted) for each in beliefs] == [False, False, True, True]
+    assert [bool(each.located) for each in beliefs] == [False, False, True, True]
+    assert beliefs[2].density.mean.item() == pytest.approx(1.5, abs=0.01)
+
+
+def test_a_prior_that_does_not_gate_changes_no_belief():
+    frames = [*walk(3), frame(2.2), frame(2.0, plausible=False)]
+    beliefs = follow(frames, eye(gates=False))
+    for believed, plain in zip(beliefs, follow(frames, None), strict=True):
+        assert believed.trusted.all() and believed.innovation is not None
+        torch.testing.assert_close(believed.density, plain.density)
+
+
+def test_rooms_are_gated_one_by_one():
+    line = Line()
+    scripts = [[*walk(3), frame(2.2)], [*walk(3), frame(0.8)], [*walk(3), frame(0.8, plausible=False)]]
+    state = BeliefState.initial(line, 3)
+    for moment in zip(*scripts, strict=True):
+        belief = observe(line, eye(), torch.cat(moment), state)
+        state = advance(line, belief, torch.full((3, 1), 0.1))
+    alone = [follow(script, eye())[-1] for script in scripts]
+    assert belief.trusted.tolist() == [False, True, False]
+    for room, each in enumerate(alone):
+        torch.testing.assert_close(belief.density.mean[room], each.density.mean[0])
+
+
+def test_the_innovation_is_a_chi_square_where_predictions_are_right():
+    generator = torch.Generator().manual_seed(0)
+    told_std, predicted_std = 0.3 + torch.rand(2, 8, generator=generator)
+    truth = torch.randn(20_000, 8, generator=generator)
+    told = truth + told_std * torch.randn(truth.shape, generator=generator)
+    predicted = truth + predicted_std * torch.randn(truth.shape, generator=generator)
+    d2 = innovation(
+        Normal(told, told_std.expand_as(told)), Normal(predicted, predicted_std.expand_as(told))
+    )
+    assert d2.mean().item() == pytest.approx(8, rel=0.02)
+    assert d2.var().item() == pytest.approx(16, rel=0.05)
+
+
+# ---- the agent -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return Agent("RobotRoom-v0", SMALL).learn(80)
+
+
+class Trusting(ObservationPrior):
+    def look(self, frames):
+        return Sight(frames, torch.zeros(len(frames)), torch.ones(len(frames), dtype=torch.bool))
+
+
+def rollout(agent, steps=4):
+    frames = np.random.default_rng(0).integers(0, 255, (steps, 2, 64, 64, 3), np.uint8)
+    state, decisions = None, []
+    for each in frames:
+        decision, state = agent.decide(each, state)
+        decisions.append(decision)
+    return decisions
+
+
+def test_an_agent_whose_prior_objects_to_nothing_acts_as_without(agent):
+    plain = rollout(agent)
+    nobody = Critic(None, torch.zeros(1), torch.ones(1), 0.0)  # pyright: ignore
+    agent.observation_prior = Trusting(nobody, math.inf)
+    asked = rollout(agent)
+    agent.observation_prior = dataclasses.replace(agent.observation_prior, innovation_threshold=0.0)
+    gated = rollout(agent)
+    agent.observation_prior = None
+    for a, b in zip(plain, asked, strict=True):
+        torch.testing.assert_close(a.action, b.action)
+        assert a.belief.sight is None and b.belief.sight is not None
+    assert gated[0].belief.trusted.all() and not gated[1].belief.trusted.any()
+    assert isinstance(gated[1].belief, Belief)
+
+
+class Aversion(Critic):
+    """Finds frames the odder the brighter they are."""
+
+    def score(self, frames):
+        return frames.float().mean((1, 2, 3))
+
+
+def test_the_plan_that_looks_plausible_wins_where_plausibility_weighs(agent):
+    frames = np.random.default_rng(1).integers(0, 255, (2, 64, 64, 3), np.uint8)
+    plain, _ = agent.decide(frames)
+    dark = Aversion(None, torch.zeros(1), torch.ones(1), 0.0)  # pyright: ignore
+    chosen = {}
+    for weight in (1e-9, 1e9):
+        agent.observation_prior = Trusting(dark, math.inf, plan_weight=weight)
+        chosen[weight], _ = agent.decide(frames)
+    agent.observation_prior = None
+    best = plain.plan.candidates[:, :5].clamp(-1, 1)
+    torch.testing.assert_close(chosen[1e-9].plan.actions, best[:, 0])
+    brightness = []
+    model = agent.world_model
+    for k in range(5):
+        z, seen = plain.belief.density.mean, []
+        for action in best[:, k].unbind(1):
+            z = model.transition(z, action).mean
+            seen.append(model.decode(z).float().mean((1, 2, 3)))
+        brightness.append(torch.stack(seen).mean(0))
+    darkest = torch.stack(brightness).argmin(0)
+    for room in range(2):
+        torch.testing.assert_close(chosen[1e9].plan.actions[room], best[room, darkest[room]])
