@@ -10,6 +10,7 @@ from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.denoiser import Denoiser
 from agent.observation_prior import (
+    CRITICAL_STDS,
     Critic,
     ObservationPrior,
     calibrate,
@@ -47,10 +48,9 @@ def calibrate_prior(
         allowed = f"{agent.observation_space.shape}, as the agent's frames"
         raise ValueError(f"denoiser: got shape {denoiser.shape}, allowed: {allowed}")
     check_promise(episodes, false_alarms)
-    usual = torch.zeros(1, device=agent.device)
-    everything = ObservationPrior(
-        Critic(denoiser, usual, usual + 1, math.inf), math.inf, purifies=False, gates=False
-    )
+    usual = torch.zeros(len(CRITICAL_STDS), 2, device=agent.device)
+    unsure = Critic(denoiser, usual, usual + 1, math.inf)
+    everything = ObservationPrior(unsure, math.inf, purifies=False, gates=False)
     generator = torch.Generator().manual_seed(seed)
     frames, innovations = _act(agent, everything, episodes, seed)
     critic = calibrate(denoiser, frames, false_alarms, generator)

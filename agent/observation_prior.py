@@ -162,33 +162,37 @@ def repair(
     return torch.where(missing[..., None], to_frames(x), frames)
 
 
-CRITICAL_STDS = (0.7, 1.0, 1.5)
+CRITICAL_STDS = (0.5, 1.0)
 """Noise at which a frame is criticised: so much that not its details are judged, but its layout."""
 
 
 class Critic(NamedTuple):
     """How clean frames fare under the diffusion model, and from which score on a frame is none.
 
-    At each of some noise levels a frame is made noisy and denoised; e is the logarithm of the mean
-    squared error of x̂_0. A clean frame has a typical e. What cannot be is denoised worse, or, as an
-    empty room, better: so the score is two-sided, the largest |e − mean| / std over the levels.
+    At each of some noise levels a frame is made noisy and denoised. Two numbers tell how it fared: the
+    error ‖x̂_0 − x_0‖² and the signal found ‖x̂_0 − m‖², m the mean image; their logarithms have a mean
+    and a std over clean frames. A frame that cannot be has a larger error. Where something is missing
+    the error may well be smaller, an empty room being the easiest of all; but then too little signal is
+    found, and too much where something is there twice. So the score is the largest, over the levels, of
+    the z-score of the error and of the |z-score| of the signal.
     """
 
     denoiser: Denoiser
-    mean: Float[Tensor, "S"]  # noqa: F821 - of e, per level
-    std: Float[Tensor, "S"]  # noqa: F821 - of e, per level
+    mean: Float[Tensor, "S 2"]  # of the logarithms of error and signal, per level
+    std: Float[Tensor, "S 2"]
     threshold: float
 
     def score(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821 - a shape
-        """How far each frame is from what is usual, in stds of the level where it is farthest."""
+        """How far each frame is from what is usual, in stds of where it is farthest."""
         return self.judge(frames)[0]
 
     def judge(
         self, frames: UInt8[Tensor, "N H W C"]
     ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N C H W"]]:  # noqa: F821 - a shape
         """The scores, and x̂_0 of each frame at a noise of 1, which `mend` starts from."""
-        errors, guesses = _log_errors(self.denoiser, frames)
-        return ((errors - self.mean) / self.std).abs().max(1).values, guesses
+        found, guesses = _fares(self.denoiser, frames)
+        error, signal = ((found - self.mean) / self.std).unbind(2)
+        return torch.maximum(error, signal.abs()).max(1).values, guesses
 
 
 def calibrate(
@@ -213,8 +217,8 @@ def calibrate(
     """
     usual, rest = episodes[::2], episodes[1::2]
     check_promise(len(episodes), false_alarms)
-    errors, _ = _log_errors(denoiser, torch.cat(list(usual)))
-    critic = Critic(denoiser, errors.mean(0), errors.std(0).clamp(min=1e-6), math.inf)
+    found, _ = _fares(denoiser, torch.cat(list(usual)))
+    critic = Critic(denoiser, found.mean(0), found.std(0).clamp(min=1e-6), math.inf)
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in rest]
     scores = critic.score(torch.stack(drawn))
     return critic._replace(threshold=conformal_threshold(scores, false_alarms))
@@ -245,13 +249,13 @@ def conformal_threshold(scores: Float[Tensor, "M"], false_alarms: float) -> floa
 
 
 @torch.no_grad()
-def _log_errors(
+def _fares(
     denoiser: Denoiser, frames: UInt8[Tensor, "N H W C"], batch: int = 64
-) -> tuple[Float[Tensor, "N S"], Float[Tensor, "N C H W"]]:
-    """E of each frame at each level, and x̂_0 at level 1; the noise is one draw for all frames."""
+) -> tuple[Float[Tensor, "N S 2"], Float[Tensor, "N C H W"]]:
+    """Log error and log signal at each level, and x̂_0 at the last; one draw of noise for all frames."""
     levels = torch.tensor([denoiser.schedule.nearest(std) for std in CRITICAL_STDS])
     eps = torch.stack([_fixed_noise(denoiser.shape, number) for number in range(len(levels))])
-    errors, guesses = [], []
+    numbers, guesses = [], []
     for some in frames.split(batch):
         images = to_images(some)
         repeated = images.repeat(len(levels), 1, 1, 1)  # all levels of all frames in one pass
@@ -259,10 +263,11 @@ def _log_errors(
         noise = eps.to(images.device).repeat_interleave(len(images), 0)
         xn = diffusion.diffuse(denoiser.schedule, repeated, n, noise)
         x0 = denoiser(xn, n).clamp(-1, 1)
-        error = (x0 - repeated).square().mean((1, 2, 3)).view(len(levels), -1)
-        errors.append((error + 1e-8).log().T)
-        guesses.append(x0[len(images) : 2 * len(images)])
-    return torch.cat(errors), torch.cat(guesses)
+        apart = torch.stack([x0 - repeated, x0 - denoiser.mean_image])
+        energy = apart.square().mean((2, 3, 4)).view(2, len(levels), -1)
+        numbers.append((energy + 1e-8).log().permute(2, 1, 0))
+        guesses.append(x0[-len(images) :])
+    return torch.cat(numbers), torch.cat(guesses)
 
 
 @lru_cache

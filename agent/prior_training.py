@@ -33,7 +33,7 @@ class PriorTrainingConfig:
         ValueError: a field has a value that is not allowed.
     """
 
-    updates: int = 600
+    updates: int = 1000
     """Gradient updates in all."""
     batch: int = 32
     """Frames in an update."""

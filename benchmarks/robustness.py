@@ -92,11 +92,16 @@ class Filtered:
 def prepared(seed: int) -> tuple[Agent, ObservationPrior]:
     """An agent that learned with a sound camera, and its prior; made once in a process."""
     agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
+    return agent, learned_prior(agent, seed)
+
+
+def learned_prior(agent: Agent, seed: int) -> ObservationPrior:
+    """A prior that has learned from the agent's frames, and is calibrated."""
     frames = [frame for episode in agent.replay.episodes for frame in episode.frames]
     height, width, channels = agent.observation_space.shape
     trainer = PriorTrainer((height, width, channels), seed=seed)
     trainer.fit(torch.from_numpy(np.stack(frames)))
-    return agent, calibrate_prior(agent, trainer.averaged, seed=seed)
+    return calibrate_prior(agent, trainer.averaged, seed=seed)
 
 
 def failing(kind: str, severity: int) -> EnvSpec:

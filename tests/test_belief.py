@@ -45,7 +45,7 @@ class Eye(ObservationPrior):
 
 
 def eye(**switches):
-    nobody = Critic(None, torch.zeros(1), torch.ones(1), 0.5)  # pyright: ignore
+    nobody = Critic(None, torch.zeros(1, 2), torch.ones(1, 2), 0.5)  # pyright: ignore
     return Eye(nobody, 9.0, **switches)
 
 
@@ -179,7 +179,7 @@ def rollout(agent, steps=4):
 
 def test_an_agent_whose_prior_objects_to_nothing_acts_as_without(agent):
     plain = rollout(agent)
-    nobody = Critic(None, torch.zeros(1), torch.ones(1), 0.0)  # pyright: ignore
+    nobody = Critic(None, torch.zeros(1, 2), torch.ones(1, 2), 0.0)  # pyright: ignore
     agent.observation_prior = Trusting(nobody, math.inf)
     asked = rollout(agent)
     agent.observation_prior = dataclasses.replace(agent.observation_prior, innovation_threshold=0.0)
@@ -202,7 +202,7 @@ class Aversion(Critic):
 def test_the_plan_that_looks_plausible_wins_where_plausibility_weighs(agent):
     frames = np.random.default_rng(1).integers(0, 255, (2, 64, 64, 3), np.uint8)
     plain, _ = agent.decide(frames)
-    dark = Aversion(None, torch.zeros(1), torch.ones(1), 0.0)  # pyright: ignore
+    dark = Aversion(None, torch.zeros(1, 2), torch.ones(1, 2), 0.0)  # pyright: ignore
     chosen = {}
     for weight in (1e-9, 1e9):
         agent.observation_prior = Trusting(dark, math.inf, plan_weight=weight)

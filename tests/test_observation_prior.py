@@ -189,8 +189,8 @@ def test_frames_that_cannot_be_are_told_from_those_that_can(critic):
     empty[(clean == 255).all(-1)] = 128
     both = torch.maximum(clean, clean.flip(1, 2))
     both[:, :, :, 1:] = torch.where(both[..., :1] == 255, both[..., 1:], clean[..., 1:])
-    # An empty room is denoised better than a clean frame, and this denoiser is a poor judge of it.
-    for frames, least in ((empty, 0.6), (torch.zeros_like(clean), 0.9), (with_noise(clean, 1.0), 0.9)):
+    # (This denoiser sees a room through 8 × 8 pixels; a robot is smaller.)
+    for frames, least in ((empty, 0.8), (torch.zeros_like(clean), 0.9), (with_noise(clean, 1.0), 0.9)):
         assert (critic.score(frames) > critic.threshold).float().mean() > least
     alone = (clean.flip(1, 2) == 255).all(-1).flatten(1).any(1)
     assert (critic.score(both)[alone] > critic.threshold).float().mean() > 0.5
@@ -250,7 +250,7 @@ def test_a_prior_that_does_not_purify_only_judges(prior):
 
 
 def test_the_guess_that_mending_starts_from_is_made_at_a_noise_of_one(prior):
-    assert CRITICAL_STDS[1] == 1.0
+    assert CRITICAL_STDS[-1] == 1.0
     clean = torch.cat(episodes(60, seed=5)[:2])
     _, guesses = prior.critic.judge(clean)
     n = prior.critic.denoiser.schedule.nearest(1.0)
