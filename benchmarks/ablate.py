@@ -81,7 +81,7 @@ VARIANTS: dict[str, AgentConfig | type[WorldModel]] = {
 class Ablate:
     """Run the cells that have no file yet, then print the table of all."""
 
-    seeds: int = 3
+    seeds: int = 4
     """Training seeds, from 400."""
     workers: int = 1
     """Cells at a time; with more than one, seconds are not comparable."""
