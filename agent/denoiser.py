@@ -153,7 +153,13 @@ class Denoiser(nn.Module):
 
     @torch.no_grad()
     def denoise(self, xn: Float[Tensor, "B C H W"], n: int) -> Float[Tensor, "B C H W"]:
-        """x̂_0 for one step, clipped to what a frame can be; for `diffusion.sample`."""
+        """x̂_0 for one step, clipped to what a frame can be; for `diffusion.sample`.
+
+        Raises:
+            ValueError: n is no step.
+        """
+        if not 1 <= n <= self.schedule.steps:
+            raise ValueError(f"n: got {n}, allowed: 1 to {self.schedule.steps}")
         return self(xn, torch.full((len(xn),), n, device=xn.device)).clamp(-1, 1)
 
     def loss(

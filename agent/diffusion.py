@@ -105,8 +105,15 @@ class Schedule:
 
 
 def at(values: Tensor, n: Steps, like: Tensor) -> Tensor:
-    """The entries of a schedule's vector at index n, to be multiplied with images (B, …)."""
+    """The entries of a schedule's vector at index n, to be multiplied with images (B, …).
+
+    Raises:
+        ValueError: a step that the schedule does not have; a negative index would count from its end.
+    """
     index = torch.as_tensor(n).cpu()
+    if index.min() < 0 or index.max() >= len(values):
+        extent = f"{int(index.min())} to {int(index.max())}"
+        raise ValueError(f"n: got steps at index {extent}, allowed: 0 to {len(values) - 1}")
     found = values[index].to(like.device)
     return found if found.ndim == 0 else found.view(-1, *[1] * (like.ndim - 1))
 

@@ -77,9 +77,25 @@ def _sorted(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.minimum(low, c), torch.maximum(low, torch.minimum(high, c)), torch.maximum(high, c)
 
 
+def check_frames(denoiser: Denoiser, frames: Tensor) -> None:
+    """Whether these are frames that the denoiser knows.
+
+    Raises:
+        ValueError: another shape, or another dtype than uint8.
+    """
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1:] != denoiser.shape:
+        got, allowed = f"{frames.dtype} {tuple(frames.shape)}", f"torch.uint8 (N, *{denoiser.shape})"
+        raise ValueError(f"frames: got {got}, allowed: {allowed}, values 0 to 255")
+
+
 @torch.no_grad()
 def purify(denoiser: Denoiser, frames: UInt8[Tensor, "N H W C"]) -> Purified:
-    """Tweedie's estimate of each frame at the noise that it is found to have; clean ones stay."""
+    """Tweedie's estimate of each frame at the noise that it is found to have; clean ones stay.
+
+    Raises:
+        ValueError: see `check_frames`.
+    """
+    check_frames(denoiser, frames)
     std = noise_std(frames)
     noisy = std > QUIET
     result = frames.clone()
@@ -147,7 +163,14 @@ def repair(
         missing: which they are.
         steps: DDIM steps.
         generator: of the noise.
+
+    Raises:
+        ValueError: see `check_frames`; a mask of another shape or dtype; more steps than there are.
     """
+    check_frames(denoiser, frames)
+    if missing.dtype != torch.bool or missing.shape != frames.shape[:3]:
+        got = f"{missing.dtype} {tuple(missing.shape)}"
+        raise ValueError(f"missing: got {got}, allowed: torch.bool {tuple(frames.shape[:3])}")
     images, schedule = to_images(frames), denoiser.schedule
     there = ~missing[:, None]
 
@@ -189,7 +212,12 @@ class Critic(NamedTuple):
     def judge(
         self, frames: UInt8[Tensor, "N H W C"]
     ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N C H W"]]:  # noqa: F821 - a shape
-        """The scores, and x̂_0 of each frame at a noise of 1, which `mend` starts from."""
+        """The scores, and x̂_0 of each frame at a noise of 1, which `mend` starts from.
+
+        Raises:
+            ValueError: see `check_frames`.
+        """
+        check_frames(self.denoiser, frames)
         found, guesses = _fares(self.denoiser, frames)
         error, signal = ((found - self.mean) / self.std).unbind(2)
         return torch.maximum(error, signal.abs()).max(1).values, guesses

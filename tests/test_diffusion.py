@@ -397,6 +397,12 @@ def test_denoising_score_matching_has_the_gradient_of_the_explicit_objective():
         (lambda s, x: diffusion.sample(s, lambda x, n: x, x, [51, 5]), r"steps: got \[51, 5\]"),
         (lambda s, x: diffusion.sample(s, lambda x, n: x, x, []), r"steps: got \[\]"),
         (lambda s, x: diffusion.sub_sequence(s, 51), "count: got 51"),
+        (lambda s, x: diffusion.diffuse(s, x, -1, x), "n: got steps at index -1 to -1"),
+        (
+            lambda s, x: diffusion.diffuse(s, x, torch.tensor([3, 51]), x),
+            "n: got steps at index 3 to 51",
+        ),
+        (lambda s, x: diffusion.posterior_mean(s, x, x, 0), "n: got steps at index -1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):

@@ -1,6 +1,7 @@
 import dataclasses
 
 import gymnasium as gym
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -297,3 +298,27 @@ def test_conformal_thresholds_keep_their_promise_on_average():
         for known, new in zip(scores[:, :39], scores[:, 39], strict=True)
     ]
     assert np.mean(accused) == pytest.approx(0.1, abs=3 * np.sqrt(0.09 / 2000))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d, f: purify(d, f.float()), r"frames: got torch.float32 \(2, 64, 64, 3\), allowed: "),
+        (lambda d, f: purify(d, f[:, :32]), r"frames: got torch.uint8 \(2, 32, 64, 3\)"),
+        (lambda d, f: purify(d, f[0]), r"frames: got torch.uint8 \(64, 64, 3\)"),
+        (lambda d, f: repair(d, f[:, :, :8], f[..., 0] > 0), "frames: got torch.uint8"),
+        (lambda d, f: repair(d, f, f[..., 0] > 0, 500), "count: got 500, allowed: 1 to 200"),
+        (lambda d, f: repair(d, f, f > 0), r"missing: got torch.bool \(2, 64, 64, 3\), allowed: "),
+        (lambda d, f: repair(d, f, f[..., 0]), "missing: got torch.uint8"),
+        (lambda d, f: Critic(d, f, f, 0.0).score(f.float()), "frames: got torch.float32"),
+        (lambda d, f: d.denoise(to_images(f), 0), "n: got 0, allowed: 1 to 200"),
+        (
+            lambda d, f: d.denoise(to_images(f), 201),
+            "n: got 201, allowed: 1 to 200",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
+    with pytest.raises(ValueError, match=message):
+        call(Denoiser((64, 64, 3)), room_frames(2))
