@@ -1,0 +1,136 @@
+"""The baselines' settings, tried on tuning seeds and tuning starts, none of which is used elsewhere.
+
+    python -m benchmarks.tune --env-id RobotRoom-v0 --minutes 5
+
+A cell trains one algorithm with one of its settings (`benchmarks.baselines.SETTINGS`, four each) for so
+many minutes of training time, and evaluates it on the way, with and without its policy's noise. The
+best setting has the largest mean success over training time; ties go to fewer steps to 90 %.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import robot_room  # noqa: F401 - registers its environments
+from benchmarks.cells import Record, run_cells
+from benchmarks.protocol import TUNING_SEED, Policy, evaluate
+
+ALGORITHMS = ("ppo", "a2c", "sac", "td3", "ddpg", "drq-sac")
+FIRST_SEED = 100
+EPISODES = 50
+
+
+@dataclass
+class Tune:
+    """Run the cells that have no file yet, then print the table of all."""
+
+    env_id: str = "RobotRoom-v0"
+    """The environment."""
+    algorithms: tuple[str, ...] = ALGORITHMS
+    """Which of the baselines."""
+    minutes: float = 5.0
+    """Of training in a cell, evaluations not counted."""
+    looks: int = 15
+    """Evaluations in a cell, evenly in training time."""
+    seeds: int = 1
+    """Training seeds, from 100."""
+    workers: int = 1
+    """Cells at a time; minutes are the machine's own, so more than one means less training."""
+    out: Path = Path("benchmarks/results/tune")
+    """Where the raw scores are."""
+
+    def __post_init__(self) -> None:
+        for name in self.algorithms:
+            if name not in ALGORITHMS:
+                raise ValueError(f"algorithms: got {name!r}, allowed: {ALGORITHMS}")
+        for name in ("minutes", "looks", "seeds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: more than 0")
+
+
+def look(policy: Policy, env_id: str) -> Record:
+    """Evaluate with and without the policy's noise; the better of the two."""
+    results = [
+        evaluate(policy, env_id, EPISODES, TUNING_SEED, deterministic).summary()
+        | {"deterministic": deterministic}
+        for deterministic in (True, False)
+    ]
+    return max(results, key=lambda result: result["success_rate"])
+
+
+def run_cell(algorithm: str, name: str, env_id: str, seed: int, minutes: float, looks: int) -> Record:
+    """Train for so long, looking now and then."""
+    from benchmarks.baselines import ROOMS, SETTINGS, Algorithm, train
+
+    kind = cast(Algorithm, algorithm)
+    assert kind in get_args(Algorithm)
+    between, due, curve = 60 * minutes / looks, 0.0, []
+    for policy, env_steps, seconds in train(kind, SETTINGS[kind][name], env_id, seed, 16 * ROOMS):
+        over = seconds >= 60 * minutes
+        if seconds >= due or over:
+            curve.append({"env_steps": env_steps, "seconds": round(seconds, 1), **look(policy, env_id)})
+            due = seconds + between
+        if over:
+            break
+    return {
+        "algorithm": algorithm,
+        "setting": name,
+        "env_id": env_id,
+        "training_seed": seed,
+        "curve": curve,
+    }
+
+
+def merit(record: Record) -> tuple[float, float]:
+    """Mean success over a cell's looks, and minus the steps to 90 %."""
+    rates = [point["success_rate"] for point in record["curve"]]
+    reached = [point["env_steps"] for point in record["curve"] if point["success_rate"] >= 0.9]
+    return float(np.mean(rates)), -float(min(reached, default=np.inf))
+
+
+def main(config: Tune) -> None:
+    """Run the benchmark."""
+    from benchmarks.baselines import SETTINGS, Algorithm
+
+    cells = {}
+    for seed in range(FIRST_SEED, FIRST_SEED + config.seeds):
+        for algorithm in config.algorithms:
+            for name in SETTINGS[cast(Algorithm, algorithm)]:
+                file = f"{algorithm}-{name}-seed{seed}".replace(" ", "-").replace(",", "")
+                cell = (algorithm, name, config.env_id, seed, config.minutes, config.looks)
+                cells[config.out / config.env_id / f"{file}.json"] = cell
+    settings = {"minutes": config.minutes, "looks": config.looks, "episodes": EPISODES}
+    records = run_cells(run_cell, cells, settings, config.workers)
+    table = Table(title=f"{config.env_id}: {config.minutes:g} minutes of training, tuning seeds")
+    for heading in (
+        "algorithm",
+        "setting",
+        "mean success, %",
+        "at the end, %",
+        "steps to 90 %",
+        "steps",
+    ):
+        table.add_column(heading)
+    for algorithm in config.algorithms:
+        mine = [record for record in records if record["algorithm"] == algorithm]
+        for record in sorted(mine, key=merit, reverse=True):
+            mean, fewest = merit(record)
+            end = record["curve"][-1]
+            table.add_row(
+                algorithm,
+                record["setting"],
+                f"{100 * mean:.0f}",
+                f"{100 * end['success_rate']:.0f}",
+                f"{-fewest:.0f}" if np.isfinite(fewest) else "never",
+                str(end["env_steps"]),
+            )
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Tune))

@@ -1,0 +1,64 @@
+"""The baselines learn from pixels, each with every setting that tuning tries."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.baselines import SETTINGS, SHIFT, Algorithm, ShiftedReplay, make, shifted
+from benchmarks.tune import ALGORITHMS, Tune, merit, run_cell
+
+
+def test_tuning_knows_every_algorithm_and_gives_each_as_many_settings():
+    assert get_args(Algorithm) == ALGORITHMS == tuple(SETTINGS)
+    assert len({len(settings) for settings in SETTINGS.values()}) == 1
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_setting_makes_a_policy_for_frames(algorithm):
+    frames = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
+    for setting in SETTINGS[algorithm].values():
+        small = {"buffer_size": 600} if "buffer_size" in setting.arguments else {}
+        model = make(
+            algorithm,
+            type(setting)(setting.arguments | small, setting.exploration_std),
+            "RobotRoom-v0",
+            0,
+        )
+        actions, _ = model.predict(frames, deterministic=True)
+        assert actions.shape == (3, 2) and (np.abs(actions) <= 1).all()
+        assert (algorithm == "drq-sac") == isinstance(
+            getattr(model, "replay_buffer", None), ShiftedReplay
+        )
+
+
+def test_shifts_move_an_image_by_whole_pixels_and_repeat_its_edges():
+    torch.manual_seed(0)
+    image = torch.arange(20 * 20).view(1, 1, 20, 20).float()
+    seen = set()
+    for moved in shifted(image.repeat(400, 1, 1, 1)):
+        row, column = divmod(int(moved[0, 10, 10]), 20)
+        down, right = row - 10, column - 10
+        expected = np.pad(image[0, 0].numpy(), SHIFT, mode="edge")
+        top, left = SHIFT + down, SHIFT + right
+        np.testing.assert_array_equal(moved[0], expected[top : top + 20, left : left + 20])
+        seen.add((down, right))
+    assert len(seen) == (2 * SHIFT + 1) ** 2  # every shift has come up
+
+
+def test_a_cell_of_tuning_trains_and_looks():
+    record = run_cell("a2c", "γ 0.9", "RobotRoom-v0", 100, minutes=0.01, looks=1)
+    assert next(point["env_steps"] for point in record["curve"]) == 128
+    assert record["curve"][-1]["seconds"] >= 0.6
+    mean, steps = merit(record)
+    assert 0 <= mean <= 1 and steps < 0
+
+
+def test_unknown_algorithms_are_named():
+    with pytest.raises(ValueError, match="algorithms: got 'dqn', allowed"):
+        Tune(algorithms=("dqn",))
+    with pytest.raises(ValueError, match="minutes: got 0"):
+        Tune(minutes=0)
+    with pytest.raises(ValueError, match="algorithm: got 'dqn', allowed"):
+        make("dqn", SETTINGS["ppo"]["γ 0.9"], "RobotRoom-v0", 0)
