@@ -32,8 +32,8 @@ def test_new_episodes_are_accused_about_as_often_as_promised():
     agent = Agent(spec, SMALL).learn(60)
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
     prior = calibrate_prior(agent, denoiser, 80, 0.1, seed=1)
-    trusting = dataclasses.replace(prior, gates=False)
-    frames, innovations = calibration._act(agent, trusting, 60, seed=2)
+    trusting = dataclasses.replace(prior, purifies=False, gates=False)
+    frames, innovations = calibration._act(agent, trusting, 60, seed=1000)
     generator = torch.Generator().manual_seed(3)
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in frames]
     surprises = [each[torch.randint(len(each), (), generator=generator)] for each in innovations]
