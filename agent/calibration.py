@@ -31,8 +31,11 @@ def calibrate_prior(
     """An observation prior for `agent`, calibrated on new episodes in its own environment.
 
     The agent acts as it does without one. These episodes train nothing: half of them tell the critic
-    what is usual, and from each of the other half one frame is drawn, whose scores and innovations
-    set the two thresholds. Each test accuses a clean frame with probability `false_alarms` at most.
+    what is usual; from each of the other half one frame is drawn for its score, and one for its
+    innovation, and they set the two thresholds. So long as every frame is believed, each test accuses
+    a frame drawn from a new episode with probability `false_alarms` at most; a gate that leaves
+    frames out changes what it predicts from, and what is promised then is measured, not proved
+    (`benchmarks.prior_quality`).
 
     Args:
         agent: has learned, in an environment whose camera is sound.
@@ -42,12 +45,17 @@ def calibrate_prior(
         seed: of the episodes' starts and the draws.
 
     Raises:
-        ValueError: frames of another shape, or too few episodes for α.
+        ValueError: frames of another shape, too few episodes for α, or a recurrent posterior, whose
+            memory cannot coast.
     """
+    if agent.config.world_model.posterior != "filter":
+        got = agent.config.world_model.posterior
+        raise ValueError(f"posterior: got {got!r}, allowed: 'filter', as a GRU's memory cannot coast")
     if denoiser.shape != agent.observation_space.shape:
         allowed = f"{agent.observation_space.shape}, as the agent's frames"
         raise ValueError(f"denoiser: got shape {denoiser.shape}, allowed: {allowed}")
     check_promise(episodes, false_alarms)
+    denoiser = denoiser.to(agent.device)
     usual = torch.zeros(len(CRITICAL_STDS), 2, device=agent.device)
     unsure = Critic(denoiser, usual, usual + 1, math.inf)
     everything = ObservationPrior(unsure, math.inf, purifies=False, gates=False)

@@ -1,7 +1,7 @@
 """Model-free baselines; the only file that imports stable-baselines3.
 
-Each algorithm has a few settings that `benchmarks.tune` tries on tuning seeds, and the one among them
-that it is compared with. What a setting does not say is stable-baselines3's own default.
+Each algorithm has a few settings, which `benchmarks.tune` tries on tuning seeds. What a setting does
+not say is stable-baselines3's own default.
 """
 
 import time
@@ -169,7 +169,8 @@ def train(
         yield Snapshot(model, model.num_timesteps, seconds)
 
 
-# Of PPO the best of four in RobotRoom-v0; with a random goal γ 0.9 learned nothing in 287,000 steps.
+# In RobotRoom-v0 the best of four on training seed 100 and tuning starts; with a random goal γ 0.9 learned
+# nothing in 287,000 steps, γ 0.97 did.
 PPO_SETTINGS = {"RobotRoom-v0": "γ 0.9"}
 
 

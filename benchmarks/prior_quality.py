@@ -7,9 +7,10 @@ For each training seed:
     denoiser    a network trained on frames with the robot at the places of a grid, each as likely,
                 against the exact E[x_0 | x_n] over all of these frames: the root mean square of their
                 difference over that of x_0 around its mean
-    detector    the area under the ROC curve of the critic's score and of the innovation, broken frames
-                against sound ones, in episodes in which the agent acts; and the share of sound frames
-                that each threshold accuses
+    detector    the area under the ROC curve, broken frames against sound ones, in episodes in which the
+                agent acts with its prior: of the critic's score of the frame as the camera gave it, and
+                of the innovation of what the prior made of it; and the share of sound frames that each
+                threshold accuses
     clock       training and calibration of the prior over the agent's own learning, and what a frame
                 costs over a decision of the planner, one room, one thread
 """
@@ -34,7 +35,7 @@ from torch import Tensor
 
 from agent import Agent, diffusion
 from agent.control import ControlState, decide
-from agent.denoiser import to_images
+from agent.denoiser import to_frames, to_images
 from agent.observation_prior import ObservationPrior
 from agent.prior_training import PriorTrainer
 from benchmarks.cells import Record, run_cells
@@ -176,7 +177,7 @@ def frame_times(agent: Agent, prior: ObservationPrior) -> dict[str, float]:
     noisy = to_images(clean) + 0.6 * torch.randn(
         1, 3, 64, 64, generator=torch.Generator().manual_seed(0)
     )
-    noisy = ((noisy.clamp(-1, 1) + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    noisy = to_frames(noisy)
     hidden = clean.clone()
     hidden[:, :24, :24] = 0
     generator = torch.Generator().manual_seed(0)

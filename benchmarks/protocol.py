@@ -96,7 +96,10 @@ def with_kwargs(spec: EnvSpec, kwargs: str) -> EnvSpec:
     """
     spec = copy.deepcopy(spec)
     try:
-        spec.kwargs |= json.loads(kwargs)
+        changes = json.loads(kwargs)
+        if not isinstance(changes, dict):
+            raise TypeError(f"it is a {type(changes).__name__}")
+        spec.kwargs |= changes
     except (ValueError, TypeError) as error:
         raise ValueError(f"env_kwargs: got {kwargs}, allowed: a JSON object ({error})") from error
     return spec

@@ -1,4 +1,4 @@
-"""The baselines' settings, tried on tuning seeds and tuning starts, none of which is used elsewhere.
+"""The baselines' settings, tried on tuning seeds and tuning starts; no result is measured on either.
 
     python -m benchmarks.tune --env-id RobotRoom-v0 --minutes 5
 
@@ -36,7 +36,7 @@ class Tune:
     minutes: float = 5.0
     """Of training in a cell, evaluations not counted."""
     looks: int = 15
-    """Evaluations in a cell, evenly in training time."""
+    """Evaluations in a cell after its first, evenly in training time."""
     seeds: int = 1
     """Training seeds, from 100."""
     workers: int = 1

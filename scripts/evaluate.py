@@ -54,5 +54,5 @@ def main(config: Evaluate) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Evaluate))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # Gymnasium gives the latter for unknown arguments
         sys.exit(f"error: {error}")

@@ -65,5 +65,5 @@ def main(config: Watch) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Watch))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # Gymnasium gives the latter for unknown arguments
         sys.exit(f"error: {error}")
