@@ -169,8 +169,8 @@ def train(
         yield Snapshot(model, model.num_timesteps, seconds)
 
 
-# In RobotRoom-v0 the best of four on training seed 100 and tuning starts; with a random goal γ 0.9 learned
-# nothing in 287,000 steps, γ 0.97 did.
+# In RobotRoom-v0 the best of four on training seed 100 and tuning starts; with a random goal γ 0.9
+# learned nothing in 287,000 steps, γ 0.97 did.
 PPO_SETTINGS = {"RobotRoom-v0": "γ 0.9"}
 
 
