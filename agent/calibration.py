@@ -64,7 +64,12 @@ def calibrate_prior(
     critic = calibrate(denoiser, frames, false_alarms, generator)
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in innovations[1::2]]
     threshold = conformal_threshold(torch.stack(drawn), false_alarms)
-    return ObservationPrior(critic, threshold)
+    return ObservationPrior(critic, threshold, calibrated_on=described(agent))
+
+
+def described(agent: Agent) -> str:
+    """Which agent this is, and how much it has learned."""
+    return f"{agent.env_id}, seed {agent.seed}, {agent.num_timesteps} steps"
 
 
 def _act(

@@ -327,6 +327,8 @@ class ObservationPrior:
     """Whether noise is removed, and what cannot be is mended."""
     gates: bool = True
     """Whether control may leave a frame out and trust the transition instead."""
+    calibrated_on: str = ""
+    """Which agent, after how many steps: for another one the thresholds say nothing."""
     plan_weight: float = 0.0
     """Of the critic's opinion about imagined frames, in the choice among the best plans; 0: not asked
     (see `agent.control`)."""
@@ -358,6 +360,7 @@ class ObservationPrior:
             "critic_std": self.critic.std.tolist(),
             "critic_threshold": self.critic.threshold,
             "innovation_threshold": self.innovation_threshold,
+            "calibrated_on": self.calibrated_on,
         }
         save_checkpoint(Path(path), Checkpoint(config, dict(denoiser.state_dict()), {}, {}))
 
@@ -376,7 +379,7 @@ class ObservationPrior:
             denoiser.load_state_dict(checkpoint.model)
             mean, std = (torch.tensor(config[f"critic_{name}"]).to(device) for name in ("mean", "std"))
             critic = Critic(denoiser.to(device), mean, std, config["critic_threshold"])
-            return cls(critic, config["innovation_threshold"])
+            return cls(critic, config["innovation_threshold"], calibrated_on=config["calibrated_on"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no observation prior ({problem})") from error

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from agent import Agent
+from agent.calibration import described
 from agent.observation_prior import ObservationPrior
 from robot_room import layouts, oracle
 from robot_room.room import RoomParams
@@ -120,13 +121,20 @@ def loaded(
     Raises:
         ValueError: no such run, prior or environment, or it has other spaces.
     """
-    agent = Agent.load(run / "agent", env_id, device)
+    agent = Agent.load(run / "agent", device=device)
+    itself = described(agent)
+    if env_id is not None:
+        agent = Agent.load(run / "agent", env_id, device)
     assert agent.env_spec is not None
     spec = with_kwargs(agent.env_spec, env_kwargs)
     if prior:
         if not (run / "prior").is_dir():
             raise ValueError(f"prior: {run} has none; make it with: scripts/run train_prior {run}")
         agent.observation_prior = ObservationPrior.load(run / "prior", str(agent.device))
+        known = agent.observation_prior.calibrated_on
+        if known != itself:
+            allowed = f"{itself}; calibrate it again with: scripts/run train_prior {run}"
+            raise ValueError(f"prior: got one calibrated on {known}, allowed: {allowed}")
     return agent, spec
 
 

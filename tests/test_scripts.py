@@ -14,7 +14,11 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from agent import Agent
+from agent.calibration import calibrate_prior
+from agent.denoiser import Denoiser, DenoiserConfig
 from agent.prior_training import PriorTrainer
+from benchmarks.protocol import loaded
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
@@ -133,6 +137,19 @@ def test_a_prior_learns_from_a_runs_frames_and_goes_on(trained):
     code, _, err = run("watch", trained, "--record", picture, "--episodes", 1, "--prior", *failing)
     assert code == 0, err
     assert imageio.imread(picture)[0].shape[1] > 3 * 320  # camera, what was made of it, belief
+
+
+def test_a_prior_of_an_agent_that_has_learned_on_is_refused(trained, tmp_path):
+    shutil.copytree(trained / "agent", tmp_path / "agent")
+    agent = Agent.load(tmp_path / "agent")
+    denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
+    calibrate_prior(agent, denoiser, 18, 0.1).save(tmp_path / "prior")
+    loaded(tmp_path, None, "{}", prior=True)
+    agent.learn(8).save(tmp_path / "agent")
+    with pytest.raises(
+        ValueError, match=r"prior: got one calibrated on .* 40 steps, allowed: .* 48 steps"
+    ):
+        loaded(tmp_path, None, "{}", prior=True)
 
 
 def test_a_prior_that_is_not_there_is_missed(trained, tmp_path):
