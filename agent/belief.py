@@ -60,19 +60,17 @@ def observe(
     state: BeliefState,
 ) -> Belief:
     """Take a frame of each room in."""
-    if prior is None:
-        features = world_model.features(frames)
-        density, memory = world_model.posterior(features, state.predicted, state.action, state.memory)
-        return Belief(density, memory, torch.ones_like(state.located), torch.ones_like(state.located))
-
-    sight = prior.look(frames)
-    features = world_model.features(sight.frames)
+    sight = None if prior is None else prior.look(frames)
+    features = world_model.features(frames if sight is None else sight.frames)
     density, memory = world_model.posterior(features, state.predicted, state.action, state.memory)
+    everywhere = torch.ones_like(state.located)
+    if prior is None or sight is None:
+        return Belief(density, memory, everywhere, everywhere)
+
     start, empty = world_model.initial(len(frames))
     alone, restarted = world_model.posterior(features, start, torch.zeros_like(state.action), empty)
     surprise = innovation(alone, state.predicted)
     if not prior.gates:
-        everywhere = torch.ones_like(state.located)
         return Belief(density, memory, everywhere, everywhere, alone, surprise, sight)
 
     limit = prior.innovation_threshold

@@ -48,13 +48,10 @@ def calibrate_prior(
         ValueError: frames of another shape, too few episodes for α, or a recurrent posterior, whose
             memory cannot coast.
     """
-    if agent.config.world_model.posterior != "filter":
-        got = agent.config.world_model.posterior
-        raise ValueError(f"posterior: got {got!r}, allowed: 'filter', as a GRU's memory cannot coast")
+    check_calibration(agent, episodes, false_alarms)
     if denoiser.shape != agent.observation_space.shape:
         allowed = f"{agent.observation_space.shape}, as the agent's frames"
         raise ValueError(f"denoiser: got shape {denoiser.shape}, allowed: {allowed}")
-    check_promise(episodes, false_alarms)
     denoiser = denoiser.to(agent.device)
     usual = torch.zeros(len(CRITICAL_STDS), 2, device=agent.device)
     unsure = Critic(denoiser, usual, usual + 1, math.inf)
@@ -65,6 +62,19 @@ def calibrate_prior(
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in innovations[1::2]]
     threshold = conformal_threshold(torch.stack(drawn), false_alarms)
     return ObservationPrior(critic, threshold, calibrated_on=described(agent))
+
+
+def check_calibration(agent: Agent, episodes: int, false_alarms: float) -> None:
+    """What can be refused before a denoiser has been trained.
+
+    Raises:
+        ValueError: a recurrent posterior, or too few episodes for α.
+    """
+    posterior = agent.config.world_model.posterior
+    if posterior != "filter":
+        allowed = "'filter', as a GRU's memory cannot coast"
+        raise ValueError(f"posterior: got {posterior!r}, allowed: {allowed}")
+    check_promise(episodes, false_alarms)
 
 
 def described(agent: Agent) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -21,6 +20,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor
 
 from benchmarks.protocol import Policy
+from benchmarks.shifts import shifted
 
 Algorithm = Literal["ppo", "a2c", "sac", "td3", "ddpg", "drq-sac"]
 ROOMS = 8
@@ -33,20 +33,13 @@ class ShiftedReplay(ReplayBuffer):
     def _get_samples(self, batch_inds: NDArray[np.int64], env: Any = None) -> ReplayBufferSamples:
         samples = super()._get_samples(batch_inds, env)
         return samples._replace(
-            observations=shifted(samples.observations),
-            next_observations=shifted(samples.next_observations),
+            observations=_shifted(samples.observations),
+            next_observations=_shifted(samples.next_observations),
         )
 
 
-def shifted(images: Tensor) -> Tensor:
-    """Each of some images (B, C, H, W) moved by up to `SHIFT` pixels each way, its edges repeated."""
-    batch, _, height, width = images.shape
-    shifts = torch.randint(-SHIFT, SHIFT + 1, (2, batch, 1), device=images.device)
-    rows = (torch.arange(height, device=images.device) + shifts[0]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=images.device) + shifts[1]).clamp(0, width - 1)
-    image = torch.arange(batch, device=images.device)[:, None, None]
-    moved = images.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None]]
-    return moved.permute(0, 3, 1, 2)
+def _shifted(images: Tensor) -> Tensor:
+    return shifted(images.permute(0, 2, 3, 1), SHIFT).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -69,9 +62,15 @@ OFF_POLICY: dict[str, Any] = {
 }
 
 
-def off_policy(noise: float | None = None, **changes: Any) -> Setting:
-    """A setting of an off-policy algorithm."""
-    return Setting(OFF_POLICY | changes, noise)
+def off_policy(rate: float, noise: float | None = None, **changes: Any) -> dict[str, Setting]:
+    """The settings of an off-policy algorithm whose other learning rate to try is `rate`."""
+    tried: dict[str, dict[str, Any]] = {
+        "γ 0.9": {"gamma": 0.9},
+        "γ 0.97": {"gamma": 0.97},
+        f"γ 0.97, rate {rate:.0e}".replace("e-0", "e-"): {"gamma": 0.97, "learning_rate": rate},
+        "γ 0.97, a quarter of the updates": {"gamma": 0.97, "gradient_steps": ROOMS // 4},
+    }
+    return {name: Setting(OFF_POLICY | changes | own, noise) for name, own in tried.items()}
 
 
 SETTINGS: dict[Algorithm, dict[str, Setting]] = {
@@ -89,34 +88,10 @@ SETTINGS: dict[Algorithm, dict[str, Setting]] = {
         "γ 0.97, 32 steps": Setting({"n_steps": 32, "gamma": 0.97}),
         "γ 0.97, Adam": Setting({"n_steps": 8, "gamma": 0.97, "use_rms_prop": False}),
     },
-    "sac": {
-        "γ 0.9": off_policy(gamma=0.9),
-        "γ 0.97": off_policy(gamma=0.97),
-        "γ 0.97, rate 1e-3": off_policy(gamma=0.97, learning_rate=1e-3),
-        "γ 0.97, a quarter of the updates": off_policy(gamma=0.97, gradient_steps=ROOMS // 4),
-    },
-    "td3": {
-        "γ 0.9": off_policy(0.3, gamma=0.9),
-        "γ 0.97": off_policy(0.3, gamma=0.97),
-        "γ 0.97, rate 3e-4": off_policy(0.3, gamma=0.97, learning_rate=3e-4),
-        "γ 0.97, a quarter of the updates": off_policy(0.3, gamma=0.97, gradient_steps=ROOMS // 4),
-    },
-    "ddpg": {
-        "γ 0.9": off_policy(0.3, gamma=0.9),
-        "γ 0.97": off_policy(0.3, gamma=0.97),
-        "γ 0.97, rate 3e-4": off_policy(0.3, gamma=0.97, learning_rate=3e-4),
-        "γ 0.97, a quarter of the updates": off_policy(0.3, gamma=0.97, gradient_steps=ROOMS // 4),
-    },
-    "drq-sac": {
-        "γ 0.9": off_policy(gamma=0.9, replay_buffer_class=ShiftedReplay),
-        "γ 0.97": off_policy(gamma=0.97, replay_buffer_class=ShiftedReplay),
-        "γ 0.97, rate 1e-3": off_policy(
-            gamma=0.97, learning_rate=1e-3, replay_buffer_class=ShiftedReplay
-        ),
-        "γ 0.97, a quarter of the updates": off_policy(
-            gamma=0.97, gradient_steps=ROOMS // 4, replay_buffer_class=ShiftedReplay
-        ),
-    },
+    "sac": off_policy(1e-3),
+    "td3": off_policy(3e-4, noise=0.3),
+    "ddpg": off_policy(3e-4, noise=0.3),
+    "drq-sac": off_policy(1e-3, replay_buffer_class=ShiftedReplay),
 }
 CLASSES: dict[Algorithm, type[BaseAlgorithm]] = {
     "ppo": PPO,

@@ -141,15 +141,16 @@ def first_reached(record: Record) -> dict[str, Any] | None:
     return next((point for point in points if point["success_rate"] >= record["threshold"]), None)
 
 
+def spread(values: list[float], digits: int) -> str:
+    """Mean (lowest to highest); "never" where there is nothing."""
+    if not values:
+        return "never"
+    low, high = min(values), max(values)
+    return f"{np.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
 def rows(records: list[Record]) -> Iterator[list[str]]:
     """A row for each algorithm: figures as mean (lowest to highest) over the seeds."""
-
-    def spread(values: list[float], digits: int) -> str:
-        if not values:
-            return "never"
-        low, high = min(values), max(values)
-        return f"{np.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
     for algorithm in ALGORITHMS:
         cells = [record for record in records if record["algorithm"] == algorithm]
         ends = [record["curve"][-1] for record in cells]

@@ -39,6 +39,7 @@ from agent.denoiser import to_frames, to_images
 from agent.observation_prior import ObservationPrior
 from agent.prior_training import PriorTrainer
 from benchmarks.cells import Record, run_cells
+from benchmarks.learning import spread
 from benchmarks.protocol import HELD_OUT_SEED, env_spec
 from benchmarks.robustness import MIDDLE, ROOM, TRAINING_STEPS, learned_prior, with_prior
 from robot_room.rendering import Scene, render
@@ -174,10 +175,8 @@ def frame_times(agent: Agent, prior: ObservationPrior) -> dict[str, float]:
     """Milliseconds: a decision without a prior, and a look at frames of three kinds."""
     env = gym.make(ROOM)
     clean = torch.from_numpy(env.reset(seed=HELD_OUT_SEED)[0])[None]
-    noisy = to_images(clean) + 0.6 * torch.randn(
-        1, 3, 64, 64, generator=torch.Generator().manual_seed(0)
-    )
-    noisy = to_frames(noisy)
+    eps = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    noisy = to_frames(to_images(clean) + 0.6 * eps)
     hidden = clean.clone()
     hidden[:, :24, :24] = 0
     generator = torch.Generator().manual_seed(0)
@@ -208,11 +207,6 @@ def run_cell(seed: int) -> Record:
         "prior_seconds": seconds,
         "agent_seconds": agent.progress.seconds,
     }
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean (lowest to highest)."""
-    return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def tables(records: list[Record]) -> list[Table]:

@@ -5,7 +5,6 @@ import importlib
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -14,9 +13,6 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from agent import Agent
-from agent.calibration import described
-from agent.observation_prior import ObservationPrior
 from robot_room import layouts, oracle
 from robot_room.room import RoomParams
 
@@ -104,38 +100,6 @@ def with_kwargs(spec: EnvSpec, kwargs: str) -> EnvSpec:
     except (ValueError, TypeError) as error:
         raise ValueError(f"env_kwargs: got {kwargs}, allowed: a JSON object ({error})") from error
     return spec
-
-
-def loaded(
-    run: Path, env_id: str | None, env_kwargs: str, prior: bool, device: str = "auto"
-) -> tuple[Agent, EnvSpec]:
-    """A run's agent, and the environment to look at it in.
-
-    Args:
-        run: what `scripts/run train` made.
-        env_id: of another environment with the same spaces; None: the one it was trained in.
-        env_kwargs: a JSON object of arguments to change.
-        prior: whether the agent asks the run's observation prior.
-        device: of the agent.
-
-    Raises:
-        ValueError: no such run, prior or environment, or it has other spaces.
-    """
-    agent = Agent.load(run / "agent", device=device)
-    itself = described(agent)
-    if env_id is not None:
-        agent = Agent.load(run / "agent", env_id, device)
-    assert agent.env_spec is not None
-    spec = with_kwargs(agent.env_spec, env_kwargs)
-    if prior:
-        if not (run / "prior").is_dir():
-            raise ValueError(f"prior: {run} has none; make it with: scripts/run train_prior {run}")
-        agent.observation_prior = ObservationPrior.load(run / "prior", str(agent.device))
-        known = agent.observation_prior.calibrated_on
-        if known != itself:
-            allowed = f"{itself}; calibrate it again with: scripts/run train_prior {run}"
-            raise ValueError(f"prior: got one calibrated on {known}, allowed: {allowed}")
-    return agent, spec
 
 
 def evaluate(

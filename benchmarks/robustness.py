@@ -22,6 +22,7 @@ the 500 steps from which both agents learn, a prior is calibrated on 200 new epi
 camera, some 1,200 steps, which train nothing.
 """
 
+import copy
 import dataclasses
 import json
 import math
@@ -114,11 +115,14 @@ def learned_prior(agent: Agent, seed: int) -> ObservationPrior:
 
 
 def failing(kind: str, severity: int) -> EnvSpec:
-    """The room with a failing camera, and little time."""
+    """The room with a failing camera."""
     kwargs = {} if kind == CLEAN else {"corruption": kind, "severity": severity}
-    spec = env_spec(ROOM, json.dumps(kwargs))
-    spec.max_episode_steps = LIMIT
-    return spec
+    return env_spec(ROOM, json.dumps(kwargs))
+
+
+def learned_with(kind: str, severity: int, seed: int, steps: int) -> Agent:
+    """An agent that learned with the failing camera."""
+    return Agent(failing(kind, severity), seed=seed, device="cpu").learn(steps)
 
 
 def with_prior(agent: Agent, prior: ObservationPrior | None) -> Agent:
@@ -155,8 +159,7 @@ def run_cell(kind: str, severity: int, seed: int, episodes: int) -> Record:
         if name == TRAINED:
             if kind == CLEAN:
                 continue
-            own = env_spec(ROOM, json.dumps(spec.kwargs))
-            policy: Policy = Agent(own, seed=seed, device="cpu").learn(TRAINING_STEPS)
+            policy: Policy = learned_with(kind, severity, seed, TRAINING_STEPS)
         else:
             policy = ARMS[name](agent, prior)
         record["arms"][name] = outcome(policy, spec, episodes)
@@ -164,7 +167,9 @@ def run_cell(kind: str, severity: int, seed: int, episodes: int) -> Record:
 
 
 def outcome(policy: Policy, spec: EnvSpec, episodes: int) -> Record:
-    """How a policy fared on the held-out starts, episode by episode."""
+    """How a policy fared on the held-out starts in little time, episode by episode."""
+    spec = copy.deepcopy(spec)
+    spec.max_episode_steps = LIMIT
     result = evaluate(policy, spec, episodes, HELD_OUT_SEED)
     each = {"is_success": result.is_success.astype(int).tolist(), "steps": result.steps.tolist()}
     return result.summary() | each
@@ -173,8 +178,7 @@ def outcome(policy: Policy, spec: EnvSpec, episodes: int) -> Record:
 def run_longer(kind: str, seed: int, episodes: int) -> Record:
     """At the middle severity, an agent that has learned with the failing camera for longer."""
     spec = failing(kind, MIDDLE)
-    agent = Agent(env_spec(ROOM, json.dumps(spec.kwargs)), seed=seed, device="cpu")
-    arm = outcome(agent.learn(4 * TRAINING_STEPS), spec, episodes)
+    arm = outcome(learned_with(kind, MIDDLE, seed, 4 * TRAINING_STEPS), spec, episodes)
     return {"kind": kind, "severity": MIDDLE, "training_seed": seed, "arms": {LONGER: arm}}
 
 

@@ -9,7 +9,6 @@ best setting has the largest mean success over training time; ties go to fewer s
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
 
 import numpy as np
 import tyro
@@ -17,10 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
+from benchmarks.baselines import ROOMS, SETTINGS, Algorithm, train
 from benchmarks.cells import Record, run_cells
 from benchmarks.protocol import TUNING_SEED, Policy, evaluate
 
-ALGORITHMS = ("ppo", "a2c", "sac", "td3", "ddpg", "drq-sac")
+ALGORITHMS: tuple[Algorithm, ...] = tuple(SETTINGS)
 FIRST_SEED = 100
 EPISODES = 50
 
@@ -31,7 +31,7 @@ class Tune:
 
     env_id: str = "RobotRoom-v0"
     """The environment."""
-    algorithms: tuple[str, ...] = ALGORITHMS
+    algorithms: tuple[Algorithm, ...] = ALGORITHMS
     """Which of the baselines."""
     minutes: float = 5.0
     """Of training in a cell, evaluations not counted."""
@@ -63,14 +63,14 @@ def look(policy: Policy, env_id: str) -> Record:
     return max(results, key=lambda result: result["success_rate"])
 
 
-def run_cell(algorithm: str, name: str, env_id: str, seed: int, minutes: float, looks: int) -> Record:
+def run_cell(
+    algorithm: Algorithm, name: str, env_id: str, seed: int, minutes: float, looks: int
+) -> Record:
     """Train for so long, looking now and then."""
-    from benchmarks.baselines import ROOMS, SETTINGS, Algorithm, train
-
-    kind = cast(Algorithm, algorithm)
-    assert kind in get_args(Algorithm)
     between, due, curve = 60 * minutes / looks, 0.0, []
-    for policy, env_steps, seconds in train(kind, SETTINGS[kind][name], env_id, seed, 16 * ROOMS):
+    for policy, env_steps, seconds in train(
+        algorithm, SETTINGS[algorithm][name], env_id, seed, 16 * ROOMS
+    ):
         over = seconds >= 60 * minutes
         if seconds >= due or over:
             curve.append({"env_steps": env_steps, "seconds": round(seconds, 1), **look(policy, env_id)})
@@ -95,12 +95,10 @@ def merit(record: Record) -> tuple[float, float]:
 
 def main(config: Tune) -> None:
     """Run the benchmark."""
-    from benchmarks.baselines import SETTINGS, Algorithm
-
     cells = {}
     for seed in range(FIRST_SEED, FIRST_SEED + config.seeds):
         for algorithm in config.algorithms:
-            for name in SETTINGS[cast(Algorithm, algorithm)]:
+            for name in SETTINGS[algorithm]:
                 file = f"{algorithm}-{name}-seed{seed}".replace(" ", "-").replace(",", "")
                 cell = (algorithm, name, config.env_id, seed, config.minutes, config.looks)
                 cells[config.out / config.env_id / f"{file}.json"] = cell

@@ -15,6 +15,7 @@ from agent.distributions import Normal, kl_divergence
 from agent.networks import mlp
 from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
+from benchmarks.shifts import shifted
 
 Loss = tuple[Tensor, dict[str, Tensor]]
 Shape = tuple[int, int, int]
@@ -92,13 +93,8 @@ class RandomShifts(WorldModel):
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
         """See `WorldModel.loss`."""
-        windows, _, height, width, _ = batch.frames.shape
-        shifts = torch.randint(-2, 3, (2, windows, 1), generator=generator)
-        rows = (torch.arange(height) + shifts[0]).clamp(0, height - 1)
-        columns = (torch.arange(width) + shifts[1]).clamp(0, width - 1)
-        window = torch.arange(windows)[:, None, None]
-        frames = batch.frames.transpose(1, 2).transpose(2, 3)  # (B, H, W, T, C)
-        frames = frames[window, rows[:, :, None], columns[:, None]]
+        frames = batch.frames.permute(0, 2, 3, 1, 4)  # (B, H, W, T, C)
+        frames = shifted(frames, 2, generator)
         return super().loss(
             batch._replace(frames=frames.permute(0, 3, 1, 2, 4).contiguous()), generator
         )

@@ -11,7 +11,8 @@ import tyro
 from rich.console import Console
 
 import robot_room  # noqa: F401 - registers its environments
-from benchmarks.protocol import HELD_OUT_SEED, evaluate, loaded
+from benchmarks.protocol import HELD_OUT_SEED, evaluate
+from benchmarks.runs import loaded
 
 
 @dataclass

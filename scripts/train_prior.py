@@ -14,10 +14,9 @@ from rich.progress import Progress
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from agent.calibration import calibrate_prior
+from agent.calibration import calibrate_prior, check_calibration
 from agent.datasets import load_episodes
 from agent.denoiser import DenoiserConfig
-from agent.observation_prior import check_promise
 from agent.pictures import denoised_frames, prior_samples
 from agent.prior_training import PriorTrainer, PriorTrainingConfig
 from agent.safekeeping import Safekeeping
@@ -49,7 +48,7 @@ def main(config: TrainPrior) -> None:
     """Run the script."""
     torch.set_num_threads(1)
     agent, path = Agent.load(config.run / "agent"), config.run / "prior_training"
-    check_promise(config.calibration_episodes, config.false_alarms)
+    check_calibration(agent, config.calibration_episodes, config.false_alarms)
     episodes = agent.replay.episodes
     if config.dataset is not None:
         spaces = agent.observation_space, agent.action_space

@@ -13,7 +13,7 @@ import tyro
 
 import robot_room  # noqa: F401 - registers its environments
 from agent.pictures import camera_and_belief, episode
-from benchmarks.protocol import loaded
+from benchmarks.runs import loaded
 from robot_room.viewer import Viewer
 
 

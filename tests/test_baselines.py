@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.baselines import SETTINGS, SHIFT, Algorithm, ShiftedReplay, make, shifted
+from benchmarks.baselines import SETTINGS, SHIFT, Algorithm, ShiftedReplay, _shifted, make
 from benchmarks.tune import ALGORITHMS, Tune, merit, run_cell
 
 
@@ -37,7 +37,7 @@ def test_shifts_move_an_image_by_whole_pixels_and_repeat_its_edges():
     torch.manual_seed(0)
     image = torch.arange(20 * 20).view(1, 1, 20, 20).float()
     seen = set()
-    for moved in shifted(image.repeat(400, 1, 1, 1)):
+    for moved in _shifted(image.repeat(400, 1, 1, 1)):
         row, column = divmod(int(moved[0, 10, 10]), 20)
         down, right = row - 10, column - 10
         expected = np.pad(image[0, 0].numpy(), SHIFT, mode="edge")

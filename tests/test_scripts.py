@@ -18,7 +18,7 @@ from agent import Agent
 from agent.calibration import calibrate_prior
 from agent.denoiser import Denoiser, DenoiserConfig
 from agent.prior_training import PriorTrainer
-from benchmarks.protocol import loaded
+from benchmarks.runs import loaded
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
