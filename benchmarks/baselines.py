@@ -4,20 +4,24 @@ Each algorithm has a few settings, which `benchmarks.tune` tries on tuning seeds
 not say is stable-baselines3's own default.
 """
 
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.protocol import Policy
 from benchmarks.shifts import shifted
@@ -42,6 +46,26 @@ def _shifted(images: Tensor) -> Tensor:
     return shifted(images.permute(0, 2, 3, 1), SHIFT).permute(0, 3, 1, 2)
 
 
+class SmallCnn(BaseFeaturesExtractor):
+    """stable-baselines3's NatureCNN with half its channels and a quarter of its features.
+
+    An update takes half the time, so that the off-policy algorithms get further in theirs.
+    """
+
+    def __init__(self, space: gym.Space[Any], features_dim: int = 128) -> None:
+        super().__init__(space, features_dim)
+        convolutions = nn.Sequential(
+            *(nn.Conv2d(3, 16, 8, 4), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU()),
+            *(nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Flatten()),
+        )
+        size = convolutions(torch.zeros(1, *(space.shape or ()))).shape[1]
+        self.layers = nn.Sequential(convolutions, nn.Linear(size, features_dim), nn.ReLU())
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features (B, F) of frames (B, C, H, W)."""
+        return self.layers(observations)
+
+
 @dataclass(frozen=True)
 class Setting:
     """What an algorithm is made with."""
@@ -62,13 +86,18 @@ OFF_POLICY: dict[str, Any] = {
 }
 
 
+SMALL: dict[str, Any] = {
+    "policy_kwargs": {"features_extractor_class": SmallCnn, "net_arch": [128, 128]}
+}
+
+
 def off_policy(rate: float, noise: float | None = None, **changes: Any) -> dict[str, Setting]:
     """The settings of an off-policy algorithm whose other learning rate to try is `rate`."""
     tried: dict[str, dict[str, Any]] = {
-        "γ 0.9": {"gamma": 0.9},
         "γ 0.97": {"gamma": 0.97},
-        f"γ 0.97, rate {rate:.0e}".replace("e-0", "e-"): {"gamma": 0.97, "learning_rate": rate},
-        "γ 0.97, a quarter of the updates": {"gamma": 0.97, "gradient_steps": ROOMS // 4},
+        "γ 0.9, small network": {"gamma": 0.9, **SMALL},
+        "γ 0.97, small network": {"gamma": 0.97, **SMALL},
+        "γ 0.97, small network, other rate": {"gamma": 0.97, "learning_rate": rate, **SMALL},
     }
     return {name: Setting(OFF_POLICY | changes | own, noise) for name, own in tried.items()}
 
@@ -122,7 +151,7 @@ def make(
     if algorithm not in CLASSES:
         raise ValueError(f"algorithm: got {algorithm!r}, allowed: {tuple(CLASSES)}")
     env = make_vec_env(env_id, ROOMS, seed=seed)
-    arguments = dict(setting.arguments)
+    arguments = copy.deepcopy(setting.arguments)  # some algorithms change what they are given
     if setting.exploration_std is not None:
         size = env.action_space.shape or (1,)
         arguments["action_noise"] = NormalActionNoise(

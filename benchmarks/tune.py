@@ -1,6 +1,6 @@
 """The baselines' settings, tried on tuning seeds and tuning starts; no result is measured on either.
 
-    python -m benchmarks.tune --env-id RobotRoom-v0 --minutes 5
+    python -m benchmarks.tune --env-id RobotRoom-v0 --minutes 2
 
 A cell trains one algorithm with one of its settings (`benchmarks.baselines.SETTINGS`, four each) for so
 many minutes of training time, and evaluates it on the way, with and without its policy's noise. The
@@ -33,9 +33,9 @@ class Tune:
     """The environment."""
     algorithms: tuple[Algorithm, ...] = ALGORITHMS
     """Which of the baselines."""
-    minutes: float = 5.0
+    minutes: float = 2.0
     """Of training in a cell, evaluations not counted."""
-    looks: int = 15
+    looks: int = 12
     """Evaluations in a cell after its first, evenly in training time."""
     seeds: int = 1
     """Training seeds, from 100."""
