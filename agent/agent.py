@@ -240,6 +240,7 @@ class Agent:
             "num_timesteps": self.progress.num_timesteps,
             "num_updates": self.progress.num_updates,
             "seconds": self.progress.seconds,
+            "planning_seconds": self.progress.planning_seconds,
             "observation_space": _describe(self.observation_space),
             "action_space": _describe(self.action_space),
             "agent": dataclasses.asdict(self.config)
@@ -311,6 +312,7 @@ class Agent:
         self.progress.num_timesteps = config["num_timesteps"]
         self.progress.num_updates = config["num_updates"]
         self.progress.seconds = config["seconds"]
+        self.progress.planning_seconds = config["planning_seconds"]
         states = config["generators"]
         generators.control.set_state(torch.tensor(states["control"], dtype=torch.uint8))
         generators.loss.set_state(torch.tensor(states["loss"], dtype=torch.uint8))

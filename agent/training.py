@@ -81,6 +81,8 @@ class Progress:
     """Updates at which offline learning ends; None while learning online."""
     seconds: float = 0.0
     """Spent in collecting and updating; callbacks and what comes after are not counted."""
+    planning_seconds: float = 0.0
+    """Of these, those in which the agent decided what to do: belief and plan."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last update: the loss and its terms, nats per step."""
     finished: list[FinishedEpisode] = field(default_factory=list)
@@ -155,10 +157,12 @@ def train(
         else:
             frames = torch.from_numpy(collector.frames).to(device)
             starts = torch.from_numpy(collector.episode_start).to(device)
+            asked = time.perf_counter()
             decision, state = decide(
                 world_model, planner, frames, state, starts, generators.control, config.exploration_std
             )
             actions = decision.action.cpu().numpy()
+            progress.planning_seconds += time.perf_counter() - asked
         taken, progress.finished = collector.step(actions)
         progress.num_timesteps += taken
 

@@ -1,19 +1,19 @@
 """Cells of a sweep: each runs once, in a process that is not this one, and leaves a file."""
 
 import json
-import multiprocessing
-import platform
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-PACKAGES = ("robot-room", "torch", "numpy", "gymnasium", "stable-baselines3")
+from benchmarks.backends import Backend, Failure, Processes, Record
 
-Record = dict[str, Any]
+ATTEMPTS = 2
+
+
+class BrokenCellsError(RuntimeError):
+    """Cells that failed each time they were tried; all others have their files."""
 
 
 def run_cells(
@@ -22,11 +22,13 @@ def run_cells(
     settings: Record,
     workers: int = 1,
     cells_per_process: int = 1,
+    backend: Backend | None = None,
 ) -> list[Record]:
     """Call `function(*arguments)` for every cell that has no file yet.
 
     What it returns is written to the cell's file, with versions and machine, when it is whole;
-    Ctrl-C loses the cells under way, and the next call goes on with the rest.
+    Ctrl-C loses the cells under way, and the next call goes on with the rest. A cell that fails is
+    tried once more, when all others have been.
 
     Args:
         function: importable, as it is called in another process, with one thread.
@@ -35,40 +37,41 @@ def run_cells(
             are not taken for these.
         workers: cells at a time; 1 where seconds are to be compared.
         cells_per_process: before a fresh one is started; more where cells are short.
+        backend: where they run; None: in so many processes of this machine.
 
     Returns:
         The records of all cells, in order.
 
     Raises:
         ValueError: a file is there that is no record, or one of other settings; nothing is run.
+        BrokenCellsError: some cells failed twice.
     """
     for path in cells:
         if path.exists():
-            _read(path, settings)
-    due = {path: arguments for path, arguments in cells.items() if not path.exists()}
-    jobs = [(function, path, arguments, settings) for path, arguments in due.items()]
-    if due:
-        # Not concurrent.futures: its pool can hang where a worker is replaced (python/cpython#115634).
-        with (
-            Progress("cells", MofNCompleteColumn(), TimeElapsedColumn()) as bar,
-            multiprocessing.get_context("spawn").Pool(workers, None, (), cells_per_process) as pool,
-        ):
-            task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
-            for _ in pool.imap_unordered(_run, jobs):
-                bar.advance(task)
-    return [_read(path, settings) for path in cells]
-
-
-def _run(job: tuple[Callable[..., Record], Path, tuple[Any, ...], Record]) -> None:
-    function, path, arguments, settings = job
-    torch.set_num_threads(1)
-    where = {
-        "settings": settings,
-        "versions": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "processor": platform.processor() or platform.machine(),
-    }
-    write_record(path, function(*arguments) | where)
+            read_record(path, settings)
+    due = {path: (function, args) for path, args in cells.items() if not path.exists()}
+    backend = backend or Processes(workers, cells_per_process)
+    failures: dict[Path, Failure] = {}
+    with Progress("cells", MofNCompleteColumn(), TimeElapsedColumn(), disable=not due) as bar:
+        task = bar.add_task("", total=len(cells), completed=len(cells) - len(due))
+        for _ in range(ATTEMPTS):
+            failures = {}
+            for path, outcome in backend.run(due):
+                if isinstance(outcome, Failure):
+                    failures[path] = outcome
+                else:
+                    write_record(path, outcome | {"settings": settings})
+                    bar.advance(task)
+            due = {path: due[path] for path in failures}
+            if not due:
+                break
+    if failures:
+        reasons = "\n".join(f"{path}: {failure}" for path, failure in failures.items())
+        raise BrokenCellsError(
+            f"{len(failures)} of {len(cells)} cells failed {ATTEMPTS} times; the others have their "
+            f"files, and the same command tries these again:\n{reasons}"
+        )
+    return [read_record(path, settings) for path in cells]
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -79,12 +82,17 @@ def write_record(path: Path, record: Record) -> None:
     part.rename(path)
 
 
-def _read(path: Path, settings: Record) -> Record:
+def read_record(path: Path, settings: Record | None = None) -> Record:
+    """The record in a file.
+
+    Raises:
+        ValueError: it is none, or one of other settings.
+    """
     try:
         record = json.loads(path.read_text())
         found = record["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: got no record ({error}); remove it to run its cell again") from error
-    if found != json.loads(json.dumps(settings)):
+    if settings is not None and found != json.loads(json.dumps(settings)):
         raise ValueError(f"{path}: got settings {found}, allowed: {settings}, or another --out")
     return record

@@ -74,10 +74,15 @@ class Scripted:
 
 
 class Learned:
-    """A trained agent, or any other that has stable-baselines3's `predict`."""
+    """A trained agent, or any other that has stable-baselines3's `predict`.
 
-    def __init__(self, agent: Any) -> None:
-        self.agent = agent
+    Args:
+        agent: it.
+        deterministic: what it is asked for.
+    """
+
+    def __init__(self, agent: Any, deterministic: bool = True) -> None:
+        self.agent, self.deterministic = agent, deterministic
 
     def reset(self, generator: np.random.Generator) -> None:
         """Begin an episode."""
@@ -85,7 +90,9 @@ class Learned:
 
     def __call__(self, observation: NDArray[np.uint8], info: dict[str, Any]) -> NDArray[np.float32]:
         """The next action."""
-        action, self.state = self.agent.predict(observation, self.state, deterministic=True)
+        action, self.state = self.agent.predict(
+            observation, self.state, deterministic=self.deterministic
+        )
         return action
 
 

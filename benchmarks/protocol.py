@@ -52,10 +52,15 @@ class Evaluation:
     decision_ms: float  # median time of a decision for one room alone
 
     def summary(self) -> dict[str, Any]:
-        """The figures of `evaluate --json`. A failed episode counts with all the steps it took."""
-        ratio = None
+        """The figures of `evaluate --json`. A failed episode counts with all the steps it took.
+
+        `spl` is success weighted by path length (arXiv 1807.06757), here the mean over episodes of
+        success · oracle's steps / steps: 1 is the oracle, 0 never arrives.
+        """
+        ratio = spl = None
         if self.oracle_steps is not None:
             ratio = round(float(np.mean(self.steps / self.oracle_steps)), 4)
+            spl = round(float(np.mean(self.is_success * self.oracle_steps / self.steps)), 4)
         return {
             "env_id": self.env_id,
             "env_kwargs": self.env_kwargs,
@@ -64,6 +69,7 @@ class Evaluation:
             "success_rate": float(self.is_success.mean()),
             "mean_steps": round(float(self.steps.mean()), 4),
             "steps_over_oracle": ratio,
+            "spl": spl,
             "mean_return": round(float(self.returns.mean()), 4),
             "decision_ms": round(self.decision_ms, 3),
         }
@@ -140,9 +146,7 @@ def _run_episodes(
     A room whose episode is over takes the next one, so that none waits for the slowest.
     """
     rooms = min(ROOMS, episodes)
-    mode = {"autoreset_mode": AutoresetMode.DISABLED}
-    env: Any = gym.make_vec(spec, rooms, vectorization_mode="sync", vector_kwargs=mode)
-    params = getattr(env.envs[0].unwrapped, "params", None)
+    env, params = _rooms(spec, rooms)
     success, steps = np.zeros(episodes, np.bool_), np.zeros(episodes, np.int64)
     returns, best = np.zeros(episodes), np.zeros(episodes, np.int64)
     episode = np.arange(rooms)  # of each room; beyond the last, a room runs for nothing
@@ -166,6 +170,16 @@ def _run_episodes(
             best[episode[fresh]] = _oracle_steps(info, params, rooms)[fresh]
     env.close()
     return success, steps, returns, best
+
+
+def _rooms(spec: EnvSpec, rooms: int) -> tuple[Any, RoomParams | None]:
+    """Environments in step that are reset when asked to; and what makes them rooms, if they are."""
+    mode: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}
+    if spec.vector_entry_point == "robot_room.vector_env:RobotRoomVectorEnv":  # the same bits, sooner
+        env: Any = gym.make_vec(spec, rooms, vectorization_mode="vector_entry_point", **mode)
+        return env, env.unwrapped.params
+    env = gym.make_vec(spec, rooms, vectorization_mode="sync", vector_kwargs=mode)
+    return env, getattr(env.envs[0].unwrapped, "params", None)
 
 
 def _oracle_steps(info: dict[str, Any], params: RoomParams | None, rooms: int) -> NDArray[np.int64]:

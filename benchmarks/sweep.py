@@ -1,0 +1,122 @@
+"""The comparison with model-free baselines: every algorithm, room and training seed.
+
+    python -m benchmarks.sweep --workers 2
+    python -m benchmarks.sweep --backend ray --address 127.0.0.1:6379
+    python -m benchmarks.report
+
+A cell is one algorithm in one room with one seed (`benchmarks.contest`). It runs once, in a process of
+its own with one thread, and leaves a file in `--out`; the sweep can be interrupted and goes on with the
+cells that have none. Seeds come in turn, so that an unfinished sweep compares what is comparable.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from rich.console import Console
+
+from benchmarks import contest
+from benchmarks.backends import PACKAGES, Backend, OnRay, Processes, Record
+from benchmarks.cells import BrokenCellsError, read_record, run_cells
+from benchmarks.contest import ALGORITHMS, ROOMS, Algorithm
+
+PROTOCOL = 1  # another number where budgets, looks or settings change what a cell means
+REFERENCES = ("random", "oracle")
+
+
+@dataclass
+class Sweep:
+    """Run the cells that have no file yet."""
+
+    algorithms: tuple[str, ...] = ALGORITHMS
+    """Which of them."""
+    rooms: tuple[str, ...] = tuple(ROOMS)
+    """Which of them."""
+    seeds: int = 10
+    """Training seeds of ours and of PPO, from 0."""
+    other_seeds: int = 5
+    """Of the other baselines."""
+    seconds_scale: float = 1.0
+    """Times a baseline's seconds of training; give another --out with it."""
+    backend: Literal["local", "ray"] = "local"
+    """Processes of this machine, or a Ray cluster that runs already."""
+    address: str = "127.0.0.1:6379"
+    """The Ray cluster's."""
+    workers: int = 1
+    """Local cells at a time; with more than one, they share the machine, and all run slower."""
+    out: Path = Path("benchmarks/results/sweep")
+    """Where the raw scores are."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("algorithms", ALGORITHMS), ("rooms", tuple(ROOMS))):
+            for value in getattr(self, name):
+                if value not in allowed:
+                    raise ValueError(f"{name}: got {value!r}, allowed: {allowed}")
+        for name in ("seeds", "other_seeds", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least 1")
+        if not self.seconds_scale > 0:
+            raise ValueError(f"seconds_scale: got {self.seconds_scale}, allowed: more than 0")
+
+    def cells(self) -> Iterator[tuple[Path, Algorithm, str, int]]:
+        """File, algorithm, room and seed of every cell; all of a seed before the next."""
+        for seed in range(max(self.seeds, self.other_seeds)):
+            for env_id in self.rooms:
+                for algorithm in ALGORITHMS:
+                    few = 1 if algorithm in REFERENCES else self.other_seeds
+                    count = self.seeds if algorithm in ("world-model", "ppo") else few
+                    if algorithm in self.algorithms and seed < count:
+                        yield (
+                            self.out / env_id / f"{algorithm}-seed{seed}.json",
+                            algorithm,
+                            env_id,
+                            seed,
+                        )
+
+
+def check_versions(records: dict[Path, Record], versions: dict[str, str] | None = None) -> None:
+    """Refuse to mix results of different versions of what they were made with.
+
+    Raises:
+        ValueError: it names two files, or a file and the versions that are installed.
+    """
+    where = "the installed"
+    for path, record in records.items():
+        if versions is not None and record.get("versions") != versions:
+            mixed = f"{path}: got versions {record.get('versions')}, allowed: {versions}, {where}"
+            raise ValueError(f"{mixed}; keep results of other versions in another folder")
+        if versions is None:
+            versions, where = record.get("versions"), f"as in {path}"
+
+
+def run(config: Sweep) -> None:
+    """Run the sweep.
+
+    Raises:
+        ValueError: files of other settings or versions, or that are no records; nothing is run.
+        BrokenCellsError: some cells failed twice; all others have their files.
+    """
+    cells = list(config.cells())
+    found = {path: read_record(path) for path, *_ in cells if path.exists()}
+    check_versions(found, {name: version(name) for name in PACKAGES})
+    backend: Backend = OnRay(config.address) if config.backend == "ray" else Processes(config.workers)
+    jobs: dict[Path, tuple[Any, ...]] = {}
+    for path, algorithm, env_id, seed in cells:
+        room = replace(ROOMS[env_id], seconds=ROOMS[env_id].seconds * config.seconds_scale)
+        jobs[path] = (algorithm, env_id, seed, room, seed == 0)
+    settings = {"protocol": PROTOCOL, "episodes": contest.EPISODES, "scale": config.seconds_scale}
+    run_cells(contest.run_cell, jobs, settings, backend=backend)
+
+
+if __name__ == "__main__":
+    try:
+        run(tyro.cli(Sweep))
+    except (ValueError, ImportError, BrokenCellsError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Interrupted. Finished cells are kept; the same command goes on.")
+        sys.exit(130)
