@@ -41,7 +41,7 @@ class Sweep:
     other_seeds: int = 5
     """Of the other baselines."""
     seconds_scale: float = 1.0
-    """Times a baseline's seconds of training; give another --out with it."""
+    """Times each room's seconds of training for a baseline; give another --out with it."""
     backend: Literal["local", "ray"] = "local"
     """Processes of this machine, or a Ray cluster that runs already."""
     address: str = "127.0.0.1:6379"

@@ -4,8 +4,8 @@
 
 A cell trains one algorithm with one of its settings (`benchmarks.baselines.SETTINGS`, four each) for so
 many minutes of training time, and evaluates it on the way, with and without its policy's noise. The
-best setting has the largest mean success over training time, to a tenth; ties go to the one that made
-more steps in it.
+best setting has the largest mean success over training time, to a tenth, as less is noise; among equals
+the largest at the end, then the one that made more steps.
 """
 
 from dataclasses import dataclass
@@ -87,10 +87,10 @@ def run_cell(
     }
 
 
-def merit(record: Record) -> tuple[float, int]:
-    """Mean success over a cell's looks, to a tenth, as less is noise; then the steps that it made."""
+def merit(record: Record) -> tuple[float, float, int]:
+    """Mean success over a cell's looks, then success at the end, both to a tenth; then its steps."""
     rates = [point["success_rate"] for point in record["curve"]]
-    return round(float(np.mean(rates)), 1), record["curve"][-1]["env_steps"]
+    return round(float(np.mean(rates)), 1), round(rates[-1], 1), record["curve"][-1]["env_steps"]
 
 
 def main(config: Tune) -> None:

@@ -51,8 +51,8 @@ def test_a_cell_of_tuning_trains_and_looks():
     record = run_cell("a2c", "γ 0.9", "RobotRoom-v0", 100, minutes=0.01, looks=1)
     assert next(point["env_steps"] for point in record["curve"]) == 128
     assert record["curve"][-1]["seconds"] >= 0.6
-    mean, steps = merit(record)
-    assert 0 <= mean <= 1 and steps < 0
+    mean, end, steps = merit(record)
+    assert 0 <= mean <= 1 and 0 <= end <= 1 and steps == record["curve"][-1]["env_steps"]
 
 
 def test_unknown_algorithms_are_named():

@@ -1,0 +1,335 @@
+"""The comparison's raw scores as one page that needs nothing else, and the README's figure and table.
+
+python -m benchmarks.report
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import tyro
+from jinja2 import Template
+from plotly.offline import get_plotlyjs
+
+from benchmarks.baselines import SETTINGS, Algorithm
+from benchmarks.contest import CLIP_STEPS, EPISODES, LOOKS_IN_A_ROW, Record
+from benchmarks.figures import AXES, aggregates, curves, draw, short
+from benchmarks.scores import (
+    BASELINES,
+    OURS,
+    Axis,
+    Estimate,
+    Reached,
+    Scores,
+    over_ours,
+    probability_of_improvement,
+)
+
+# What the comparison was for: room, axis, target, moonshot.
+TARGETS: tuple[tuple[str, Axis, float, float], ...] = (
+    ("RobotRoom-v0", "env_steps", 10, 25),
+    ("RobotRoomRandomGoal-v0", "env_steps", 25, 80),
+    ("RobotRoom-v0", "seconds", 1, 4),
+    ("RobotRoomRandomGoal-v0", "seconds", 1, 4),
+)
+COMMANDS = """\
+scripts/run python -m benchmarks.tune --workers 2
+scripts/run python -m benchmarks.tune --env-id RobotRoomRandomGoal-v0 --algorithms ppo --minutes 4
+scripts/run python -m benchmarks.sweep --workers 2    # or --backend ray --address HOST:PORT
+scripts/run python -m benchmarks.report
+scripts/run benchmark --quick    # a small one, in about ten minutes"""
+
+Rows = list[list[str]]
+
+
+@dataclass
+class Report:
+    """Write the page and the figure, print the README's table."""
+
+    results: Path = Path("benchmarks/results/sweep")
+    """What `benchmarks.sweep` wrote."""
+    page: Path = Path("benchmarks/results/report.html")
+    """The page to write."""
+    figure: Path | None = Path("docs/comparison.png")
+    """The static figure to write."""
+    label: str = ""
+    """What a reader of the page must know first."""
+
+
+def main(config: Report) -> None:
+    """Write the report.
+
+    Raises:
+        ValueError: the results are none, mixed, or half written; nothing is written.
+    """
+    scores = Scores(config.results)
+    chances = probability_of_improvement(scores, "env_steps", 1.0)
+    template = Template(Path(__file__).with_name("report.html.j2").read_text())
+    page = template.render(
+        plotly_js=get_plotlyjs(),
+        label=config.label,
+        losses=losses(scores),
+        targets=[
+            ["figure", "best baseline over ours", "target", "moonshot"],
+            *targets(scores, chances),
+        ],
+        algorithms=scores.algorithms,
+        clips=clips(scores),
+        clip_steps=CLIP_STEPS,
+        curves=[_embedded(curves(scores, axis)) for axis in AXES],
+        aggregates=[_embedded(figure) for figure in aggregates(scores)],
+        improvement=improvement(scores, chances),
+        thresholds=thresholds(scores),
+        quality=quality(scores),
+        method=method(scores),
+        settings=settings(scores),
+        commands=COMMANDS,
+        made_with=made_with(scores),
+    )
+    config.page.parent.mkdir(parents=True, exist_ok=True)
+    config.page.write_text(page)
+    if config.figure is not None:
+        config.figure.parent.mkdir(parents=True, exist_ok=True)
+        draw(scores, config.figure)
+    print(markdown(summary(scores)))
+    print(f"\n{config.page}", file=sys.stderr)
+
+
+def losses(scores: Scores) -> list[str]:
+    """In words: rooms that ours does not learn, and baselines that are better somewhere."""
+    lines = []
+    for env_id in scores.rooms:
+        if not scores.runs(OURS, env_id):
+            continue
+        budget = scores.budgets[env_id]
+        at = budget["env_steps"]
+        ours = scores.at(OURS, env_id, "env_steps", at, "success_rate")
+        if np.mean(ours) < budget["threshold"]:
+            lines.append(
+                f"{short(env_id)}: ours does not learn it: {_percent(ours)} % success after {at} "
+                f"steps, {budget['threshold']:.0%} would count as learned."
+            )
+        places: dict[Axis, str] = {"env_steps": f"after {at} steps", "seconds": "at the end"}
+        for axis, where in places.items():
+            mine = scores.at(OURS, env_id, axis, budget[axis], "spl")
+            for algorithm in BASELINES:
+                theirs = scores.at(algorithm, env_id, axis, budget[axis], "spl")
+                if theirs and np.mean(theirs) >= np.mean(mine):
+                    numbers = f"SPL {np.mean(theirs):.3f} against {np.mean(mine):.3f}"
+                    lines.append(
+                        f"{short(env_id)}, {where}: {algorithm} is as good or better, {numbers}."
+                    )
+    counts = {
+        f"{algorithm} {len(scores.runs(algorithm, env_id))}": None
+        for env_id in scores.rooms
+        for algorithm in (OURS, *BASELINES)
+    }
+    few = [count for count in counts if int(count.rsplit(" ", 1)[1]) < 5]
+    if few:
+        lines.append(
+            "Some algorithms have fewer than five training seeds in some room, so that intervals are "
+            f"too narrow and the order may change (algorithm and seeds: {', '.join(few)})."
+        )
+    return lines or ["Nowhere in these rooms."]
+
+
+def targets(scores: Scores, chances: dict[str, Estimate]) -> Rows:
+    """The figures that were asked for."""
+    rows = []
+    for env_id, axis, target, moonshot in TARGETS:
+        if env_id not in scores.rooms or not scores.runs(OURS, env_id):
+            continue
+        best, ratio, bound = over_ours(scores, env_id, axis)
+        goal = f"{AXES[axis]} to {scores.budgets[env_id]['threshold']:.0%} on {short(env_id)}"
+        said = f"{'at least ' if bound else ''}{ratio:.1f} ({best})" if best else "none to compare"
+        rows.append([goal, said, f"≥ {target:g}", f"≥ {moonshot:g}"])
+    if chances:
+        least = min(chances, key=lambda algorithm: chances[algorithm].point)
+        said = f"{_interval(chances[least])} ({least})"
+        rows.append(["probability of improvement at equal frames, the least", said, "≥ 0.95", "1.0"])
+    return rows
+
+
+def improvement(scores: Scores, frames: dict[str, Estimate]) -> Rows:
+    """The probability of improvement over each baseline."""
+    rows = [
+        [
+            "probability that a run of ours has the better SPL than one of",
+            "at equal frames",
+            "at the end",
+        ]
+    ]
+    frames = probability_of_improvement(scores, "env_steps", 1.0)
+    seconds = probability_of_improvement(scores, "seconds", 1.0)
+    return rows + [[a, _interval(frames[a]), _interval(seconds[a])] for a in frames]
+
+
+def clips(scores: Scores) -> dict[str, list[dict[str, str] | None]]:
+    """The film of each algorithm in each room, and what to write beneath it."""
+    found: dict[str, list[dict[str, str] | None]] = {}
+    for env_id in scores.rooms:
+        row = []
+        for algorithm in scores.algorithms:
+            runs = [run for run in scores.runs(algorithm, env_id) if "clip" in run]
+            end = runs[0]["curve"][-1] if runs else {}
+            title = f"{end['success_rate']:.0%}, {end['env_steps']:,} steps" if runs else ""
+            row.append({"gif": runs[0]["clip"], "title": title} if runs else None)
+        found[short(env_id)] = row
+    return found
+
+
+def thresholds(scores: Scores) -> Rows:
+    """When runs first had the room's success rate."""
+    rows = [["room", "algorithm", "runs that arrived", *AXES.values()]]
+    for env_id in scores.rooms:
+        for algorithm in (OURS, *BASELINES):
+            if scores.runs(algorithm, env_id):
+                steps, seconds = (scores.reached(algorithm, env_id, axis) for axis in AXES)
+                arrived = f"{len(steps.values)} of {len(steps.values) + len(steps.censored)}"
+                goal = f"{short(env_id)}, {scores.budgets[env_id]['threshold']:.0%}"
+                rows.append([goal, algorithm, arrived, _median(steps, 0), _median(seconds, 1)])
+    return rows
+
+
+def quality(scores: Scores) -> Rows:
+    """How well, at equal frames and at the end; and what it costs."""
+    head = ["room", "algorithm", "seeds", "success at our steps, %", "SPL at our steps"]
+    ends = [
+        "at its end: steps",
+        "seconds",
+        "of these planning",
+        "success, %",
+        "SPL",
+        "steps over oracle",
+    ]
+    rows = [[*head, *ends, "ms a decision"]]
+    for env_id in scores.rooms:
+        at = scores.budgets[env_id]["env_steps"]
+        for algorithm in scores.algorithms:
+            runs = scores.runs(algorithm, env_id)
+            if runs:
+                last = [run["curve"][-1] for run in runs]
+                success = _percent(scores.at(algorithm, env_id, "env_steps", at, "success_rate"))
+                spl = np.mean(scores.at(algorithm, env_id, "env_steps", at, "spl"))
+                start = [short(env_id), algorithm, str(len(runs)), success, f"{spl:.3f}"]
+                means = [_mean(last, name) for name in ("env_steps", "seconds", "planning_seconds")]
+                end = [f"{means[0]:,.0f}", f"{means[1]:.1f}", f"{means[2]:.1f}"]
+                score = [_percent([p["success_rate"] for p in last]), f"{_mean(last, 'spl'):.3f}"]
+                over = [f"{_mean(last, 'steps_over_oracle'):.2f}", f"{_mean(last, 'decision_ms'):.2f}"]
+                rows.append([*start, *end, *score, *over])
+    return rows
+
+
+def method(scores: Scores) -> list[str]:
+    """The protocol in words."""
+    budgets = "; ".join(
+        f"{short(room)} {budget['env_steps']:,} steps, {budget['seconds']:g} s"
+        for room, budget in scores.budgets.items()
+    )
+    return [
+        "Every algorithm has the same rooms, episode limits, actions and 64 by 64 pixels.",
+        f"A look evaluates {EPISODES} starts, seeds 1,000,000 on, the same for all. Nothing was tuned "
+        "on them; settings were tuned on training seeds from 100 and starts from 5,000.",
+        f"Our steps and the baselines' seconds in each room, fixed beforehand: {budgets}. Ours has "
+        "one configuration for all rooms.",
+        f"A baseline stops early after {LOOKS_IN_A_ROW} looks in a row at 99 %. PPO and A2C are looked "
+        "at with and without the noise of their policies, and the better counts.",
+        "Seconds are those of training, planning included and shown apart, with one thread in a "
+        "process of its own; two cells at a time on a shared machine of two cores. Looks do not count.",
+        "The first look at or after a mark counts, which gives a baseline that is in the middle of a "
+        "rollout the steps beyond it.",
+        "random draws actions uniformly; oracle reads the state and takes the exact smallest number of "
+        "steps.",
+    ]
+
+
+def settings(scores: Scores) -> Rows:
+    """The settings that each baseline ran with."""
+    rows = [["algorithm", "rooms", "setting", "arguments, the rest is stable-baselines3's"]]
+    algorithms: tuple[Algorithm, ...] = tuple(SETTINGS)
+    for algorithm in algorithms:
+        used: dict[str, list[str]] = {}
+        for env_id in scores.rooms:
+            for run in scores.runs(algorithm, env_id)[:1]:
+                used.setdefault(run["setting"], []).append(short(env_id))
+        for name, rooms in used.items():
+            arguments = SETTINGS[algorithm][name].arguments
+            written = ", ".join(
+                f"{key}={getattr(value, '__name__', None) or _plain(value)}"
+                for key, value in arguments.items()
+            )
+            rows.append([algorithm, ", ".join(rooms), name, written])
+    return rows
+
+
+def made_with(scores: Scores) -> str:
+    """Versions and machines."""
+    record = next(iter(scores.records.values()))
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    machines = sorted({f"{r['processor']}, Python {r['python']}" for r in scores.records.values()})
+    return f"{len(scores.records)} runs. {versions}. Made on: {'; '.join(machines)}."
+
+
+def summary(scores: Scores) -> Rows:
+    """The README's table: medians to the threshold, and success at equal frames."""
+    rows = [["room", "algorithm", "seeds", "steps to learn it", "seconds", "success at our steps, %"]]
+    for env_id in scores.rooms:
+        budget = scores.budgets[env_id]
+        for algorithm in (OURS, *BASELINES):
+            runs = scores.runs(algorithm, env_id)
+            if runs:
+                steps, seconds = (scores.reached(algorithm, env_id, axis) for axis in AXES)
+                success = scores.at(algorithm, env_id, "env_steps", budget["env_steps"], "success_rate")
+                goal = f"`{env_id}`, {budget['threshold']:.0%}"
+                cells = [goal, algorithm, str(len(runs)), _median(steps, 0), _median(seconds, 1)]
+                rows.append([*cells, _percent(success)])
+    return rows
+
+
+def markdown(rows: Rows) -> str:
+    """A table in Markdown."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _embedded(figure: go.Figure) -> str:
+    return figure.to_html(full_html=False, include_plotlyjs=False)
+
+
+def _median(reached: Reached, digits: int) -> str:
+    median, bound = reached.median
+    if bound:
+        return f"more than {median:,.{digits}f}"
+    low, high = min(reached.values), max(reached.values)
+    upper = "never" if reached.censored else f"{high:,.{digits}f}"
+    return f"{median:,.{digits}f} ({low:,.{digits}f} to {upper})"
+
+
+def _percent(values: list[float]) -> str:
+    low, high = 100 * min(values), 100 * max(values)
+    return f"{100 * np.mean(values):.0f} ({low:.0f} to {high:.0f})"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.point:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+def _mean(points: list[Record], name: str) -> float:
+    return float(np.mean([point[name] for point in points]))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        inside: Iterator[str] = (f"{k}: {getattr(v, '__name__', v)}" for k, v in value.items())
+        return "{" + ", ".join(inside) + "}"
+    return str(value)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Report))
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,247 @@
+"""What the comparison's raw scores say: thresholds with censoring, and rliable's statistics.
+
+A run's score is success weighted by path length (SPL, arXiv 1807.06757: the oracle has 1), or its
+success rate. Aggregates over rooms are the interquartile mean, performance profiles and the
+probability of improvement of rliable (arXiv 2108.13264), with 95 % intervals of a bootstrap that is
+stratified by room.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rliable import library, metrics
+from scipy import stats
+
+from benchmarks.backends import Record
+from benchmarks.cells import read_record
+from benchmarks.contest import ALGORITHMS, ROOMS
+
+Axis = Literal["env_steps", "seconds"]
+OURS = "world-model"
+BASELINES = tuple(a for a in ALGORITHMS if a not in (OURS, "random", "oracle"))
+REPETITIONS = 1000
+
+
+class Estimate(NamedTuple):
+    """A point and its 95 % interval."""
+
+    point: float
+    low: float
+    high: float
+
+
+class Reached(NamedTuple):
+    """When the runs of an algorithm in a room first succeeded often enough."""
+
+    values: list[float]
+    """Of the runs that did."""
+    censored: list[float]
+    """Where the others ended."""
+
+    @property
+    def median(self) -> tuple[float, bool]:
+        """The median, and whether it is only a lower bound, as too many runs never got there.
+
+        A run that never got there counts as later than all that did; where that leaves no median,
+        it is at least that of the times when runs arrived or ended.
+        """
+        median = np.median([*self.values, *(np.inf for _ in self.censored)])
+        if np.isfinite(median):
+            return float(median), False
+        return float(np.median([*self.values, *self.censored])), True
+
+
+class Scores:
+    """The records of a sweep, by algorithm, room and seed.
+
+    Args:
+        folder: what `benchmarks.sweep` wrote.
+
+    Raises:
+        ValueError: no records, or one that is half written, of an unknown algorithm or room, twice
+            there, or of other versions, settings or budgets than the rest.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        paths = sorted(folder.glob("*/*.json"))
+        if not paths:
+            raise ValueError(f"out: got {folder}, which has no records; run benchmarks.sweep first")
+        self.records: dict[tuple[str, str, int], Record] = {}
+        first: Record = {}
+        rooms: dict[str, Record] = {}
+        for path in paths:
+            record = read_record(path)
+            known = {"algorithm": ALGORITHMS, "env_id": tuple(ROOMS)}
+            for name, allowed in known.items():
+                if record.get(name) not in allowed:
+                    raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
+            first = first or record
+            for name in ("versions", "settings"):
+                if record.get(name) != first.get(name):
+                    got = f"{path}: got {name} {record.get(name)}"
+                    raise ValueError(f"{got}, allowed: {first.get(name)}, as in {paths[0]}")
+            room = rooms.setdefault(record["env_id"], record["room"])
+            if record["room"] != room:
+                raise ValueError(f"{path}: got room {record['room']}, allowed: {room}, as in others")
+            key = record["algorithm"], record["env_id"], record["seed"]
+            if key in self.records:
+                raise ValueError(f"{path}: got {key}, which is there twice; remove one of the files")
+            if not record.get("curve"):
+                raise ValueError(f"{path}: got no looks; remove it to run its cell again")
+            self.records[key] = record
+        self.rooms = [env_id for env_id in ROOMS if env_id in rooms]
+        self.budgets = rooms
+        present = {algorithm for algorithm, _, _ in self.records}
+        self.algorithms = [algorithm for algorithm in ALGORITHMS if algorithm in present]
+
+    def runs(self, algorithm: str, env_id: str) -> list[Record]:
+        """An algorithm's records in a room, by seed."""
+        keys = sorted(key for key in self.records if key[:2] == (algorithm, env_id))
+        return [self.records[key] for key in keys]
+
+    def reached(self, algorithm: str, env_id: str, axis: Axis) -> Reached:
+        """When its runs first had the room's success rate."""
+        values, censored = [], []
+        for record in self.runs(algorithm, env_id):
+            points = record["curve"]
+            enough = [p for p in points if p["success_rate"] >= self.budgets[env_id]["threshold"]]
+            (values if enough else censored).append(float((enough or points[-1:])[0][axis]))
+        return Reached(values, censored)
+
+    def at(self, algorithm: str, env_id: str, axis: Axis, value: float, name: str) -> list[float]:
+        """A figure of each run at the first look at or after `value`, or at its last one.
+
+        So a baseline that is looked at a little later than ours has the advantage of it.
+        """
+        return [look_at(record, axis, value)[name] for record in self.runs(algorithm, env_id)]
+
+    def matrix(self, algorithm: str, axis: Axis, share: float, name: str) -> NDArray[np.float64]:
+        """Scores (runs, rooms) of the seeds that have run in all rooms.
+
+        Args:
+            algorithm: whose.
+            axis: of equal frames, or of equal seconds.
+            share: where, in units of our steps or of the baselines' seconds in each room.
+            name: of the score.
+        """
+        seeds = [{s for a, e, s in self.records if (a, e) == (algorithm, room)} for room in self.rooms]
+        common = sorted(set.intersection(*seeds))
+        columns = [
+            [
+                look_at(self.records[algorithm, room, seed], axis, share * self.budgets[room][axis])[
+                    name
+                ]
+                for seed in common
+            ]
+            for room in self.rooms
+        ]
+        return np.array(columns, np.float64).T
+
+    def complete(self) -> list[str]:
+        """The algorithms that have a seed with all rooms."""
+        return [a for a in self.algorithms if self.matrix(a, "env_steps", 1.0, "spl").size]
+
+
+def look_at(record: Record, axis: Axis, value: float) -> Record:
+    """The first look at or after `value`; the last one where training ended before."""
+    later = (point for point in record["curve"] if point[axis] >= value)
+    return next(later, record["curve"][-1])
+
+
+def aggregate(scores: Scores, axis: Axis, share: float, name: str = "spl") -> dict[str, Estimate]:
+    """The interquartile mean of each algorithm over runs and rooms."""
+    matrices = {a: scores.matrix(a, axis, share, name) for a in scores.complete()}
+    return _estimates(matrices, lambda x: np.array([metrics.aggregate_iqm(x)]))
+
+
+def probability_of_improvement(scores: Scores, axis: Axis, share: float) -> dict[str, Estimate]:
+    """That a run of ours has a better SPL than one of each baseline, in a room drawn at random."""
+    ours = scores.matrix(OURS, axis, share, "spl")
+    pairs = {
+        algorithm: [ours, scores.matrix(algorithm, axis, share, "spl")]
+        for algorithm in scores.complete()
+        if algorithm in BASELINES
+    }
+    return _estimates(pairs, lambda x, y: np.array([better(x, y)]))
+
+
+def better(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """P(X > Y) + P(X = Y) / 2 of runs (n, rooms) and (m, rooms), the mean over rooms.
+
+    rliable's `probability_of_improvement`, without its rank test, a hundred times sooner.
+    """
+    difference = x[:, None] - y[None]
+    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
+
+
+def profiles(
+    scores: Scores, axis: Axis, share: float, taus: NDArray[np.float64]
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The share of runs with an SPL above each τ, and its interval (2, τ)."""
+    matrices = {a: scores.matrix(a, axis, share, "spl") for a in scores.complete()}
+    with _seeded():
+        points, intervals = library.create_performance_profile(matrices, taus, reps=REPETITIONS)
+    return {algorithm: (points[algorithm], intervals[algorithm]) for algorithm in points}
+
+
+def efficiency(
+    scores: Scores, axis: Axis, shares: Sequence[float]
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The interquartile mean at several shares of the budgets, and its interval (2, shares)."""
+    matrices = {
+        a: np.stack([scores.matrix(a, axis, share, "spl") for share in shares], -1)
+        for a in scores.complete()
+    }
+    with _seeded():
+        points, intervals = library.get_interval_estimates(
+            matrices,
+            # metrics.aggregate_iqm at every share, in one call
+            lambda x: stats.trim_mean(x.reshape(-1, len(shares)), 0.25, axis=0),
+            reps=REPETITIONS,
+        )
+    return {algorithm: (points[algorithm], intervals[algorithm]) for algorithm in points}
+
+
+def over_ours(scores: Scores, env_id: str, axis: Axis) -> tuple[str, float, bool]:
+    """The best baseline's median over our median; whether that is a lower bound only.
+
+    A baseline of which most runs never got there counts from where they ended; so the best one may
+    be one that has not arrived, and then the ratio is at least what is given.
+    """
+    mine, never = scores.reached(OURS, env_id, axis).median
+    if never:
+        return "", float("nan"), False
+    medians = {
+        algorithm: scores.reached(algorithm, env_id, axis).median
+        for algorithm in scores.algorithms
+        if algorithm in BASELINES and scores.runs(algorithm, env_id)
+    }
+    best = min(medians, key=lambda algorithm: medians[algorithm])
+    return best, medians[best][0] / mine, medians[best][1]
+
+
+def _estimates(
+    scores: dict[str, NDArray[np.float64]] | dict[str, list[NDArray[np.float64]]],
+    function: Callable[..., NDArray[Any]],
+) -> dict[str, Estimate]:
+    with _seeded():
+        points, intervals = library.get_interval_estimates(scores, function, reps=REPETITIONS)
+    return {
+        name: Estimate(float(points[name][0]), float(interval[0, 0]), float(interval[1, 0]))
+        for name, interval in intervals.items()
+    }
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """The same bootstrap every time; rliable's draws from numpy's global stream."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

@@ -1,0 +1,49 @@
+"""The comparison with stable-baselines3: run what is missing, then write its report."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from benchmarks import report, sweep
+from benchmarks.cells import BrokenCellsError
+
+
+@dataclass
+class Benchmark:
+    """The full sweep takes some nine hours of two cores; it can be interrupted, and goes on."""
+
+    quick: bool = False
+    """Two rooms, two training seeds, three algorithms, half the seconds for baselines: ten minutes."""
+    workers: int = 2
+    """Runs at a time, each with one thread."""
+
+
+QUICK = Path("runs", "quick-benchmark")
+LABEL = (
+    "A quick run: two training seeds, and for the baselines half of the full run's seconds, which are "
+    "too few with a random goal. It shows the kind of result, not its size."
+)
+
+
+def main(config: Benchmark) -> None:
+    """Run the script."""
+    if config.quick:
+        rooms = ("RobotRoom-v0", "RobotRoomRandomGoal-v0")
+        few = ("world-model", "ppo", "sac", "random", "oracle")
+        out = QUICK / "results"
+        sweep.run(sweep.Sweep(few, rooms, 2, 2, 0.5, workers=config.workers, out=out))
+        report.main(report.Report(out, QUICK / "report.html", QUICK / "comparison.png", LABEL))
+    else:
+        sweep.run(sweep.Sweep(workers=config.workers))
+        report.main(report.Report())
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Benchmark))
+    except (ValueError, BrokenCellsError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. Finished runs are kept; the same command goes on.")
