@@ -151,7 +151,7 @@ def _run_episodes(
     returns, best = np.zeros(episodes), np.zeros(episodes, np.int64)
     episode = np.arange(rooms)  # of each room; beyond the last, a room runs for nothing
     observation, info = env.reset(seed=(seed + episode).tolist())
-    best[episode] = _oracle_steps(info, params, rooms)
+    best[episode] = oracle_steps(info, params, rooms)
     state, start = None, np.ones(rooms, np.bool_)
     while (episode < episodes).any():
         action, state = policy.predict(observation, state, start, deterministic)
@@ -167,7 +167,7 @@ def _run_episodes(
             seeds = (seed + episode).tolist()
             observation, info = env.reset(seed=seeds, options={"reset_mask": start})
             fresh = start & (episode < episodes)
-            best[episode[fresh]] = _oracle_steps(info, params, rooms)[fresh]
+            best[episode[fresh]] = oracle_steps(info, params, rooms)[fresh]
     env.close()
     return success, steps, returns, best
 
@@ -182,7 +182,7 @@ def _rooms(spec: EnvSpec, rooms: int) -> tuple[Any, RoomParams | None]:
     return env, getattr(env.envs[0].unwrapped, "params", None)
 
 
-def _oracle_steps(info: dict[str, Any], params: RoomParams | None, rooms: int) -> NDArray[np.int64]:
+def oracle_steps(info: dict[str, Any], params: RoomParams | None, rooms: int) -> NDArray[np.int64]:
     """The exact minimum from the starts that `info` tells, as if nothing slipped; 0: unknown."""
     if params is None:
         return np.zeros(rooms, np.int64)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import checking, room
+from robot_room.panels import View
 from robot_room.rendering import FRAME_SIZE
 from robot_room.room import CorruptionKind, GoalKind, RewardKind, RoomParams, WallKind
 from robot_room.rooms import Rooms, State
@@ -15,6 +16,7 @@ from robot_room.viewer import Viewer
 
 PICTURE_SIZE = 512  # pixels; `render()` and the window
 FRAMES_PER_SECOND = 10  # a step lasts 0.1 s
+WINDOW_SIZE = (912, 560)
 RENDER_MODES = ("rgb_array", "human")
 
 
@@ -235,9 +237,11 @@ with a repeated frame what that shows |
         if self.render_mode == "rgb_array":
             return picture
         if self._viewer is None:
-            size = (PICTURE_SIZE, PICTURE_SIZE)
-            self._viewer = Viewer(size, FRAMES_PER_SECOND, "RobotRoom")
-        self._viewer.show(picture)
+            self._viewer = Viewer(WINDOW_SIZE, FRAMES_PER_SECOND, "RobotRoom")
+        distance = float(self._rooms.distance[0])
+        status = (f"distance  {distance:.2f} m", f"step  {int(self._rooms.steps[0])}")
+        camera = {"what an agent sees": self._rooms.frames()[0]}
+        self._viewer.show(View(picture, frames=camera, status=status))
         return None
 
     def close(self) -> None:

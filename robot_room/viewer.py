@@ -1,90 +1,94 @@
-"""The live window, and the only file that imports pygame (only when a window is asked for)."""
+"""The live window: it shows views at a steady rate, and says what its user does."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LINE_HEIGHT = 24  # pixels
-INK, PAPER = (32, 32, 32), (245, 245, 245)
+from robot_room import panels
+from robot_room.panels import View
+
 ARROWS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
 LETTERS = {"a": "left", "d": "right", "w": "up", "s": "down"}
 
 
 class Viewer:
-    """A pygame window that shows RGB pictures at a steady rate, and says what its user does.
+    """A resizable pygame window.
 
     Args:
-        size: width and height of the pictures, in pixels.
+        size: width and height in pixels, at first.
         frames_per_second: the rate at which `show` returns.
         title: the window's title.
-        lines: of text, beneath the picture.
 
     Attributes:
-        keys: names of the keys that were pressed since the last picture but one.
+        keys: names of the keys that were pressed since the last view but one.
 
     Raises:
         ImportError: pygame is missing or broken.
         RuntimeError: there is no screen.
     """
 
-    def __init__(
-        self, size: tuple[int, int], frames_per_second: float, title: str, lines: int = 0
-    ) -> None:
-        try:
-            import pygame
-        except ImportError as error:
-            raise ImportError(
-                "A window needs pygame: pip install pygame. (pygame and pygame-ce overwrite each "
-                "other; if both were installed, remove both and install one again.)"
-            ) from error
-        self._pygame: Any = pygame
+    def __init__(self, size: tuple[int, int], frames_per_second: float, title: str) -> None:
+        self._pygame: Any = panels._pygame()
         self._frames_per_second = frames_per_second
-        self._lines = lines
         self.keys: set[str] = set()
+        self._held: set[str] = set()
+        self._pointer: tuple[int, int] | None = None
         try:
-            pygame.display.init()
-            self._window = pygame.display.set_mode((size[0], size[1] + lines * LINE_HEIGHT))
-        except pygame.error as error:
+            self._pygame.display.init()
+            self._window = self._pygame.display.set_mode(size, self._pygame.RESIZABLE)
+        except self._pygame.error as error:
             raise RuntimeError(
                 f"A window needs a screen ({error}); without one, record to a file or use "
                 'render_mode="rgb_array" (SDL_VIDEODRIVER=dummy draws where nobody looks).'
             ) from error
-        pygame.display.set_caption(title)
-        self._clock = pygame.time.Clock()
-        self._font: Any = None
-        if lines:
-            pygame.font.init()
-            self._font = pygame.font.Font(None, LINE_HEIGHT)
+        self._pygame.display.set_caption(title)
+        self._clock = self._pygame.time.Clock()
+        self._shown: View | None = None
 
-    def show(self, picture: NDArray[np.uint8], text: Sequence[str] = ()) -> bool:
-        """Show a picture, (height, width, 3), and wait for its time; False if it was closed."""
-        surface = self._pygame.surfarray.make_surface(picture.swapaxes(0, 1))
-        self._window.fill(PAPER)
-        self._window.blit(surface, (0, 0))
-        for number, line in enumerate(text[: self._lines]):
-            written = self._font.render(line, True, INK)
-            self._window.blit(written, (6, picture.shape[0] + number * LINE_HEIGHT + 4))
-        self._pygame.display.flip()
+    def show(self, view: View) -> bool:
+        """Show a view and wait for its time; False if the window was closed."""
+        pygame, self._shown = self._pygame, view
+        window = pygame.display.get_surface()  # another one after the user has resized it
+        window.blit(panels.draw(view, window.get_size()), (0, 0))
+        pygame.display.flip()
         self._clock.tick(self._frames_per_second)
-        events = self._pygame.event.get()
-        pressed = [event.key for event in events if event.type == self._pygame.KEYDOWN]
-        self.keys = {self._pygame.key.name(key) for key in pressed}
-        return not any(event.type == self._pygame.QUIT for event in events)
+        self.keys, is_open = set(), True
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                is_open = False
+            elif event.type == pygame.KEYDOWN:
+                self.keys.add(pygame.key.name(event.key))
+                self._held.add(pygame.key.name(event.key))
+            elif event.type == pygame.KEYUP:
+                self._held.discard(pygame.key.name(event.key))
+            elif event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+                self._pointer = event.pos
+            elif event.type == pygame.MOUSEMOTION and self._pointer is not None:
+                self._pointer = event.pos
+            elif event.type == pygame.MOUSEBUTTONUP and event.button == 1:
+                self._pointer = None
+            elif event.type == pygame.WINDOWFOCUSLOST:  # what is released elsewhere is not heard of
+                self._held, self._pointer = set(), None
+        return is_open
 
     def arrows(self) -> NDArray[np.float32]:
         """The direction, (x, y) in {−1, 0, 1}, of the arrow keys or W, A, S, D that are held down."""
-        held = self._pygame.key.get_pressed()
         direction = np.zeros(2, np.float32)
-        for name in [*ARROWS, *LETTERS]:
-            if held[self._pygame.key.key_code(name)]:
-                direction += ARROWS[LETTERS.get(name, name)]
+        for name in self._held & {*ARROWS, *LETTERS}:
+            direction += ARROWS[LETTERS.get(name, name)]
         return np.clip(direction, -1, 1)
 
-    def pointer(self) -> tuple[int, int] | None:
-        """Where the mouse is held down, in pixels from the upper left; None if it is not."""
-        return self._pygame.mouse.get_pos() if self._pygame.mouse.get_pressed()[0] else None
+    def pointer(self) -> NDArray[np.float64] | None:
+        """Where in the room the mouse is held down, (x, y) in metres; None if it is not, or beside."""
+        if self._pointer is None or self._shown is None:
+            return None
+        size = self._pygame.display.get_surface().get_size()
+        return panels.to_metres(panels.layout(self._shown, size).room, self._pointer)
+
+    def picture(self) -> panels.Picture:
+        """What the window shows now, (height, width, 3)."""
+        return panels.to_picture(self._pygame.display.get_surface())
 
     def close(self) -> None:
         """Close the window."""

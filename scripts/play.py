@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 import robot_room  # noqa: F401 - registers its environments
 from benchmarks.protocol import env_spec
-from robot_room.room import HALF_WIDTH, STEP_LENGTH
+from robot_room.env import WINDOW_SIZE
+from robot_room.panels import View
+from robot_room.room import STEP_LENGTH
 from robot_room.viewer import Viewer
 
 HELP = "arrows, WASD or hold the mouse: steer     R: new episode     Esc: quit"
@@ -18,7 +20,7 @@ HELP = "arrows, WASD or hold the mouse: steer     R: new episode     Esc: quit"
 
 @dataclass
 class Play:
-    """Left the room, right the 64×64 observation. An episode that ends begins anew."""
+    """The room, and beside it the 64×64 observation. An episode that ends begins anew."""
 
     env_id: str = "RobotRoom-v0"
     """A registered RobotRoom, a variant for instance."""
@@ -30,13 +32,11 @@ class Play:
     """10 is real time."""
 
 
-def steer(viewer: Viewer, robot: NDArray[np.float64], size: int) -> NDArray[np.float32]:
-    """The action that keys or mouse ask for; the room's picture is `size` pixels wide."""
-    pointer = viewer.pointer()
-    if pointer is None or pointer[0] >= size or pointer[1] >= size:
+def steer(viewer: Viewer, robot: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The action that keys or mouse ask for."""
+    target = viewer.pointer()
+    if target is None:
         return viewer.arrows()
-    x, y = (2 * HALF_WIDTH * (pixel + 0.5) / size - HALF_WIDTH for pixel in pointer)
-    target = np.array([x, -y])  # rows grow downwards, y grows upwards
     return np.clip((target - robot) / STEP_LENGTH, -1, 1).astype(np.float32)
 
 
@@ -46,26 +46,32 @@ def main(config: Play) -> None:
     observation, info = env.reset(seed=config.seed)
     if "robot_position" not in info:
         raise ValueError(f"env_id: got {config.env_id}, allowed: a RobotRoom")
-    size = np.asarray(env.render(), np.uint8).shape[0]
-    viewer = Viewer((size + 16 + size, size), config.frames_per_second, config.env_id, lines=3)
-    steps, reward, total, outcome, over = 0, 0.0, 0.0, "", False
+    viewer = Viewer(WINDOW_SIZE, config.frames_per_second, config.env_id)
+    steps, rewards, outcome, over = 0, [], "", False
     while True:
-        scale = size // observation.shape[0]
-        seen = observation.repeat(scale, 0).repeat(scale, 1)
-        gap = np.full((size, 16, 3), 245, np.uint8)
-        text = f"step {steps:3d}    distance {info['distance']:.2f} m    reward {reward:+.2f}"
-        lines = [f"{text}    return {total:+.2f}", outcome, HELP]
-        picture = np.concatenate([np.asarray(env.render(), np.uint8), gap, seen], axis=1)
-        if not viewer.show(picture, lines) or viewer.keys & {"escape", "q"}:
+        view = View(
+            np.asarray(env.render(), np.uint8),
+            title=config.env_id,
+            frames={"what an agent sees": observation},
+            curves={"received": rewards},
+            curves_title="reward",
+            status=[
+                f"step {steps}, {info['distance']:.2f} m to go",
+                f"return {sum(rewards):+.2f}",
+                outcome,
+            ],
+            help=[HELP],
+        )
+        if not viewer.show(view) or viewer.keys & {"escape", "q"}:
             break
         if over or "r" in viewer.keys:
             observation, info = env.reset()
-            steps, reward, total, over = 0, 0.0, 0.0, False
+            steps, rewards, over = 0, [], False
             continue
-        action = steer(viewer, info["robot_position"], size)
+        action = steer(viewer, info["robot_position"])
         observation, reward, terminated, truncated, info = env.step(action)
-        reward, steps, over = float(reward), steps + 1, terminated or truncated
-        total += reward
+        rewards = [*rewards, float(reward)]
+        steps, over = steps + 1, terminated or truncated
         if over:
             outcome = (
                 f"last episode: {'arrived' if info['is_success'] else 'out of time'}, {steps} steps"

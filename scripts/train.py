@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from agent import Agent, AgentConfig
 from agent.datasets import load_episodes
 from agent.metrics import RunLogger
 from agent.safekeeping import Safekeeping
+from benchmarks.live import Spectator
 from benchmarks.protocol import env_spec
 from benchmarks.run_report import report_run
+from robot_room.panels import SIZE
+from robot_room.viewer import Viewer
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Train:
     """Of the evaluation at the end."""
     dataset: str | None = None
     """A Minari dataset to learn from offline, in place of --env-steps in the environment."""
+    live: bool = False
+    """Watch it think in a window while it learns; closing the window goes on without."""
     resume: Path | None = None
     """A run to go on with, with its own settings, up to --env-steps."""
     agent: AgentConfig = field(default_factory=AgentConfig)
@@ -58,11 +64,17 @@ def main(config: Train) -> None:
     if config.dataset is not None:
         spaces = agent.observation_space, agent.action_space
         episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
-    with RunLogger(run) as log, Safekeeping(agent, run / "agent") as keep:
+    viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
+    with (
+        RunLogger(run) as log,
+        Safekeeping(agent, run / "agent") as keep,
+        closing(Spectator(agent, run, viewer)) as spectator,
+    ):
+        callbacks = [log, keep, spectator]
         if episodes is not None:
-            agent.learn_from(episodes if config.resume is None else (), [log, keep])
+            agent.learn_from(episodes if config.resume is None else (), callbacks)
         elif config.env_steps > agent.num_timesteps:
-            agent.learn(config.env_steps - agent.num_timesteps, [log, keep])
+            agent.learn(config.env_steps - agent.num_timesteps, callbacks)
     agent.save(run / "agent")
     report_run(agent, run, config.episodes)
 
@@ -70,7 +82,7 @@ def main(config: Train) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Train, config=(tyro.conf.AvoidSubcommands,)))
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError, RuntimeError, ImportError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Interrupted. What was learned is saved; go on with: train --resume RUN")

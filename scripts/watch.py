@@ -1,4 +1,4 @@
-"""Watch a trained agent live: what the camera shows and what the agent believes."""
+"""Watch a trained agent think: what it sees, believes and intends; and disturb it."""
 
 import sys
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import gymnasium as gym
-import imageio.v3 as imageio
-import numpy as np
 import torch
 import tyro
 
 import robot_room  # noqa: F401 - registers its environments
-from agent.pictures import camera_and_belief, episode
+from benchmarks.live import live, record
 from benchmarks.runs import loaded
+from benchmarks.session import Session
+from robot_room.panels import SIZE
 from robot_room.viewer import Viewer
 
 
 @dataclass
 class Watch:
-    """Open a window (close it to stop), or record to a file without a screen."""
+    """Open a window (its keys are written in it), or record to a file without a screen."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run's directory, as `train` made it."""
@@ -28,13 +28,17 @@ class Watch:
     env_kwargs: str = "{}"
     """Other arguments of its room as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
     prior: bool = False
-    """Ask the run's observation prior about frames, and show what it makes of them."""
-    episodes: int = 10
-    """How many."""
+    """Ask the run's observation prior about frames from the start."""
+    episodes: int = 3
+    """How many to record."""
     seed: int = 3_000_000
     """Episode i starts from reset(seed=SEED + i)."""
-    frames_per_second: int = 10
-    """10 is real time for the room."""
+    frames_per_second: int = 30
+    """Of the window."""
+    steps_per_second: int = 8
+    """Of a recording; 10 is real time."""
+    size: tuple[int, int] = SIZE
+    """Width and height of window or recording, in pixels."""
 
 
 def main(config: Watch) -> None:
@@ -42,28 +46,25 @@ def main(config: Watch) -> None:
     torch.set_num_threads(1)
     if config.record is not None and config.record.suffix not in (".gif", ".mp4"):
         raise ValueError(f"record: got {config.record}, allowed: a name that ends in .gif or .mp4")
-    agent, spec = loaded(config.run, None, config.env_kwargs, config.prior)
-    env = gym.make(spec)
-    seeds = range(config.seed, config.seed + config.episodes)
-    pictures = (camera_and_belief(agent, m) for seed in seeds for m in episode(agent, env, seed))
-    if config.record is None:
-        viewer = None
-        for picture in pictures:
-            size = (picture.shape[1], picture.shape[0])
-            viewer = viewer or Viewer(size, config.frames_per_second, f"{agent.env_id}: {config.run}")
-            if not viewer.show(picture):
-                return
-    elif config.record.suffix == ".gif":
-        duration = 1000 / config.frames_per_second
-        imageio.imwrite(config.record, np.stack(list(pictures)), duration=duration, loop=0)
+    for name in ("episodes", "frames_per_second", "steps_per_second"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: got {getattr(config, name)}, allowed: at least 1")
+    if min(config.size) < 200:
+        raise ValueError(f"size: got {config.size}, allowed: at least 200 pixels each")
+    has_prior = (config.run / "prior").is_dir()
+    agent, spec = loaded(config.run, None, config.env_kwargs, config.prior or has_prior)
+    session = Session(agent, spec, config.seed, agent.observation_prior, config.prior)
+    if config.record is not None:
+        record(session, config.record, config.episodes, config.size, config.steps_per_second)
     else:
-        imageio.imwrite(
-            config.record, np.stack(list(pictures)), fps=config.frames_per_second, macro_block_size=2
-        )
+        live(session, Viewer(config.size, config.frames_per_second, f"{agent.env_id}: {config.run}"))
+    session.close()
 
 
 if __name__ == "__main__":
     try:
         main(tyro.cli(Watch))
-    except (ValueError, TypeError) as error:  # Gymnasium gives the latter for unknown arguments
+    except (ValueError, TypeError, RuntimeError, ImportError, gym.error.Error) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        pass

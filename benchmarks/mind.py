@@ -1,0 +1,77 @@
+"""What an agent sees, believes and intends, as a view to look at.
+
+All of it comes from the agent's own model: paths are those of the robot in frames that it decodes from
+imagined z, never of the true state.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agent.control import Decision
+from agent.planning import CEMConfig, PlannerConfig
+from agent.world_model import WorldModel
+from robot_room.panels import Picture, Plans, heat
+from robot_room.rendering import locate_robot
+
+DRAWS = 16  # of z from the belief, whose frames' spread is the uncertainty shown
+CHUNK = 48  # frames decoded at a time: more do not fit into a processor's cache
+
+
+class Thought(NamedTuple):
+    """An agent's mind at one decision, for a room whose robot can be seen in frames."""
+
+    frames: dict[str, Picture]
+    """What it makes of the frame, belief, uncertainty."""
+    filmstrip: dict[str, Picture]
+    """The frames that it expects along its plan."""
+    plans: Plans
+    believed: NDArray[np.float64]
+    """Where it believes the robot to be, (2,) in metres."""
+    reward: float
+    """That it expects to arrive with the next frame."""
+
+
+@torch.no_grad()
+def read(model: WorldModel, decision: Decision, planner: PlannerConfig) -> Thought:
+    """What a decision for one room rests on.
+
+    Args:
+        model: that decided.
+        decision: of `agent.control.decide`.
+        planner: that it was made with.
+    """
+    belief, plan = decision.belief, decision.plan
+    mean, std = belief.density.mean, belief.density.std
+    candidates = plan.candidates[0].clamp(-1, 1)
+    actions = torch.cat([plan.actions[:1], candidates])  # (1 + K, H, A)
+    z, imagined, reward = mean.expand(len(actions), -1), [], 0.0
+    for step, action in enumerate(actions.unbind(1)):
+        z, rewards = model.step(z, action)
+        imagined.append(z)
+        reward = float(rewards[0]) if step == 0 else reward
+    latents = torch.stack(imagined, 1).flatten(0, 1)  # ((1 + K) H, D)
+    decoded = np.concatenate([model.decode(chunk).cpu().numpy() for chunk in latents.split(CHUNK)])
+    here = model.decode(mean).cpu().numpy()
+    places = locate_robot(decoded).reshape(*actions.shape[:2], 2)
+    believed = locate_robot(here)[0]
+    start = np.broadcast_to(believed, (len(places), 1, 2))
+    places = np.concatenate([start, places], 1)
+
+    generator = torch.Generator(mean.device).manual_seed(0)
+    noise = torch.randn((DRAWS, mean.shape[1]), generator=generator, device=mean.device)
+    spread = model.decode(mean + noise * std).float().std(0).mean(-1).cpu().numpy()
+    frames: dict[str, Picture] = {}
+    if belief.sight is not None:
+        said = "" if belief.sight.plausible[0] else ": implausible"
+        frames[f"cleaned and mended{said}"] = belief.sight.frames[0].cpu().numpy()
+    frames["believes" if belief.trusted[0] else "believes, without this frame"] = here[0]
+    frames["is unsure about"] = heat(spread.astype(np.float64), 40.0)
+
+    elites = planner.elites if isinstance(planner, CEMConfig) else max(len(candidates) // 10, 1)
+    names = ["next", *(f"in {k} steps" for k in range(2, actions.shape[1] + 1))]
+    filmstrip = dict(zip(names, decoded, strict=False))  # the chosen plan comes first
+    plans = Plans(places[1 + elites :], places[1 : 1 + elites], places[0])
+    return Thought(frames, filmstrip, plans, believed, reward)

@@ -1,0 +1,278 @@
+"""What a window shows: state in, surface out. Nothing here opens a window or waits for anybody.
+
+A `View` is all that is to be seen, in numbers; `draw` makes a picture of any size of it. Only the
+room is always there, and what a view does not have leaves its place to the rest:
+
+    room, with plans in it │ frames: camera, belief, …
+                           │ curves
+                           │ status
+    filmstrip
+    keys
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_room.room import HALF_WIDTH
+
+Picture = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+PAPER, INK, FAINT, ALARM = (22, 24, 29), (232, 234, 237), (140, 146, 156), (255, 138, 76)
+CANDIDATE, ELITE, CHOSEN = (120, 210, 255, 100), (255, 214, 90, 170), (255, 64, 160, 255)
+CURVES: tuple[Colour, ...] = ((255, 64, 160), (120, 200, 255), (255, 214, 90))
+MARGIN, LINE = 12, 20  # pixels
+SIZE = (1080, 760)
+"""Of a window that shows everything."""
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Ways that were imagined, each a row of places (x, y) in metres; NaN where none is known."""
+
+    candidates: NDArray[np.float64]
+    """(K, H, 2)."""
+    elites: NDArray[np.float64]
+    """(E, H, 2), the best of them."""
+    chosen: NDArray[np.float64]
+    """(H, 2), the one that is followed."""
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a window shows."""
+
+    room: Picture
+    """(H, W, 3)."""
+    title: str = "the room"
+    """Above the room."""
+    alarm: str = ""
+    """Written across the room, when something is wrong with it."""
+    plans: Plans | None = None
+    believed: NDArray[np.float64] | None = None
+    """Where the robot is believed to be, (2,) in metres."""
+    frames: Mapping[str, Picture] = field(default_factory=dict)
+    """Small pictures with their names."""
+    filmstrip: Mapping[str, Picture] = field(default_factory=dict)
+    """A row of them, in time."""
+    filmstrip_title: str = ""
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Drawn into one plot, the newest value at the right."""
+    curves_title: str = ""
+    status: Sequence[str] = ()
+    """Lines of text beside the room."""
+    help: Sequence[str] = ()
+    """Lines of text beneath everything."""
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class Layout(NamedTuple):
+    """Where everything goes."""
+
+    room: Box
+    frames: list[Box]
+    curves: Box | None
+    status: tuple[int, int]
+    filmstrip: list[Box]
+    help: tuple[int, int]
+
+
+def layout(view: View, size: tuple[int, int]) -> Layout:
+    """Places in a picture of so many pixels, for a view with these parts."""
+    width, height = size
+    bottom = height - MARGIN - LINE * len(view.help)
+    strip = min(150, height // 5) if view.filmstrip else 0
+    main = max(bottom - strip - 2 * LINE - 2 * MARGIN, 32)
+    alone = not (view.frames or view.curves or view.status)
+    rows, columns = view.room.shape[:2]
+    widest = width - 2 * MARGIN if alone else max(width * 58 // 100 - MARGIN, 32)
+    scale = min(widest / columns, main / rows)
+    room = Box(MARGIN, MARGIN + LINE, max(int(columns * scale), 1), max(int(rows * scale), 1))
+
+    left = room.left + room.width + MARGIN
+    across = max(width - left - MARGIN, 32)
+    count = len(view.frames)
+    plot = max(height // 5, 90) if view.curves else 0
+    free = max(main + LINE - LINE * (len(view.status) + 1) - plot, 32)
+    tile, columns = max(_tile(across, free, count, columns) for columns in range(1, max(count, 1) + 1))
+    frames = [
+        Box(
+            left + number % columns * (tile + MARGIN),
+            room.top + number // columns * (tile + LINE + MARGIN),
+            tile,
+            tile,
+        )
+        for number in range(count)
+    ]
+    top = room.top + -(-count // columns) * (tile + LINE + MARGIN)
+    curves = Box(left, top + LINE // 2, across, plot - LINE) if view.curves else None
+    status = (left, top + plot)
+
+    top = room.top + main + LINE
+    number = len(view.filmstrip)
+    side = max(min(strip - LINE - MARGIN, (width - MARGIN) // max(number, 1) - MARGIN), 8)
+    filmstrip = [Box(MARGIN + i * (side + MARGIN), top + LINE, side, side) for i in range(number)]
+    return Layout(room, frames, curves, status, filmstrip, (MARGIN, bottom))
+
+
+def _tile(across: int, down: int, count: int, columns: int) -> tuple[int, int]:
+    """The side of `count` squares in so many columns that fit into an area; and the columns."""
+    rows = max(-(-count // columns), 1)
+    side = min((across - (columns - 1) * MARGIN) // columns, down // rows - LINE - MARGIN)
+    return max(side, 16), columns
+
+
+def to_pixels(box: Box, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places (…, 2) in metres as pixels of the room's box; rows grow downwards, y grows upwards."""
+    share = (places * [1, -1] + HALF_WIDTH) / (2 * HALF_WIDTH)
+    return share * [box.width, box.height] + [box.left, box.top]
+
+
+def to_metres(box: Box, pixel: tuple[int, int]) -> NDArray[np.float64] | None:
+    """The place in the room that a pixel shows; None beside it."""
+    share = (np.array(pixel) + 0.5 - [box.left, box.top]) / [box.width, box.height]
+    if (share < 0).any() or (share > 1).any():
+        return None
+    return (share * 2 - 1) * HALF_WIDTH * [1, -1]
+
+
+def draw(view: View, size: tuple[int, int] = SIZE) -> Any:
+    """A pygame surface of the view.
+
+    Raises:
+        ImportError: pygame is missing.
+    """
+    pygame = _pygame()
+    surface, places = pygame.Surface(size), layout(view, size)
+    surface.fill(PAPER)
+    _write(surface, view.title, (MARGIN, MARGIN - 2))
+    _paste(surface, view.room, places.room)
+    if view.plans is not None:
+        _draw_plans(surface, places.room, view.plans)
+    if view.believed is not None and np.isfinite(view.believed).all():
+        centre = to_pixels(places.room, view.believed)
+        pygame.draw.circle(surface, CHOSEN[:3], centre, 7, 2)
+    if view.alarm:
+        box = places.room
+        _write(surface, view.alarm, (box.left + MARGIN, box.top + box.height - 2 * LINE), ALARM, 28)
+    for boxes, pictures in ((places.frames, view.frames), (places.filmstrip, view.filmstrip)):
+        for box, (name, picture) in zip(boxes, pictures.items(), strict=True):
+            _write(surface, name, (box.left, box.top - LINE + 3), FAINT)
+            _paste(surface, picture, box)
+    if places.filmstrip:
+        box = places.filmstrip[0]
+        _write(surface, view.filmstrip_title, (box.left, box.top - 2 * LINE + 8))
+    if places.curves is not None:
+        _draw_curves(surface, places.curves, view)
+    for (left, top), lines in ((places.status, view.status), (places.help, view.help)):
+        colour = INK if lines is view.status else FAINT
+        for number, line in enumerate(lines):
+            _write(surface, line, (left, top + number * LINE), colour)
+    return surface
+
+
+def to_picture(surface: Any) -> Picture:
+    """The pixels of a surface, (height, width, 3)."""
+    pixels = _pygame().surfarray.array3d(surface)
+    return np.ascontiguousarray(pixels.swapaxes(0, 1))
+
+
+def heat(values: NDArray[np.float64], largest: float) -> Picture:
+    """Values (H, W) from 0 to `largest` as colours from black over red to white, (H, W, 3)."""
+    share = np.clip(values / largest, 0, 1)[..., None] * 3 - [0, 1, 2]
+    return (np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _draw_plans(surface: Any, box: Box, plans: Plans) -> None:
+    """All candidates faint, elites stronger, the chosen one bright with its steps as dots."""
+    pygame = _pygame()
+    veil = pygame.Surface((box.width, box.height), pygame.SRCALPHA)
+    inside = Box(0, 0, box.width, box.height)
+    for ways, colour, width in (
+        (plans.candidates, CANDIDATE, 1),
+        (plans.elites, ELITE, 2),
+        (plans.chosen[None], CHOSEN, 4),
+    ):
+        for way in to_pixels(inside, ways):
+            way = way[np.isfinite(way).all(1)]
+            if len(way) > 1:
+                pygame.draw.lines(veil, colour, False, way.tolist(), width)
+    chosen = to_pixels(inside, plans.chosen)
+    for place in chosen[np.isfinite(chosen).all(1)].tolist():
+        pygame.draw.circle(veil, CHOSEN, place, 4)
+    surface.blit(veil, box[:2])
+
+
+def _draw_curves(surface: Any, box: Box, view: View) -> None:
+    pygame = _pygame()
+    _write(surface, view.curves_title, (box.left, box.top - LINE // 2), FAINT)
+    left = box.left + 12 + _font(18).size(view.curves_title)[0]
+    values = [value for curve in view.curves.values() for value in curve]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    low, high = (low - 0.5, high + 0.5) if high - low < 1e-9 else (low, high)
+    top, height = box.top + LINE // 2 + 4, box.height - LINE
+    pygame.draw.rect(surface, (34, 37, 44), (box.left, top, box.width, height))
+    longest = max((len(curve) for curve in view.curves.values()), default=0)
+    for colour, (name, curve) in zip(CURVES, view.curves.items(), strict=False):
+        _write(surface, name, (left, box.top - LINE // 2), colour)
+        left += 12 + _font(18).size(name)[0]
+        y = top + 3 + (high - np.array(curve, np.float64)) / (high - low) * (height - 6)
+        x = box.left + (np.arange(len(curve)) + longest - len(curve)) / max(longest - 1, 1) * box.width
+        if len(curve) > 1:
+            pygame.draw.aalines(surface, colour, False, np.stack([x, y], 1).tolist())
+    for value, place in ((high, top + 2), (low, top + height - 16)):
+        _write(surface, f"{value:.2f}", (box.left + 4, place), FAINT, 16)
+
+
+def _paste(surface: Any, picture: Picture, box: Box) -> None:
+    """A picture stretched over a box; one channel is grey, of stacked frames the last is shown."""
+    pygame = _pygame()
+    picture = np.broadcast_to(picture[..., -3:], (*picture.shape[:2], 3))
+    size = picture.shape[1], picture.shape[0]
+    image = pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB")
+    if size != (box.width, box.height):
+        image = pygame.transform.scale(image, (box.width, box.height))
+    surface.blit(image, box[:2])
+
+
+def _write(
+    surface: Any, text: str, place: tuple[int, int], colour: Colour = INK, size: int = 18
+) -> None:
+    if text:
+        surface.blit(_written(text, colour, size), place)
+
+
+@lru_cache(maxsize=512)
+def _written(text: str, colour: Colour, size: int) -> Any:
+    return _font(size).render(text, True, colour)
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> Any:
+    pygame = _pygame()
+    pygame.font.init()
+    return pygame.font.Font(None, size)
+
+
+def _pygame() -> Any:
+    try:
+        import pygame
+    except ImportError as error:
+        raise ImportError(
+            "A window needs pygame: pip install pygame. (pygame and pygame-ce overwrite each "
+            "other; if both were installed, remove both and install one again.)"
+        ) from error
+    return pygame
