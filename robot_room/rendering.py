@@ -14,6 +14,7 @@ computed; the rest of the frame is copied. Row 0 is y = +1. Batches have a leadi
 """
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -193,7 +194,7 @@ def locate_robot(frames: Frames, faintest: int = 12) -> NDArray[np.float64]:
         frames: uint8.
         faintest: brightness above the floor's that counts, of 127.
     """
-    darkest = np.minimum(np.minimum(frames[..., 0], frames[..., 1]), frames[..., 2])
+    darkest = reduce(np.minimum, np.moveaxis(frames, -1, 0))  # much sooner than frames.min(-1)
     white = np.maximum(darkest, FLOOR + faintest) - np.uint8(FLOOR + faintest)
     rows, columns = white.sum(-1, dtype=np.int64), white.sum(-2, dtype=np.int64)
     total = rows.sum(-1)

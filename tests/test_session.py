@@ -1,0 +1,263 @@
+"""A hand in the agent's work: sessions, their pictures, and learning while somebody looks on."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import gymnasium as gym
+import imageio.v3 as imageio
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agent import Agent
+from agent.planning import ShootingConfig
+from benchmarks.live import PICTURES, Spectator, record
+from benchmarks.mind import read
+from benchmarks.session import Session
+from robot_room.panels import draw
+from robot_room.viewer import Viewer
+
+HERE = Path(__file__).parent
+ROOM = "RobotRoomRandomGoal-v0"
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return Agent(ROOM, seed=0)
+
+
+@pytest.fixture
+def session(agent):
+    with closing(Session(agent, agent.env_spec, 7)) as made:
+        yield made
+
+
+@pytest.fixture
+def screen():
+    """A virtual screen of its own where Xvfb and xdotool are installed, else SDL's dummy driver."""
+    if not (shutil.which("Xvfb") and shutil.which("xdotool")):
+        yield {"SDL_VIDEODRIVER": "dummy"}
+        return
+    read_end, write_end = os.pipe()
+    size = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(write_end), *size]
+    with subprocess.Popen(command, pass_fds=[write_end], stderr=subprocess.DEVNULL) as server:
+        os.close(write_end)
+        with os.fdopen(read_end) as number:
+            display = f":{number.readline().strip()}"
+        yield {"DISPLAY": display, "SDL_VIDEODRIVER": "x11"}
+        server.terminate()
+
+
+@pytest.mark.slow
+def test_every_key_and_the_mouse_in_a_real_window(screen, tmp_path):
+    command = [sys.executable, str(HERE / "window_session.py"), str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | screen, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    pictures = {path.stem: imageio.imread(path) for path in tmp_path.glob("*.png")}
+    assert pictures["start"].shape == (720, 1000, 3)
+    camera = {name: picture[30:200, 500:] for name, picture in pictures.items() if len(picture) == 720}
+    for name in ("dragged", "hand", "noise", "distractors", "prior"):
+        assert (camera[name] != camera["start"]).mean() > 0.01, name
+
+
+def test_a_session_goes_on_as_the_agent_would_alone(agent, session):
+    env = gym.make(ROOM)
+    frame, _ = env.reset(seed=7)
+    state = None
+    for _ in range(10):
+        np.testing.assert_array_equal(session.frame, frame)
+        action, state = agent.predict(frame, state)
+        frame, *_ = env.step(action)
+        session.step()
+
+
+def test_the_script_opens_a_window_and_ends_when_it_is_closed(agent, tmp_path, monkeypatch):
+    import pygame
+
+    script = HERE.parent / "scripts" / "watch.py"
+    spec = importlib.util.spec_from_file_location("watch", script)
+    assert spec is not None and spec.loader is not None
+    watch = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(watch)
+    shown = []
+
+    class Window(Viewer):
+        def show(self, view):
+            shown.append(view)
+            if len(shown) == 6:
+                pygame.event.post(pygame.event.Event(pygame.QUIT))
+            return super().show(view)
+
+    monkeypatch.setattr(watch, "Viewer", Window)
+    agent.save(tmp_path / "agent")
+    watch.main(watch.Watch(tmp_path, frames_per_second=1000))
+    assert len(shown) == 6 and not pygame.display.get_init()
+
+
+def test_what_is_read_from_a_mind_is_the_models_own(agent, session):
+    thought, plan = session.thought, session.decision.plan
+    model, z = agent.world_model, session.decision.belief.density.mean
+    with torch.no_grad():
+        for number, action in enumerate(plan.actions[0]):
+            z, reward = model.step(z, action[None])
+            if number == 0:
+                assert thought.reward == pytest.approx(float(reward[0]), abs=1e-5)
+            frame = list(thought.filmstrip.values())[number]
+            assert np.abs(frame.astype(int) - model.decode(z)[0].numpy()).max() <= 1
+    elites = agent.config.planner.elites
+    assert len(thought.filmstrip) == agent.config.planner.horizon
+    assert thought.plans.elites.shape == (elites, agent.config.planner.horizon + 1, 2)
+    assert len(thought.plans.candidates) == plan.candidates.shape[1] - elites
+
+
+def test_paths_come_from_decoded_frames_and_not_from_the_room(agent, session):
+    """Where the decoder shows a robot at one place whatever happens, all paths stay there."""
+    env = gym.make(ROOM)
+    shown, _ = env.reset(options={"robot_position": (0.5, -0.25), "goal_position": (-0.5, 0.5)})
+
+    class Dreamer:
+        step = staticmethod(agent.world_model.step)
+
+        @staticmethod
+        def decode(z):
+            return torch.from_numpy(shown).expand(len(z), -1, -1, -1)
+
+    thought = read(Dreamer, session.decision, session.planner)
+    for ways in (thought.plans.chosen, thought.plans.elites, thought.plans.candidates):
+        np.testing.assert_allclose(ways, np.broadcast_to([0.5, -0.25], ways.shape), atol=0.01)
+
+
+def test_disturbed_episodes_count_for_nothing(session):
+    goal = session.info["goal_position"]
+    session.drag(session.info["robot_position"] + 0.01)  # takes the robot
+    session.drag(goal - 0.2 * np.sign(goal))
+    session.drag(goal)
+    while not session.over:
+        session.step()
+    assert session.finished == 0
+    session.step()
+    assert session.episode == 1 and not session.touched
+
+
+def test_what_a_room_does_not_allow_does_not_happen():
+    agent = Agent("RobotRoomDoor-v0", seed=0)
+    session = Session(agent, agent.env_spec, 0)
+    walls = np.argwhere((np.asarray(session._env.render())[::8, ::8] == 48).all(-1))
+    row, column = walls[len(walls) // 2]
+    before = session.info["robot_position"]
+    session.drag(np.array([column / 32 - 1, 1 - row / 32]))
+    np.testing.assert_array_equal(session.info["robot_position"], before)
+    assert session.notice == "there is a wall"
+    session.drag(None)
+    session.drag(session.info["goal_position"])
+    assert "stays at the centre" in session.notice
+    session.press({"p", "x", "left"})
+    assert "train_prior" in session.notice and not session.prior_on
+    session.close()
+
+
+def test_keys_in_any_order_never_break_it(agent):
+    generator = np.random.default_rng(0)
+    session = Session(agent, agent.env_spec, 0)
+    keys = [*"rhd[],.mnps=-", "space", "f1", "tab", "left shift"]
+    for _ in range(150):
+        chosen = generator.choice(keys, generator.integers(0, 4))
+        session.press({str(key) for key in chosen})
+        if generator.random() < 0.3:
+            session.drag(generator.uniform(-1.2, 1.2, 2) if generator.random() < 0.7 else None)
+        if generator.random() < 0.5:
+            session.step()
+        draw(session.view(), (320, 240))
+    session.close()
+
+
+def test_a_session_leaves_its_agent_alone(agent, session):
+    planner = agent.config.planner
+    for _ in range(3):
+        session.press({"m", "="})
+    assert isinstance(session.planner, ShootingConfig) and agent.config.planner is planner
+    assert agent.observation_prior is None
+
+
+def test_an_environment_that_is_no_room_can_be_watched():
+    gym.register("Stripes-v0", entry_point=f"{__name__}:Stripes", max_episode_steps=5)
+    agent = Agent("Stripes-v0", seed=0)
+    session = Session(agent, agent.env_spec, 0)
+    for key in "hdrp":
+        session.press({key})
+    session.drag(np.zeros(2))
+    for _ in range(7):
+        session.step()
+        draw(session.view(), (500, 400))
+    assert session.view().plans is None and (session.finished, session.episode) == (1, 2)
+    session.close()
+
+
+class Stripes(gym.Env):
+    """Grey images without a robot, and nothing but them to look at."""
+
+    observation_space = gym.spaces.Box(0, 255, (16, 16, 1), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("ending", ["gif", "mp4"])
+def test_a_recording_has_every_step_and_holds_the_last(session, tmp_path, ending):
+    path, seen = tmp_path / f"film.{ending}", []
+    step = session.step
+
+    def counted():
+        seen.append(session.over)
+        step()
+
+    session.step = counted
+    session.drag(session.info["goal_position"] + [0.3, 0.0])  # so that it may be short
+    record(session, path, 1, (400, 300), 10)
+    assert seen[-1] and not any(seen[:-1])
+    if ending == "mp4":
+        assert imageio_ffmpeg.count_frames_and_secs(path)[0] == len(seen) + 4
+    else:
+        film = imageio.imread(path, index=None)  # a GIF merges equal pictures
+        assert film.shape == (len(seen), 300, 400, 3)
+
+
+def test_learning_does_not_depend_on_who_looks_on(tmp_path):
+    weights = []
+    for name, viewer in (("alone", False), ("watched", True)):
+        agent = Agent("RobotRoom-v0", seed=1)
+        window = Viewer((320, 240), 0, "test") if viewer else None
+        with closing(Spectator(agent, tmp_path / name, window)) as spectator:
+            agent.learn(120, [spectator] if viewer else [])
+        weights.append(agent.world_model.state_dict())
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key
+    events = EventAccumulator(str(tmp_path / "watched" / "tensorboard"), {"images": 0})
+    pictures = events.Reload().Images("mind")
+    assert 1 <= len(pictures) <= PICTURES
+    picture = imageio.imread(pictures[-1].encoded_image_string)
+    assert picture.shape == (600, 840, 3) and picture.std() > 20
+
+
+def test_closing_the_window_does_not_stop_learning(tmp_path):
+    import pygame
+
+    agent = Agent("RobotRoom-v0", seed=1)
+    spectator = Spectator(agent, tmp_path, Viewer((320, 240), 0, "test"))
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    agent.learn(112, spectator)
+    assert agent.num_timesteps == 112
+    spectator.close()
