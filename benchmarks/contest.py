@@ -1,9 +1,9 @@
 """One run of the comparison: an algorithm learns a room from one seed, and is looked at on the way.
 
 Every algorithm has the same rooms, held-out starts and episode limits. Ours trains for a number of
-environment steps that was fixed for the room beforehand, a baseline for a number of seconds, which is
-always more of both. Looks come at fixed numbers of environment steps and of training seconds, or at
-the end of the rollout or round of updates under way there; their own time is not counted. A baseline
+environment steps that was fixed for the room beforehand, a baseline for a number of seconds in which
+ours is done or nearly so. Looks come at fixed numbers of environment steps and of training seconds, or
+at the end of the rollout or round of updates under way there; their own time is not counted. A baseline
 that has succeeded three times in a row in at least 99 % of all starts has learned the room, and stops.
 """
 
@@ -50,8 +50,8 @@ ROOMS: dict[str, Room] = {
     "RobotRoom-v0": Room(0.99, 500, 90),
     "RobotRoomRandomGoal-v0": Room(0.95, 2000, 240),
     "RobotRoomSparse-v0": Room(0.95, 1000, 60),
-    "RobotRoomDistractors-v0": Room(0.95, 2000, 90),
-    "RobotRoomDoor-v0": Room(0.95, 3000, 120),
+    "RobotRoomDistractors-v0": Room(0.95, 2000, 120),
+    "RobotRoomDoor-v0": Room(0.95, 3000, 180),
 }
 
 

@@ -66,8 +66,8 @@ def read(model: WorldModel, decision: Decision, planner: PlannerConfig) -> Thoug
     frames: dict[str, Picture] = {}
     if belief.sight is not None:
         said = "" if belief.sight.plausible[0] else ": implausible"
-        frames[f"cleaned and mended{said}"] = belief.sight.frames[0].cpu().numpy()
-    frames["believes" if belief.trusted[0] else "believes, without this frame"] = here[0]
+        frames[f"mended{said}"] = belief.sight.frames[0].cpu().numpy()
+    frames["believes" if belief.trusted[0] else "believes, eyes shut"] = here[0]
     frames["is unsure about"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.elites if isinstance(planner, CEMConfig) else max(len(candidates) // 10, 1)

@@ -284,7 +284,7 @@ class Session:
             room=self.seen
             if self._env.render_mode is None
             else np.asarray(self._env.render(), np.uint8),
-            title="the room, with every path the agent imagined, the best, and the one it takes",
+            title="the room: paths imagined, the best of them, the one it takes",
             alarm="paused" if self.paused else "",
             plans=thought.plans if located else None,
             believed=thought.believed if located else None,

@@ -158,7 +158,7 @@ def draw(view: View, size: tuple[int, int] = SIZE) -> Any:
     pygame = _pygame()
     surface, places = pygame.Surface(size), layout(view, size)
     surface.fill(PAPER)
-    _write(surface, view.title, (MARGIN, MARGIN - 2))
+    _write(surface, view.title, (MARGIN, MARGIN - 2), width=places.room.width)
     _paste(surface, view.room, places.room)
     if view.plans is not None:
         _draw_plans(surface, places.room, view.plans)
@@ -170,7 +170,7 @@ def draw(view: View, size: tuple[int, int] = SIZE) -> Any:
         _write(surface, view.alarm, (box.left + MARGIN, box.top + box.height - 2 * LINE), ALARM, 28)
     for boxes, pictures in ((places.frames, view.frames), (places.filmstrip, view.filmstrip)):
         for box, (name, picture) in zip(boxes, pictures.items(), strict=True):
-            _write(surface, name, (box.left, box.top - LINE + 3), FAINT)
+            _write(surface, name, (box.left, box.top - LINE + 3), FAINT, width=box.width)
             _paste(surface, picture, box)
     if places.filmstrip:
         box = places.filmstrip[0]
@@ -249,10 +249,16 @@ def _paste(surface: Any, picture: Picture, box: Box) -> None:
 
 
 def _write(
-    surface: Any, text: str, place: tuple[int, int], colour: Colour = INK, size: int = 18
+    surface: Any,
+    text: str,
+    place: tuple[int, int],
+    colour: Colour = INK,
+    size: int = 18,
+    width: int = 10_000,
 ) -> None:
+    """Write a line, cut off after `width` pixels."""
     if text:
-        surface.blit(_written(text, colour, size), place)
+        surface.blit(_written(text, colour, size), place, (0, 0, width, 2 * size))
 
 
 @lru_cache(maxsize=512)
