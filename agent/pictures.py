@@ -1,4 +1,4 @@
-"""What the agent sees, believes and imagines, as pictures; nothing here touches a file or a window."""
+"""What an agent reconstructs and imagines, and what its prior draws, as sheets of frames."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -43,21 +43,6 @@ def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[Moment]
         last = bool(terminated or truncated)
 
 
-def camera_and_belief(agent: Agent, moment: Moment, scale: int = 5) -> Picture:
-    """The frame and, beside it, the frame that the agent believes in, each pixel `scale` wide.
-
-    Where an observation prior is asked, what it made of the frame stands between them.
-    """
-    belief = moment.decision.belief
-    believed = agent.world_model.decode(belief.density.mean)[0].cpu().numpy()
-    columns = {"camera": [moment.frame]}
-    if belief.sight is not None:
-        said = "" if belief.sight.plausible[0] else ": implausible"
-        columns[f"cleaned and mended{said}"] = [belief.sight.frames[0].cpu().numpy()]
-    columns["belief" if belief.trusted[0] else "belief, without this frame"] = [believed]
-    return sheet(columns, scale, across=True)
-
-
 @torch.no_grad()
 def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2) -> Picture:
     """An episode three times: as it was, as the posterior sees it, and as imagined.
@@ -73,7 +58,7 @@ def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2)
         decoded = [agent.world_model.decode(latent)[0].cpu().numpy() for latent in (belief, z)]
         for row, frame in zip(rows.values(), [moment.frame, *decoded], strict=True):
             row.append(frame)
-    return sheet(rows, scale, across=False)
+    return sheet(rows, scale)
 
 
 @torch.no_grad()
@@ -90,7 +75,7 @@ def prior_samples(denoiser: Denoiser, count: int = 48, steps: int = 50, scale: i
         f"samples {first + 1} to {first + across}": list(frames[first : first + across].numpy())
         for first in range(0, count, across)
     }
-    return sheet(rows, scale, across=False)
+    return sheet(rows, scale)
 
 
 @torch.no_grad()
@@ -106,27 +91,25 @@ def denoised_frames(
         xn = denoiser.schedule.alpha_bar[n].sqrt().float() * noisy
         rows[f"noise {std:g}"] = list(to_frames(noisy).numpy())
         rows[f"denoised from {std:g}"] = list(to_frames(denoiser.denoise(xn, n)).numpy())
-    return sheet(rows, 1, across=False)
+    return sheet(rows, 1)
 
 
-def sheet(rows: dict[str, list[Picture]], scale: int, across: bool) -> Picture:
-    """Labelled rows of frames below one another, or `across`: beside one another."""
+def sheet(rows: dict[str, list[Picture]], scale: int) -> Picture:
+    """Labelled rows of frames below one another."""
     strips = []
     for label, frames in rows.items():
         big = [frame.repeat(scale, 0).repeat(scale, 1) for frame in frames]
         # One channel is grey; of stacked frames the last is shown.
         strips.append((label, [np.broadcast_to(b[..., -3:], (*b.shape[:2], 3)) for b in big]))
     height, width = strips[0][1][0].shape[:2]
-    row_height, row_width = LABEL + height + MARGIN, len(strips[0][1]) * (width + MARGIN)
-    columns, lines = (len(strips), 1) if across else (1, len(strips))
-    size = (MARGIN + columns * row_width, lines * row_height)
+    row_height = LABEL + height + MARGIN
+    size = (MARGIN + len(strips[0][1]) * (width + MARGIN), len(strips) * row_height)
     sheet = Image.new("RGB", size, PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for number, (label, frames) in enumerate(strips):
-        left = MARGIN + (number * row_width if across else 0)
-        top = 0 if across else number * row_height
-        draw.text((left, top + 2), label, fill=INK, font=font)
+        top = number * row_height
+        draw.text((MARGIN, top + 2), label, fill=INK, font=font)
         for column, frame in enumerate(frames):
-            place = (left + column * (width + MARGIN), top + LABEL)
+            place = (MARGIN + column * (width + MARGIN), top + LABEL)
             sheet.paste(Image.fromarray(frame), place)
     return np.asarray(sheet)

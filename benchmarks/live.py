@@ -1,6 +1,7 @@
 """A session in a window, on its own or while the agent learns; and its pictures in TensorBoard."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -73,7 +74,7 @@ class Spectator:
             self._drawn = due
             self._advance()
             assert self._session is not None
-            picture = to_picture(draw(self._session.view(), PICTURE_SIZE))
+            picture = to_picture(draw(replace(self._session.view(), help=()), PICTURE_SIZE))
             self._writer.add_image("mind", picture, progress.num_timesteps, dataformats="HWC")
         elif self.viewer is not None and self._spent <= SHARE * (now - self._began):
             self._advance()
@@ -113,7 +114,8 @@ def record(session: Session, path: Path, episodes: int, size: tuple[int, int], r
     """
     pictures = []
     while session.episode < episodes:
-        pictures.append(to_picture(draw(session.view(), size)))
+        view = replace(session.view(), help=())  # nobody has keys to press
+        pictures.append(to_picture(draw(view, size)))
         pictures += pictures[-1:] * (4 if session.over else 0)  # so that one sees it arrive
         session.step()
     if path.suffix == ".gif":

@@ -65,9 +65,10 @@ def read(model: WorldModel, decision: Decision, planner: PlannerConfig) -> Thoug
     spread = model.decode(mean + noise * std).float().std(0).mean(-1).cpu().numpy()
     frames: dict[str, Picture] = {}
     if belief.sight is not None:
-        said = "" if belief.sight.plausible[0] else ": implausible"
-        frames[f"mended{said}"] = belief.sight.frames[0].cpu().numpy()
-    frames["believes" if belief.trusted[0] else "believes, eyes shut"] = here[0]
+        frames["mended" if belief.sight.plausible[0] else "cannot be"] = (
+            belief.sight.frames[0].cpu().numpy()
+        )
+    frames["believes" if belief.trusted[0] else "believes, blind"] = here[0]
     frames["is unsure about"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.elites if isinstance(planner, CEMConfig) else max(len(candidates) // 10, 1)

@@ -13,11 +13,13 @@ from rich.console import Console
 
 from agent import Agent
 from agent.diagnostics import diagnose, random_walks
-from agent.pictures import camera_and_belief, episode, imagination
+from agent.pictures import imagination
+from benchmarks.live import record
 from benchmarks.protocol import HELD_OUT_SEED, evaluate
+from benchmarks.session import Session
 
 PICTURE_SEED = 3_000_000  # the starts that pictures show
-SHOWN_EPISODES = 5
+SHOWN_EPISODES, FILM_SIZE, STEPS_PER_SECOND = 3, (840, 600), 6
 
 
 def report_run(agent: Agent, run: Path, episodes: int) -> None:
@@ -41,12 +43,9 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
         draw_diagnostics(knowledge, run / "diagnostics.png")
         env = gym.make(agent.env_spec)
         imageio.imwrite(run / "imagination.png", imagination(agent, env, PICTURE_SEED))
-        pictures = [
-            camera_and_belief(agent, moment)
-            for number in range(SHOWN_EPISODES)
-            for moment in episode(agent, env, PICTURE_SEED + number)
-        ]
-        imageio.imwrite(run / "rollout.gif", np.stack(pictures), duration=150, loop=0)
+        session = Session(agent, agent.env_spec, PICTURE_SEED)
+        record(session, run / "rollout.gif", SHOWN_EPISODES, FILM_SIZE, STEPS_PER_SECOND)
+        session.close()
         env.close()
     numbers = {name: round(n, 3) for name, n in knowledge.items() if isinstance(n, float)}
     for name, value in (summary | numbers).items():
