@@ -90,7 +90,7 @@ def curves(scores: Scores, axis: Axis) -> go.Figure:
                 col=column,
                 **group,
             )
-    figure.update_xaxes(title_text=AXES[axis], type="log")
+    figure.update_xaxes(title_text=AXES[axis], type="log", dtick=1)
     figure.update_yaxes(range=[-0.02, 1.02])
     figure.update_yaxes(title_text="success rate", col=1)
     return _styled(figure, 360)
@@ -109,7 +109,7 @@ def aggregates(scores: Scores) -> list[go.Figure]:
             _band(figure, 1, algorithm, shares, point, interval, legend=True)
             height, bounds = heights[algorithm]
             _band(figure, 2, algorithm, TAUS, height, bounds, legend=False)
-        figure.update_xaxes(title_text=f"in units of {unit}", type="log", col=1)
+        figure.update_xaxes(title_text=f"in units of {unit}", type="log", dtick=1, col=1)
         figure.update_xaxes(title_text=f"τ, SPL at 1 of {unit}", col=2)
         figure.update_yaxes(title_text="SPL", range=[-0.02, 1.02], col=1)
         figure.update_yaxes(range=[-0.02, 1.02], col=2)

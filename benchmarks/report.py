@@ -80,6 +80,7 @@ def main(config: Report) -> None:
         clips=clips(scores),
         clip_steps=CLIP_STEPS,
         curves=[_embedded(curves(scores, axis)) for axis in AXES],
+        shared=", ".join(short(env_id) for env_id in scores.shared) or "none yet",
         aggregates=[_embedded(figure) for figure in aggregates(scores)],
         improvement=improvement(scores, chances),
         thresholds=thresholds(scores),
@@ -274,18 +275,18 @@ def made_with(scores: Scores) -> str:
 
 
 def summary(scores: Scores) -> Rows:
-    """The README's table: medians to the threshold, and success at equal frames."""
-    rows = [["room", "algorithm", "seeds", "steps to learn it", "seconds", "success at our steps, %"]]
+    """The README's table: median steps until a room is learned, and how many runs got there."""
+    learners = [a for a in (OURS, *BASELINES) if a in scores.algorithms]
+    rows = [["steps to success of", *learners]]
     for env_id in scores.rooms:
-        budget = scores.budgets[env_id]
-        for algorithm in (OURS, *BASELINES):
-            runs = scores.runs(algorithm, env_id)
-            if runs:
-                steps, seconds = (scores.reached(algorithm, env_id, axis) for axis in AXES)
-                success = scores.at(algorithm, env_id, "env_steps", budget["env_steps"], "success_rate")
-                goal = f"`{env_id}`, {budget['threshold']:.0%}"
-                cells = [goal, algorithm, str(len(runs)), _median(steps, 0), _median(seconds, 1)]
-                rows.append([*cells, _percent(success)])
+        cells = []
+        for algorithm in learners:
+            reached = scores.reached(algorithm, env_id, "env_steps")
+            count = len(reached.values) + len(reached.censored)
+            median, bound = reached.median if count else (0.0, False)
+            said = f"{'over ' if bound else ''}{median:,.0f} ({len(reached.values)}/{count})"
+            cells.append(said if count else "")
+        rows.append([f"{scores.budgets[env_id]['threshold']:.0%} in {short(env_id)}", *cells])
     return rows
 
 

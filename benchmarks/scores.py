@@ -21,8 +21,8 @@ from benchmarks.cells import read_record
 from benchmarks.contest import ALGORITHMS, ROOMS
 
 Axis = Literal["env_steps", "seconds"]
-OURS = "world-model"
-BASELINES = tuple(a for a in ALGORITHMS if a not in (OURS, "random", "oracle"))
+OURS, REFERENCES = "world-model", ("random", "oracle")
+BASELINES = tuple(a for a in ALGORITHMS if a not in (OURS, *REFERENCES))
 REPETITIONS = 1000
 
 
@@ -97,6 +97,9 @@ class Scores:
         self.budgets = rooms
         present = {algorithm for algorithm, _, _ in self.records}
         self.algorithms = [algorithm for algorithm in ALGORITHMS if algorithm in present]
+        learners = [algorithm for algorithm in self.algorithms if algorithm not in REFERENCES]
+        self.shared = [e for e in self.rooms if all(self.runs(a, e) for a in learners)]
+        """The rooms that every learner has run in: only these are taken together."""
 
     def runs(self, algorithm: str, env_id: str) -> list[Record]:
         """An algorithm's records in a room, by seed."""
@@ -120,7 +123,7 @@ class Scores:
         return [look_at(record, axis, value)[name] for record in self.runs(algorithm, env_id)]
 
     def matrix(self, algorithm: str, axis: Axis, share: float, name: str) -> NDArray[np.float64]:
-        """Scores (runs, rooms) of the seeds that have run in all rooms.
+        """Scores (runs, rooms) in the shared rooms, of the seeds that have run in all of them.
 
         Args:
             algorithm: whose.
@@ -128,8 +131,8 @@ class Scores:
             share: where, in units of our steps or of the baselines' seconds in each room.
             name: of the score.
         """
-        seeds = [{s for a, e, s in self.records if (a, e) == (algorithm, room)} for room in self.rooms]
-        common = sorted(set.intersection(*seeds))
+        seeds = [{s for a, e, s in self.records if (a, e) == (algorithm, room)} for room in self.shared]
+        common = sorted(set.intersection(*seeds)) if seeds else []
         columns = [
             [
                 look_at(self.records[algorithm, room, seed], axis, share * self.budgets[room][axis])[
@@ -137,12 +140,12 @@ class Scores:
                 ]
                 for seed in common
             ]
-            for room in self.rooms
+            for room in self.shared
         ]
         return np.array(columns, np.float64).T
 
     def complete(self) -> list[str]:
-        """The algorithms that have a seed with all rooms."""
+        """The algorithms that have a seed with all shared rooms."""
         return [a for a in self.algorithms if self.matrix(a, "env_steps", 1.0, "spl").size]
 
 

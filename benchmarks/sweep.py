@@ -23,9 +23,9 @@ from benchmarks import contest
 from benchmarks.backends import PACKAGES, Backend, OnRay, Processes, Record
 from benchmarks.cells import BrokenCellsError, read_record, run_cells
 from benchmarks.contest import ALGORITHMS, ROOMS, Algorithm
+from benchmarks.scores import REFERENCES
 
 PROTOCOL = 1  # another number where budgets, looks or settings change what a cell means
-REFERENCES = ("random", "oracle")
 
 
 @dataclass
