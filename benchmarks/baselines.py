@@ -1,18 +1,19 @@
 """Model-free baselines; the only file that imports stable-baselines3.
 
-Each algorithm has a few settings, which `benchmarks.tune` tries on tuning seeds. What a setting does
-not say is stable-baselines3's own default.
+Each algorithm has a handful of settings, which `benchmarks.tune` tries on tuning seeds. What a setting
+does not say is stable-baselines3's own default.
 """
 
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -74,6 +75,20 @@ class Setting:
     """Of the algorithm, beside policy, environment, seed and device."""
     exploration_std: float | None = None
     """Of Gaussian noise on the actions, where the algorithm needs some."""
+    longest_episode: int | None = None
+    """Steps after which a training room is reset; None: the room's own limit. Ours resets after 10."""
+
+    def describe(self) -> str:
+        """All of it, in one line."""
+        own = {"exploration_std": self.exploration_std, "longest_episode": self.longest_episode}
+        said = self.arguments | {name: value for name, value in own.items() if value is not None}
+        return ", ".join(f"{name}={_plain(value)}" for name, value in said.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_plain(each)}" for key, each in value.items()) + "}"
+    return getattr(value, "__name__", None) or str(value)
 
 
 # An update for each step of a room: eight rooms step, then eight updates follow.
@@ -99,7 +114,9 @@ def off_policy(rate: float, noise: float | None = None, **changes: Any) -> dict[
         "γ 0.97, small network": {"gamma": 0.97, **SMALL},
         "γ 0.97, small network, other rate": {"gamma": 0.97, "learning_rate": rate, **SMALL},
     }
-    return {name: Setting(OFF_POLICY | changes | own, noise) for name, own in tried.items()}
+    settings = {name: Setting(OFF_POLICY | changes | own, noise) for name, own in tried.items()}
+    short = settings["γ 0.97, small network"]
+    return settings | {"γ 0.97, small network, short episodes": replace(short, longest_episode=10)}
 
 
 SETTINGS: dict[Algorithm, dict[str, Setting]] = {
@@ -110,12 +127,19 @@ SETTINGS: dict[Algorithm, dict[str, Setting]] = {
             {"n_steps": 128, "batch_size": 256, "gamma": 0.97, "learning_rate": 1e-3}
         ),
         "γ 0.95, half a rollout": Setting({"n_steps": 64, "batch_size": 256, "gamma": 0.95}),
+        "γ 0.9, short episodes": Setting(
+            {"n_steps": 128, "batch_size": 256, "gamma": 0.9}, longest_episode=10
+        ),
+        "γ 0.97, short episodes": Setting(
+            {"n_steps": 128, "batch_size": 256, "gamma": 0.97}, longest_episode=10
+        ),
     },
     "a2c": {
         "γ 0.9": Setting({"n_steps": 8, "gamma": 0.9}),
         "γ 0.97": Setting({"n_steps": 8, "gamma": 0.97}),
         "γ 0.97, 32 steps": Setting({"n_steps": 32, "gamma": 0.97}),
         "γ 0.97, Adam": Setting({"n_steps": 8, "gamma": 0.97, "use_rms_prop": False}),
+        "γ 0.9, short episodes": Setting({"n_steps": 8, "gamma": 0.9}, longest_episode=10),
     },
     "sac": off_policy(1e-3),
     "td3": off_policy(3e-4, noise=0.3),
@@ -150,7 +174,11 @@ def make(
     """
     if algorithm not in CLASSES:
         raise ValueError(f"algorithm: got {algorithm!r}, allowed: {tuple(CLASSES)}")
-    env = make_vec_env(env_id, ROOMS, seed=seed)
+    limit = None if setting.longest_episode is None else TimeLimit
+    steps = {"max_episode_steps": setting.longest_episode}
+    env = make_vec_env(
+        env_id, ROOMS, seed, wrapper_class=limit, wrapper_kwargs=steps if limit else None
+    )
     arguments = copy.deepcopy(setting.arguments)  # some algorithms change what they are given
     if setting.exploration_std is not None:
         size = env.action_space.shape or (1,)

@@ -15,7 +15,7 @@ from jinja2 import Template
 from plotly.offline import get_plotlyjs
 
 from benchmarks.baselines import SETTINGS, Algorithm
-from benchmarks.contest import CLIP_STEPS, EPISODES, LOOKS_IN_A_ROW, Record
+from benchmarks.contest import CLIP_STEPS, EPISODES, Record
 from benchmarks.figures import AXES, aggregates, curves, draw, short
 from benchmarks.scores import (
     BASELINES,
@@ -236,7 +236,6 @@ def method(scores: Scores) -> list[str]:
         "on them; settings were tuned on training seeds from 100 and starts from 5,000.",
         f"Our steps and the baselines' seconds in each room, fixed beforehand: {budgets}. Ours has "
         "one configuration for all rooms.",
-        f"A baseline stops early after {LOOKS_IN_A_ROW} looks in a row at 99 %. PPO and A2C are looked "
         "at with and without the noise of their policies, and the better counts.",
         "Seconds are those of training, planning included and shown apart, with one thread in a "
         "process of its own; two cells at a time on a shared machine of two cores. Looks do not count.",

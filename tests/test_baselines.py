@@ -1,5 +1,6 @@
 """The baselines learn from pixels, each with every setting that tuning tries."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -10,9 +11,21 @@ from benchmarks.baselines import SETTINGS, SHIFT, Algorithm, ShiftedReplay, _shi
 from benchmarks.tune import ALGORITHMS, Tune, merit, run_cell
 
 
-def test_tuning_knows_every_algorithm_and_gives_each_as_many_settings():
+def test_tuning_knows_every_algorithm_and_gives_each_settings_enough():
     assert get_args(Algorithm) == ALGORITHMS == tuple(SETTINGS)
-    assert len({len(settings) for settings in SETTINGS.values()}) == 1
+    assert all(len(settings) >= 5 for settings in SETTINGS.values())
+    for settings in SETTINGS.values():
+        assert len({setting.describe() for setting in settings.values()}) == len(settings)
+
+
+def test_short_episodes_end_by_truncation():
+    model = make("ppo", SETTINGS["ppo"]["γ 0.97, short episodes"], "RobotRoom-v0", 0)
+    env = model.get_env()
+    env.reset()
+    for step in range(1, 11):
+        _, _, done, infos = env.step(np.zeros((8, 2), np.float32))
+        assert done.all() == (step == 10)
+    assert all(info["TimeLimit.truncated"] for info in infos)  # so that values are bootstrapped
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -22,7 +35,7 @@ def test_every_setting_makes_a_policy_for_frames(algorithm):
         small = {"buffer_size": 600} if "buffer_size" in setting.arguments else {}
         model = make(
             algorithm,
-            type(setting)(setting.arguments | small, setting.exploration_std),
+            replace(setting, arguments=setting.arguments | small),
             "RobotRoom-v0",
             0,
         )
