@@ -174,11 +174,9 @@ def make(
     """
     if algorithm not in CLASSES:
         raise ValueError(f"algorithm: got {algorithm!r}, allowed: {tuple(CLASSES)}")
-    limit = None if setting.longest_episode is None else TimeLimit
-    steps = {"max_episode_steps": setting.longest_episode}
-    env = make_vec_env(
-        env_id, ROOMS, seed, wrapper_class=limit, wrapper_kwargs=steps if limit else None
-    )
+    limit = setting.longest_episode
+    shorter = None if limit is None else lambda room: TimeLimit(room, limit)
+    env = make_vec_env(env_id, ROOMS, seed, wrapper_class=shorter)
     arguments = copy.deepcopy(setting.arguments)  # some algorithms change what they are given
     if setting.exploration_std is not None:
         size = env.action_space.shape or (1,)

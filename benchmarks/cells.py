@@ -23,6 +23,7 @@ def run_cells(
     workers: int = 1,
     cells_per_process: int = 1,
     backend: Backend | None = None,
+    own: Mapping[Path, Record] | None = None,
 ) -> list[Record]:
     """Call `function(*arguments)` for every cell that has no file yet.
 
@@ -38,6 +39,7 @@ def run_cells(
         workers: cells at a time; 1 where seconds are to be compared.
         cells_per_process: before a fresh one is started; more where cells are short.
         backend: where they run; None: in so many processes of this machine.
+        own: by file, what else the result of that cell alone depends on; kept with the settings.
 
     Returns:
         The records of all cells, in order.
@@ -46,9 +48,10 @@ def run_cells(
         ValueError: a file is there that is no record, or one of other settings; nothing is run.
         BrokenCellsError: some cells failed twice.
     """
+    wanted = {path: settings | (own or {}).get(path, {}) for path in cells}
     for path in cells:
         if path.exists():
-            read_record(path, settings)
+            read_record(path, wanted[path])
     due = {path: (function, args) for path, args in cells.items() if not path.exists()}
     backend = backend or Processes(workers, cells_per_process)
     failures: dict[Path, Failure] = {}
@@ -60,7 +63,7 @@ def run_cells(
                 if isinstance(outcome, Failure):
                     failures[path] = outcome
                 else:
-                    write_record(path, outcome | {"settings": settings})
+                    write_record(path, outcome | {"settings": wanted[path]})
                     bar.advance(task)
             due = {path: due[path] for path in failures}
             if not due:
@@ -71,7 +74,7 @@ def run_cells(
             f"{len(failures)} of {len(cells)} cells failed {ATTEMPTS} times; the others have their "
             f"files, and the same command tries these again:\n{reasons}"
         )
-    return [read_record(path, settings) for path in cells]
+    return [read_record(path, wanted[path]) for path in cells]
 
 
 def write_record(path: Path, record: Record) -> None:

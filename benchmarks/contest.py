@@ -55,6 +55,18 @@ ROOMS: dict[str, Room] = {
 }
 
 
+def settings(algorithm: str, env_id: str, room: Room) -> Record:
+    """What the result of a cell depends on, beside its seed and the protocol."""
+    own: Record = {"threshold": room.threshold}
+    if algorithm not in ("random", "oracle"):
+        own["env_steps"] = room.env_steps
+    if algorithm in baselines.SETTINGS:
+        name = baselines.chosen(algorithm, env_id)
+        described = baselines.SETTINGS[algorithm][name].describe()
+        own |= {"seconds": room.seconds, "setting": name, "arguments": described}
+    return own
+
+
 class Looks:
     """Evaluates a policy whenever it has come past a mark.
 
@@ -126,7 +138,6 @@ def run_cell(algorithm: Algorithm, env_id: str, seed: int, room: Room, clip: boo
         looks, policy = _reference(algorithm, env_id, seed), None
     else:
         name = baselines.chosen(algorithm, env_id)
-        record["setting"] = name
         looks, policy = _train_baseline(
             algorithm, baselines.SETTINGS[algorithm][name], env_id, seed, room
         )

@@ -38,7 +38,7 @@ class Reached(NamedTuple):
     """When the runs of an algorithm in a room first succeeded often enough."""
 
     values: list[float]
-    """Of the runs that did."""
+    """Of the runs that did: the look at which they did, or the one before it."""
     censored: list[float]
     """Where the others ended."""
 
@@ -71,48 +71,82 @@ class Scores:
         if not paths:
             raise ValueError(f"out: got {folder}, which has no records; run benchmarks.sweep first")
         self.records: dict[tuple[str, str, int], Record] = {}
+        self.budgets: dict[str, Record] = {}
         first: Record = {}
-        rooms: dict[str, Record] = {}
         for path in paths:
             record = read_record(path)
-            known = {"algorithm": ALGORITHMS, "env_id": tuple(ROOMS)}
-            for name, allowed in known.items():
-                if record.get(name) not in allowed:
-                    raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
+            self._check(path, record)
             first = first or record
-            for name in ("versions", "settings"):
-                if record.get(name) != first.get(name):
-                    got = f"{path}: got {name} {record.get(name)}"
-                    raise ValueError(f"{got}, allowed: {first.get(name)}, as in {paths[0]}")
-            room = rooms.setdefault(record["env_id"], record["room"])
-            if record["room"] != room:
-                raise ValueError(f"{path}: got room {record['room']}, allowed: {room}, as in others")
+            for name, mine, others in (
+                ("versions", record.get("versions"), first.get("versions")),
+                ("protocol", record["settings"].get("protocol"), first["settings"].get("protocol")),
+                ("episodes", record["settings"].get("episodes"), first["settings"].get("episodes")),
+            ):
+                if mine != others:
+                    raise ValueError(f"{path}: got {name} {mine}, allowed: {others}, as in {paths[0]}")
+            budget = self.budgets.setdefault(record["env_id"], {})
+            for name in ("threshold", "env_steps", "seconds"):
+                mine = record["settings"].get(name)
+                if mine is not None and budget.setdefault(name, mine) != mine:
+                    allowed = f"{budget[name]}, as in others of {record['env_id']}"
+                    raise ValueError(f"{path}: got {name} {mine}, allowed: {allowed}")
             key = record["algorithm"], record["env_id"], record["seed"]
             if key in self.records:
                 raise ValueError(f"{path}: got {key}, which is there twice; remove one of the files")
-            if not record.get("curve"):
-                raise ValueError(f"{path}: got no looks; remove it to run its cell again")
+            for other in self.runs(*key[:2])[:1]:
+                mine, others = (r["settings"].get("arguments") for r in (record, other))
+                if mine != others:
+                    raise ValueError(f"{path}: got arguments {mine}, allowed: {others}, as other seeds")
             self.records[key] = record
-        self.rooms = [env_id for env_id in ROOMS if env_id in rooms]
-        self.budgets = rooms
+        for env_id, budget in self.budgets.items():
+            budget.setdefault("seconds", ROOMS[env_id].seconds)  # no baseline has run here
+            budget.setdefault("env_steps", ROOMS[env_id].env_steps)
+        self.rooms = [env_id for env_id in ROOMS if env_id in self.budgets]
         present = {algorithm for algorithm, _, _ in self.records}
         self.algorithms = [algorithm for algorithm in ALGORITHMS if algorithm in present]
         learners = [algorithm for algorithm in self.algorithms if algorithm not in REFERENCES]
         self.shared = [e for e in self.rooms if all(self.runs(a, e) for a in learners)]
         """The rooms that every learner has run in: only these are taken together."""
 
+    def _check(self, path: Path, record: Record) -> None:
+        """Refuse a record that is none of a sweep's."""
+        for name, allowed in (("algorithm", ALGORITHMS), ("env_id", tuple(ROOMS))):
+            if record.get(name) not in allowed:
+                raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
+        for name, kind in (("seed", int), ("curve", list), ("versions", dict)):
+            if not isinstance(record.get(name), kind) or record[name] == []:
+                raise ValueError(
+                    f"{path}: {name}: got {record.get(name)!r}, allowed: as a sweep writes it; remove "
+                    "the file to run its cell again"
+                )
+
     def runs(self, algorithm: str, env_id: str) -> list[Record]:
         """An algorithm's records in a room, by seed."""
         keys = sorted(key for key in self.records if key[:2] == (algorithm, env_id))
         return [self.records[key] for key in keys]
 
-    def reached(self, algorithm: str, env_id: str, axis: Axis) -> Reached:
-        """When its runs first had the room's success rate."""
+    def reached(self, algorithm: str, env_id: str, axis: Axis, earliest: bool = False) -> Reached:
+        """When its runs first had the room's success rate.
+
+        Args:
+            algorithm: whose.
+            env_id: the room.
+            axis: steps or seconds.
+            earliest: when they may have had it at the earliest, just after the look before.
+        """
         values, censored = [], []
         for record in self.runs(algorithm, env_id):
             points = record["curve"]
-            enough = [p for p in points if p["success_rate"] >= self.budgets[env_id]["threshold"]]
-            (values if enough else censored).append(float((enough or points[-1:])[0][axis]))
+            rates = [point["success_rate"] for point in points]
+            number = next(
+                (i for i, r in enumerate(rates) if r >= self.budgets[env_id]["threshold"]), None
+            )
+            if number is None:
+                censored.append(float(points[-1][axis]))
+            elif earliest:
+                values.append(float(points[number - 1][axis]) if number else 0.0)
+            else:
+                values.append(float(points[number][axis]))
         return Reached(values, censored)
 
     def at(self, algorithm: str, env_id: str, axis: Axis, value: float, name: str) -> list[float]:
@@ -163,6 +197,8 @@ def aggregate(scores: Scores, axis: Axis, share: float, name: str = "spl") -> di
 
 def probability_of_improvement(scores: Scores, axis: Axis, share: float) -> dict[str, Estimate]:
     """That a run of ours has a better SPL than one of each baseline, in a room drawn at random."""
+    if OURS not in scores.complete():
+        return {}
     ours = scores.matrix(OURS, axis, share, "spl")
     pairs = {
         algorithm: [ours, scores.matrix(algorithm, axis, share, "spl")]
@@ -212,19 +248,21 @@ def efficiency(
 def over_ours(scores: Scores, env_id: str, axis: Axis) -> tuple[str, float, bool]:
     """The best baseline's median over our median; whether that is a lower bound only.
 
-    A baseline of which most runs never got there counts from where they ended; so the best one may
-    be one that has not arrived, and then the ratio is at least what is given.
+    Looks are some way apart, so a baseline counts from its look before the one at which it had
+    arrived, and ours from the one at which it had: the ratio is no less than that. A baseline of which
+    most runs never got there counts from where they ended; so the best one may be one that has not
+    arrived, and then the ratio is at least what is given. No name and NaN: there is nothing to compare.
     """
-    mine, never = scores.reached(OURS, env_id, axis).median
-    if never:
-        return "", float("nan"), False
+    mine = scores.reached(OURS, env_id, axis)
     medians = {
-        algorithm: scores.reached(algorithm, env_id, axis).median
+        algorithm: scores.reached(algorithm, env_id, axis, earliest=True).median
         for algorithm in scores.algorithms
         if algorithm in BASELINES and scores.runs(algorithm, env_id)
     }
+    if not medians or not mine.values or mine.median[1]:
+        return "", float("nan"), False
     best = min(medians, key=lambda algorithm: medians[algorithm])
-    return best, medians[best][0] / mine, medians[best][1]
+    return best, medians[best][0] / mine.median[0], medians[best][1]
 
 
 def _estimates(

@@ -7,6 +7,7 @@ happen, and `notice` says so.
 
 import dataclasses
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -25,7 +26,7 @@ from benchmarks.protocol import oracle_steps
 from robot_room.panels import View
 
 NOISES = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5)  # std; images lie in [−1, 1]
-SPEEDS = (2, 5, 10, 20, 30, 1000)  # steps a second; 10 is real time
+SPEEDS = (1, 2, 5, 10, 20, 30, 100)  # steps a second, if the agent can; 10 is real time
 PLANNERS: tuple[type[PlannerConfig], ...] = (ICEMConfig, CEMConfig, MPPIConfig, ShootingConfig)
 HORIZONS = range(2, 21)
 GRASP = 0.16  # m; nearer to the goal's centre than this, a hand takes the goal
@@ -81,7 +82,7 @@ class Session:
         self.episode += 1
         self.seen, self.info = self._env.reset(seed=self._seed + self.episode)
         self._before: ControlState | None = None
-        self.steps, self.over, self.touched = 0, False, False
+        self.steps, self.over, self.touched = 0, False, self.hand or self.noise > 0
         self.predicted: deque[float] = deque(maxlen=80)
         self.received: deque[float] = deque(maxlen=80)
         self._best = self._oracle_steps()
@@ -125,8 +126,8 @@ class Session:
 
     # ---- what a hand does ----------------------------------------------------------------------
 
-    def press(self, keys: set[str]) -> None:
-        """Do what keys ask for; unknown ones do nothing."""
+    def press(self, keys: Iterable[str]) -> None:
+        """Do what keys ask for, in order; unknown ones do nothing."""
         actions = {
             "space": self._pause,
             "n": self._single_step,
@@ -146,9 +147,10 @@ class Session:
             "escape": self._close,
             "q": self._close,
         }
-        for key in sorted(keys & set(actions)):
-            self.notice = ""
-            actions[key]()
+        for key in keys:
+            if key in actions:
+                self.notice = ""
+                actions[key]()
 
     def drag(self, place: NDArray[np.float64] | None) -> None:
         """The mouse is held at a place in the room, (x, y) in metres; None: it is not."""
@@ -213,7 +215,7 @@ class Session:
         self.seen, self.info = other.unwrapped.set_state({**state, "settings": settings})
         self._env.close()
         self._env, self.spec = other, spec
-        self._disturbed()
+        self._count_afresh()
 
     def _switch_prior(self) -> None:
         if self.prior is None:
@@ -221,12 +223,14 @@ class Session:
             return
         self.prior_on = not self.prior_on
         self._before = None  # what the filter remembers has another form without a prior
-        self._disturbed()
+        self._count_afresh()
 
     def _next_planner(self) -> None:
         kinds = [kind.__name__ for kind in PLANNERS]
         kind = PLANNERS[(kinds.index(type(self.planner).__name__) + 1) % len(PLANNERS)]
-        self._plan_with(kind(horizon=self.planner.horizon, discount=self.planner.discount))
+        own = self.agent.config.planner
+        fresh = own if type(own) is kind else kind(discount=own.discount)
+        self._plan_with(dataclasses.replace(fresh, horizon=self.planner.horizon))
 
     def _change_horizon(self, by: int) -> None:
         horizon = int(np.clip(self.planner.horizon + by, HORIZONS[0], HORIZONS[-1]))
@@ -237,7 +241,7 @@ class Session:
         if self._before is not None:
             fresh = ControlState.initial(self.agent.world_model, planner, 1)
             self._before = self._before._replace(plans=fresh.plans)
-        self.look()
+        self._count_afresh()
 
     def _still(self) -> None:
         self.wants_still = True
@@ -247,6 +251,12 @@ class Session:
 
     def _close(self) -> None:
         self.closed = True
+
+    def _count_afresh(self) -> None:
+        """Success so far was that of other conditions."""
+        self.arrived = self.finished = 0
+        self.ratios = []
+        self._disturbed()
 
     def _disturbed(self) -> None:
         self.touched = True
@@ -269,15 +279,13 @@ class Session:
             f"episode {self.episode + 1}, step {self.steps}"
             + ("" if "distance" not in self.info else f", {self.info['distance']:.2f} m to go"),
             f"arrived {self.arrived} of {self.finished}, steps over the oracle's {ratio}",
-            f"planner {planner}, horizon {self.planner.horizon}",
+            f"planner {planner}, horizon {self.planner.horizon}, {SPEEDS[self.speed]} steps a second",
             f"prior {prior}",
             self.notice,
         ]
         if self.noise or self.hand:
-            what = ["hand over the camera"] * self.hand + [f"noise {NOISES[self.noise]:g}"] * (
-                self.noise > 0
-            )
-            status[3] += f"    camera: {', '.join(what)}"
+            camera = "hand over the camera" if self.hand else f"noise {NOISES[self.noise]:g}"
+            status.insert(4, f"camera: {camera}")
         thought = self.thought
         located = "robot_position" in self.info
         return View(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from benchmarks import contest
@@ -25,7 +26,7 @@ from benchmarks.cells import BrokenCellsError, read_record, run_cells
 from benchmarks.contest import ALGORITHMS, ROOMS, Algorithm
 from benchmarks.scores import REFERENCES
 
-PROTOCOL = 1  # another number where budgets, looks or settings change what a cell means
+PROTOCOL = 2  # another number where something that is not in a cell's settings changes what it means
 
 
 @dataclass
@@ -78,38 +79,52 @@ class Sweep:
                         )
 
 
-def check_versions(records: dict[Path, Record], versions: dict[str, str] | None = None) -> None:
-    """Refuse to mix results of different versions of what they were made with.
+def installed() -> dict[str, str]:
+    """Versions of what results depend on; which build of a version (+cpu, +cu130) does not matter."""
+    return {name: version(name).split("+")[0] for name in PACKAGES}
+
+
+def check_versions(records: dict[Path, Record]) -> None:
+    """Refuse to mix results of other versions with those that are to come.
 
     Raises:
-        ValueError: it names two files, or a file and the versions that are installed.
+        ValueError: it names the first file that is of another version.
     """
-    where = "the installed"
     for path, record in records.items():
-        if versions is not None and record.get("versions") != versions:
-            mixed = f"{path}: got versions {record.get('versions')}, allowed: {versions}, {where}"
-            raise ValueError(f"{mixed}; keep results of other versions in another folder")
-        if versions is None:
-            versions, where = record.get("versions"), f"as in {path}"
+        found = {name: number.split("+")[0] for name, number in record.get("versions", {}).items()}
+        if found != installed():
+            raise ValueError(
+                f"{path}: got versions {found}, allowed: {installed()}, the installed; keep results of "
+                "other versions in another folder (--out)"
+            )
 
 
 def run(config: Sweep) -> None:
     """Run the sweep.
 
     Raises:
-        ValueError: files of other settings or versions, or that are no records; nothing is run.
+        ValueError: files of other settings or versions, or that are no records, or another sweep at
+            work in the same folder; nothing is run.
         BrokenCellsError: some cells failed twice; all others have their files.
     """
     cells = list(config.cells())
-    found = {path: read_record(path) for path, *_ in cells if path.exists()}
-    check_versions(found, {name: version(name) for name in PACKAGES})
-    backend: Backend = OnRay(config.address) if config.backend == "ray" else Processes(config.workers)
-    jobs: dict[Path, tuple[Any, ...]] = {}
-    for path, algorithm, env_id, seed in cells:
-        room = replace(ROOMS[env_id], seconds=ROOMS[env_id].seconds * config.seconds_scale)
-        jobs[path] = (algorithm, env_id, seed, room, seed == 0)
-    settings = {"protocol": PROTOCOL, "episodes": contest.EPISODES, "scale": config.seconds_scale}
-    run_cells(contest.run_cell, jobs, settings, backend=backend)
+    config.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(config.out / ".lock", timeout=0):
+            check_versions({path: read_record(path) for path, *_ in cells if path.exists()})
+            backend: Backend = (
+                OnRay(config.address) if config.backend == "ray" else Processes(config.workers)
+            )
+            jobs: dict[Path, tuple[Any, ...]] = {}
+            own: dict[Path, Record] = {}
+            for path, algorithm, env_id, seed in cells:
+                room = replace(ROOMS[env_id], seconds=ROOMS[env_id].seconds * config.seconds_scale)
+                jobs[path] = (algorithm, env_id, seed, room, seed == 0)
+                own[path] = contest.settings(algorithm, env_id, room)
+            settings = {"protocol": PROTOCOL, "episodes": contest.EPISODES}
+            run_cells(contest.run_cell, jobs, settings, backend=backend, own=own)
+    except Timeout as error:
+        raise ValueError(f"out: got {config.out}, where another sweep is at work") from error
 
 
 if __name__ == "__main__":

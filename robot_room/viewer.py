@@ -13,7 +13,7 @@ LETTERS = {"a": "left", "d": "right", "w": "up", "s": "down"}
 
 
 class Viewer:
-    """A resizable pygame window.
+    """A resizable pygame window. There is one on a screen: several viewers take turns in it.
 
     Args:
         size: width and height in pixels, at first.
@@ -21,7 +21,7 @@ class Viewer:
         title: the window's title.
 
     Attributes:
-        keys: names of the keys that were pressed since the last view but one.
+        keys: names of the keys that were pressed since the last view but one, in order.
 
     Raises:
         ImportError: pygame is missing or broken.
@@ -30,13 +30,14 @@ class Viewer:
 
     def __init__(self, size: tuple[int, int], frames_per_second: float, title: str) -> None:
         self._pygame: Any = panels._pygame()
+        self._size = size
         self._frames_per_second = frames_per_second
-        self.keys: set[str] = set()
+        self.keys: list[str] = []
         self._held: set[str] = set()
         self._pointer: tuple[int, int] | None = None
         try:
             self._pygame.display.init()
-            self._window = self._pygame.display.set_mode(size, self._pygame.RESIZABLE)
+            self._pygame.display.set_mode(size, self._pygame.RESIZABLE)
         except self._pygame.error as error:
             raise RuntimeError(
                 f"A window needs a screen ({error}); without one, record to a file or use "
@@ -50,20 +51,23 @@ class Viewer:
         """Show a view and wait for its time; False if the window was closed."""
         pygame, self._shown = self._pygame, view
         window = pygame.display.get_surface()  # another one after the user has resized it
+        if window is None:  # another viewer has closed it
+            pygame.display.init()
+            window = pygame.display.set_mode(self._size, pygame.RESIZABLE)
         window.blit(panels.draw(view, window.get_size()), (0, 0))
         pygame.display.flip()
         self._clock.tick(self._frames_per_second)
-        self.keys, is_open = set(), True
+        self.keys, is_open = [], True
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 is_open = False
             elif event.type == pygame.KEYDOWN:
-                self.keys.add(pygame.key.name(event.key))
+                self.keys.append(pygame.key.name(event.key))
                 self._held.add(pygame.key.name(event.key))
             elif event.type == pygame.KEYUP:
                 self._held.discard(pygame.key.name(event.key))
             elif event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-                self._pointer = event.pos
+                self._pointer = event.pos if self._place(event.pos) is not None else None
             elif event.type == pygame.MOUSEMOTION and self._pointer is not None:
                 self._pointer = event.pos
             elif event.type == pygame.MOUSEBUTTONUP and event.button == 1:
@@ -80,11 +84,22 @@ class Viewer:
         return np.clip(direction, -1, 1)
 
     def pointer(self) -> NDArray[np.float64] | None:
-        """Where in the room the mouse is held down, (x, y) in metres; None if it is not, or beside."""
-        if self._pointer is None or self._shown is None:
+        """Where the mouse is held down that was pressed in the room, (x, y) in metres, or None.
+
+        Where it has left the room since, the nearest place in it.
+        """
+        return None if self._pointer is None else self._place(self._pointer, nearest=True)
+
+    def _place(self, pixel: tuple[int, int], nearest: bool = False) -> NDArray[np.float64] | None:
+        if self._shown is None:
             return None
         size = self._pygame.display.get_surface().get_size()
-        return panels.to_metres(panels.layout(self._shown, size).room, self._pointer)
+        box = panels.layout(self._shown, size).room
+        if nearest:
+            last = box.left + box.width - 1, box.top + box.height - 1
+            x, y = np.clip(pixel, box[:2], last)
+            pixel = int(x), int(y)
+        return panels.to_metres(box, pixel)
 
     def picture(self) -> panels.Picture:
         """What the window shows now, (height, width, 3)."""

@@ -62,7 +62,7 @@ def main(config: Play) -> None:
             ],
             help=[HELP],
         )
-        if not viewer.show(view) or viewer.keys & {"escape", "q"}:
+        if not viewer.show(view) or {"escape", "q"} & set(viewer.keys):
             break
         if over or "r" in viewer.keys:
             observation, info = env.reset()

@@ -51,9 +51,19 @@ def main(config: Watch) -> None:
             raise ValueError(f"{name}: got {getattr(config, name)}, allowed: at least 1")
     if min(config.size) < 200:
         raise ValueError(f"size: got {config.size}, allowed: at least 200 pixels each")
-    has_prior = (config.run / "prior").is_dir()
-    agent, spec = loaded(config.run, None, config.env_kwargs, config.prior or has_prior)
+    if config.record is not None and not config.record.resolve().parent.is_dir():
+        raise ValueError(f"record: got {config.record}, allowed: a file in a folder that exists")
+    notice = ""
+    try:
+        has_prior = config.prior or (config.run / "prior").is_dir()
+        agent, spec = loaded(config.run, None, config.env_kwargs, has_prior)
+    except ValueError as error:  # a prior that is out of date matters only to who asks for it
+        if config.prior:
+            raise
+        agent, spec = loaded(config.run, None, config.env_kwargs, False)
+        notice = str(error)
     session = Session(agent, spec, config.seed, agent.observation_prior, config.prior)
+    session.notice = notice
     if config.record is not None:
         record(session, config.record, config.episodes, config.size, config.steps_per_second)
     else:
@@ -64,7 +74,7 @@ def main(config: Watch) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Watch))
-    except (ValueError, TypeError, RuntimeError, ImportError, gym.error.Error) as error:
+    except (ValueError, TypeError, RuntimeError, ImportError, OSError, gym.error.Error) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         pass

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from window_session import any_prior
 
 from agent import Agent
 from agent.planning import ShootingConfig
-from benchmarks.live import PICTURES, Spectator, record
+from benchmarks.live import PICTURES, Spectator, frame, record
 from benchmarks.mind import read
 from benchmarks.session import Session
 from robot_room.panels import draw
@@ -147,6 +148,52 @@ def test_disturbed_episodes_count_for_nothing(session):
     assert session.episode == 1 and not session.touched
 
 
+def test_success_is_counted_under_one_set_of_conditions(session):
+    session.finished, session.arrived, session.ratios = 3, 2, [1.0, 2.0]
+    session.press(["m"])
+    assert (session.finished, session.arrived, session.ratios) == (0, 0, [])
+    session.press(["]", "r"])
+    assert session.touched  # noise goes on into the next episode
+    own = session.agent.config.planner
+    session.press(["m", "m", "m"])
+    assert session.planner == own
+
+
+def test_pictures_that_fail_do_not_end_the_learning(tmp_path, monkeypatch):
+    agent = Agent("RobotRoom-v0", seed=1)
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with (
+        closing(Spectator(agent, tmp_path)) as spectator,
+        pytest.warns(RuntimeWarning, match="no more pictures of this training: A window needs pygame"),
+    ):
+        agent.learn(112, spectator)
+    assert agent.num_timesteps == 112
+
+
+def test_a_still_that_cannot_be_written_is_said(session, tmp_path, monkeypatch):
+    viewer = Viewer((320, 240), 1000, "test")
+    monkeypatch.setattr("benchmarks.live.Path", lambda name: tmp_path / "nowhere" / name)
+    session.press(["s"])
+    assert frame(session, viewer) and session.notice.startswith("no still: ")
+    viewer.close()
+
+
+def test_a_prior_that_is_out_of_date_is_refused_only_to_who_asks(agent, tmp_path):
+    import dataclasses
+
+    agent.save(tmp_path / "agent")
+    dataclasses.replace(any_prior(agent), calibrated_on="another agent").save(tmp_path / "prior")
+    command = [sys.executable, str(HERE.parent / "scripts" / "watch.py"), str(tmp_path)]
+    film = ["--record", str(tmp_path / "film.gif"), "--episodes", "1", "--size", "300", "200"]
+    done = subprocess.run([*command, *film, "--prior"], capture_output=True, text=True)
+    assert done.returncode == 1 and "calibrated on another agent" in done.stderr
+    done = subprocess.run([*command, *film], capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "film.gif").exists(), done.stderr
+    nowhere = ["--record", str(tmp_path / "no" / "film.gif")]
+    done = subprocess.run([*command, *nowhere], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: record: got"), done.stderr
+
+
 def test_what_a_room_does_not_allow_does_not_happen():
     agent = Agent("RobotRoomDoor-v0", seed=0)
     session = Session(agent, agent.env_spec, 0)
@@ -166,11 +213,10 @@ def test_what_a_room_does_not_allow_does_not_happen():
 
 def test_keys_in_any_order_never_break_it(agent):
     generator = np.random.default_rng(0)
-    session = Session(agent, agent.env_spec, 0)
+    session = Session(agent, agent.env_spec, 0, any_prior(agent))
     keys = [*"rhd[],.mnps=-", "space", "f1", "tab", "left shift"]
-    for _ in range(150):
-        chosen = generator.choice(keys, generator.integers(0, 4))
-        session.press({str(key) for key in chosen})
+    for _ in range(100):
+        session.press(str(key) for key in generator.choice(keys, generator.integers(0, 4)))
         if generator.random() < 0.3:
             session.drag(generator.uniform(-1.2, 1.2, 2) if generator.random() < 0.7 else None)
         if generator.random() < 0.5:
@@ -191,8 +237,7 @@ def test_an_environment_that_is_no_room_can_be_watched():
     gym.register("Stripes-v0", entry_point=f"{__name__}:Stripes", max_episode_steps=5)
     agent = Agent("Stripes-v0", seed=0)
     session = Session(agent, agent.env_spec, 0)
-    for key in "hdrp":
-        session.press({key})
+    session.press("hhdrp")
     session.drag(np.zeros(2))
     for _ in range(7):
         session.step()

@@ -77,13 +77,18 @@ class User:
         self.frames(3)
 
 
-def main(folder):
-    torch.set_num_threads(1)
+def any_prior(agent):
+    """A prior that has learned nothing, and believes everything."""
     torch.manual_seed(0)
-    agent = Agent("RobotRoomRandomGoal-v0", seed=0)
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
     critic = Critic(denoiser, torch.zeros(2, 2), torch.ones(2, 2), 1e9)
-    prior = ObservationPrior(critic, 1e9, calibrated_on=described(agent))
+    return ObservationPrior(critic, 1e9, calibrated_on=described(agent))
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    agent = Agent("RobotRoomRandomGoal-v0", seed=0)
+    prior = any_prior(agent)
     session = Session(agent, agent.env_spec, 0, prior)
     viewer = Viewer((1000, 720), 1000, "a session")
     user = User(session, viewer)
@@ -114,6 +119,10 @@ def main(folder):
     user.mouse(goal, "down")
     user.mouse([-0.3, 0.5], "move")
     user.until(lambda: near(session.info["goal_position"], [-0.3, 0.5]), "drag the goal")
+    user.mouse([-0.3, 1.3], "move")  # beyond the wall
+    user.until(lambda: near(session.info["goal_position"], [-0.3, 0.88]), "drag the goal to the wall")
+    user.mouse([-0.3, 0.5], "move")
+    user.until(lambda: near(session.info["goal_position"], [-0.3, 0.5]), "drag the goal back")
     user.mouse([-0.3, 0.5], "up")
     assert near(session.info["robot_position"], [0.4, 0.6]) and session.touched
     still("dragged")
