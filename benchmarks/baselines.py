@@ -203,7 +203,7 @@ def train(
 CHOSEN: dict[str, dict[Algorithm, str]] = {
     "RobotRoom-v0": {
         "ppo": "γ 0.9",
-        "a2c": "γ 0.9",
+        "a2c": "γ 0.9, short episodes",
         "sac": "γ 0.97, small network",
         "td3": "γ 0.9, small network",
         "ddpg": "γ 0.9, small network",
