@@ -171,6 +171,9 @@ def test_the_window_hears_keys_and_mouse_and_its_size():
     np.testing.assert_allclose(viewer.pointer(), to_metres(box, (200, 250)))
     post(pygame.MOUSEBUTTONUP, pos=(200, 250), button=1)
     assert viewer.show(view) and viewer.pointer() is None
+    post(pygame.MOUSEBUTTONDOWN, pos=(box.left + 9, box.top - 9), button=1)  # beside the room
+    post(pygame.MOUSEMOTION, pos=(250, 250), rel=(0, 0), buttons=(1, 0, 0))
+    assert viewer.show(view) and viewer.pointer() is None
     np.testing.assert_array_equal(viewer.picture(), to_picture(draw(view, (500, 500))))
     post(pygame.QUIT)
     assert not viewer.show(view)

@@ -119,6 +119,26 @@ def test_what_is_read_from_a_mind_is_the_models_own(agent, session):
     assert len(thought.plans.candidates) == plan.candidates.shape[1] - elites
 
 
+def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
+    def brightness(frames):
+        return frames.mean((1, 2))[:, :2]
+
+    monkeypatch.setattr("benchmarks.mind.locate_robot", brightness)
+    decision, model = session.decision, agent.world_model
+    thought = read(model, decision, session.planner)
+    elites = agent.config.planner.elites
+    best = decision.plan.candidates[0].clamp(-1, 1)
+    rows = ((thought.plans.chosen, decision.plan.actions[0]), (thought.plans.elites[0], best[0]))
+    for way, actions in (*rows, (thought.plans.candidates[3], best[elites + 3])):
+        z, expected = decision.belief.density.mean, []
+        with torch.no_grad():
+            expected.append(brightness(model.decode(z).numpy())[0])
+            for action in actions:
+                z, _ = model.step(z, action[None])
+                expected.append(brightness(model.decode(z).numpy())[0])
+        np.testing.assert_allclose(way, expected, atol=1e-3)
+
+
 def test_paths_come_from_decoded_frames_and_not_from_the_room(agent, session):
     """Where the decoder shows a robot at one place whatever happens, all paths stay there."""
     env = gym.make(ROOM)
