@@ -124,7 +124,9 @@ def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
         return frames.mean((1, 2))[:, :2]
 
     monkeypatch.setattr("benchmarks.mind.locate_robot", brightness)
-    decision, model = session.decision, agent.world_model
+    plan, model = session.decision.plan, agent.world_model
+    other = plan._replace(actions=-plan.actions)  # iCEM follows its best candidate, others need not
+    decision = session.decision._replace(plan=other)
     thought = read(model, decision, session.planner)
     elites = agent.config.planner.elites
     best = decision.plan.candidates[0].clamp(-1, 1)
