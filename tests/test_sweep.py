@@ -1,5 +1,6 @@
 """The comparison: its cells, what it makes of raw scores, and the page, in a real browser."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -290,6 +291,28 @@ def test_a_sweep_runs_what_is_missing(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.json")}
     kept = json.loads(next(iter(before)).read_text())
     assert kept["versions"] == {name: version(name) for name in PACKAGES}
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_ends_in_a_report_with_a_label(tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parent.parent / "scripts" / "benchmark.py"
+    spec = importlib.util.spec_from_file_location("benchmark", script)
+    assert spec is not None and spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    all_cells = sweep.Sweep.cells
+    some = ("world-model", "ppo", "random")  # each in one room, once, and for a moment
+    monkeypatch.setattr(
+        sweep.Sweep,
+        "cells",
+        lambda self: [c for c in all_cells(self) if c[1] in some and c[3] == 0][:3],
+    )
+    monkeypatch.setattr(sweep, "ROOMS", dict.fromkeys(ROOMS, TINY))
+    monkeypatch.setattr(benchmark, "QUICK", tmp_path)
+    benchmark.main(benchmark.Benchmark(quick=True))
+    page = (tmp_path / "report.html").read_text()
+    assert "A quick run" in page and len(list(tmp_path.glob("results/*/*.json"))) == 3
+    assert "| steps to success of |" in capsys.readouterr().out
 
 
 def test_an_unreachable_cluster_is_one_line(tmp_path):
