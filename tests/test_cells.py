@@ -110,6 +110,7 @@ def test_a_lost_node_costs_no_cell_and_repeats_none(tmp_path, monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # the nodes know this file, too
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else other work on the machine starves them
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "env_vars": {"RAY_NODE": "head"}}
     )
