@@ -16,7 +16,7 @@ from robot_room.viewer import Viewer
 
 PICTURE_SIZE = 512  # pixels; `render()` and the window
 FRAMES_PER_SECOND = 10  # a step lasts 0.1 s
-WINDOW_SIZE = (912, 560)
+WINDOW_SIZE = (912, 588)  # in which the room has its 512 pixels
 RENDER_MODES = ("rgb_array", "human")
 
 

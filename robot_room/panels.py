@@ -266,11 +266,17 @@ def _written(text: str, colour: Colour, size: int) -> Any:
     return _font(size).render(text, True, colour)
 
 
-@lru_cache(maxsize=8)
 def _font(size: int) -> Any:
     pygame = _pygame()
-    pygame.font.init()
-    return pygame.font.Font(None, size)
+    if not pygame.font.get_init():  # or no more: other environments end all of pygame when they close
+        pygame.font.init()
+        _kept_font.cache_clear()
+    return _kept_font(size)
+
+
+@lru_cache(maxsize=8)
+def _kept_font(size: int) -> Any:
+    return _pygame().font.Font(None, size)
 
 
 def _pygame() -> Any:

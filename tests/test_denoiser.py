@@ -1,3 +1,4 @@
+import json
 import math
 
 import jaxtyping
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from agent import diffusion
+from agent.checkpoint import FORMAT_VERSION
 from agent.denoiser import SKIP_STD, Denoiser, DenoiserConfig, to_frames, to_images
 from agent.prior_training import PriorTrainer, PriorTrainingConfig
 
@@ -159,6 +161,6 @@ def test_bad_input_is_named(make, message, monkeypatch):
 
 def test_something_else_is_no_prior(tmp_path):
     trainer(1).save(tmp_path / "prior")
-    (tmp_path / "prior" / "config.json").write_text('{"format_version": 2}')
+    (tmp_path / "prior" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     with pytest.raises(ValueError, match="got no checkpoint of a prior"):
         PriorTrainer.load(tmp_path / "prior")

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import gymnasium as gym
 import jaxtyping
@@ -8,6 +9,7 @@ import torch
 from scipy import ndimage
 
 from agent import diffusion
+from agent.checkpoint import FORMAT_VERSION
 from agent.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
 from agent.observation_prior import (
     CRITICAL_STDS,
@@ -284,7 +286,7 @@ def test_a_saved_prior_sees_as_before(tmp_path):
     for a, b in zip(prior.look(noisy), again.look(noisy), strict=True):
         assert torch.equal(a, b)
     assert again.innovation_threshold == 12.5 and again.critic.threshold == critic.threshold
-    (tmp_path / "prior" / "config.json").write_text('{"format_version": 2}')
+    (tmp_path / "prior" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     with pytest.raises(ValueError, match="got no observation prior"):
         ObservationPrior.load(tmp_path / "prior")
 

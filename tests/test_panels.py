@@ -180,6 +180,15 @@ def test_the_window_hears_keys_and_mouse_and_its_size():
     viewer.close()
 
 
+def test_another_environment_may_end_pygame():
+    viewer, view = Viewer((300, 300), 1000, "test"), View(room()[0], "one title")
+    viewer.show(view)
+    pygame.quit()  # as Gymnasium's own environments do when they are closed
+    draw(View(room()[0], "another title"))
+    assert viewer.show(View(room()[0], "a third title"))
+    viewer.close()
+
+
 def test_two_rooms_for_people_take_turns_in_one_window():
     rooms = [gym.make("RobotRoom-v0", render_mode="human") for _ in range(2)]
     for each in rooms:
