@@ -225,7 +225,7 @@ class Critic(NamedTuple):
 
 def calibrate(
     denoiser: Denoiser,
-    episodes: Sequence[UInt8[Tensor, "T H W C"]],
+    episodes: Sequence[UInt8[Tensor, "_T H W C"]],
     false_alarms: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Critic:

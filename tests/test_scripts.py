@@ -70,6 +70,7 @@ def test_evaluate_prints_one_json_object(trained):
         "success_rate",
         "mean_steps",
         "steps_over_oracle",
+        "spl",
         "mean_return",
         "decision_ms",
     ]
