@@ -128,6 +128,11 @@ def layout(view: View, size: tuple[int, int]) -> Layout:
     return Layout(room, frames, curves, status, filmstrip, (MARGIN, bottom))
 
 
+def size_for(side: int) -> tuple[int, int]:
+    """Of a window in which a square room alone has its own pixels."""
+    return side + 2 * MARGIN, side + 2 * LINE + 3 * MARGIN
+
+
 def _tile(across: int, down: int, count: int, columns: int) -> tuple[int, int]:
     """The side of `count` squares in so many columns that fit into an area; and the columns."""
     rows = max(-(-count // columns), 1)

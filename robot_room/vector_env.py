@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robot_room import checking, room
 from robot_room.env import FRAMES_PER_SECOND, PICTURE_SIZE, RobotRoomEnv, spaces
-from robot_room.panels import View
+from robot_room.panels import View, size_for
 from robot_room.rendering import FRAME_SIZE, Frames
 from robot_room.room import RoomParams
 from robot_room.rooms import Rooms, State
@@ -208,7 +208,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         wall[: self.num_envs] = self._rooms.pictures(size)
         wall = wall.reshape(side, side, size, size, 3).swapaxes(1, 2)
         if self._viewer is None:
-            self._viewer = Viewer((PICTURE_SIZE, PICTURE_SIZE), FRAMES_PER_SECOND, "RobotRoom")
+            self._viewer = Viewer(size_for(side * size), FRAMES_PER_SECOND, "RobotRoom")
         picture = wall.reshape(side * size, side * size, 3)
         self._viewer.show(View(picture, f"{self.num_envs} rooms"))
         return None
