@@ -50,7 +50,7 @@ def attempt(job: Job) -> Record | Failure:
     }
     try:
         return function(*arguments) | where
-    except Exception:
+    except Exception:  # whatever it is, it breaks this job only, and is reported with it
         return Failure(traceback.format_exc().strip())
 
 

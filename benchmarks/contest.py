@@ -111,13 +111,19 @@ class Looks:
             for mode in self.modes
         ]
         best = max(results, key=lambda result: (result["success_rate"], result["spl"]))
+        self.add(best, env_steps, seconds, planning_seconds)
+
+    def add(
+        self, result: Record, env_steps: int = 0, seconds: float = 0.0, planning_seconds: float = 0.0
+    ) -> None:
+        """Keep what a look has found."""
         self.curve.append(
             {
                 "env_steps": env_steps,
                 "seconds": round(seconds, 2),
                 "planning_seconds": round(planning_seconds, 2),
             }
-            | {name: value for name, value in best.items() if name not in ("env_id", "env_kwargs")}
+            | {name: value for name, value in result.items() if name not in ("env_id", "env_kwargs")}
         )
 
 
@@ -207,11 +213,7 @@ def _reference(kind: Literal["random", "oracle"], env_id: str, seed: int) -> Loo
     success, steps, returns, best = map(np.array, zip(*rows, strict=True))
     decision_ms = 1000 * float(np.median(times))
     result = Evaluation(env_id, {}, HELD_OUT_SEED, success, steps, returns, best, decision_ms)
-    looks.curve.append(
-        {"env_steps": 0, "seconds": 0.0, "planning_seconds": 0.0}
-        | {k: v for k, v in result.summary().items() if k not in ("env_id", "env_kwargs")}
-        | {"deterministic": True}
-    )
+    looks.add(result.summary() | {"deterministic": True})
     return looks
 
 

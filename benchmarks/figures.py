@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from benchmarks.scores import BASELINES, OURS, Axis, Scores, efficiency, profiles
+from benchmarks.scores import LEARNERS, OURS, Axis, Scores, efficiency, profiles
 
 COLOURS = {
     OURS: "#c1121f",
@@ -22,7 +22,6 @@ COLOURS = {
     "random": "#999999",
     "oracle": "#222222",
 }
-LEARNERS = (OURS, *BASELINES)
 AXES: dict[Axis, str] = {"env_steps": "environment steps", "seconds": "training seconds"}
 TAUS = np.linspace(0, 1, 51)
 SHARES: dict[Axis, tuple[float, ...]] = {
@@ -66,30 +65,8 @@ def curves(scores: Scores, axis: Axis) -> go.Figure:
             if found is None:
                 continue
             x, y = found
-            middle = np.median(y, 0)
-            group: dict[str, Any] = {"legendgroup": algorithm, "mode": "lines"}
-            band = {"x": np.concatenate([x, x[::-1]]), "hoverinfo": "skip", "showlegend": False}
-            figure.add_scatter(
-                y=np.concatenate([y.max(0), y.min(0)[::-1]]),
-                fill="toself",
-                fillcolor=COLOURS[algorithm],
-                opacity=0.15,
-                line_width=0,
-                row=1,
-                col=column,
-                **band,
-                **group,
-            )
-            figure.add_scatter(
-                x=x,
-                y=middle,
-                name=algorithm,
-                line_color=COLOURS[algorithm],
-                showlegend=column == 1,
-                row=1,
-                col=column,
-                **group,
-            )
+            middle, spread = np.median(y, 0), (y.min(0), y.max(0))
+            _band(figure, column, algorithm, x, middle, spread, legend=column == 1)
     figure.update_xaxes(title_text=AXES[axis], type="log", dtick=1)
     figure.update_yaxes(range=[-0.02, 1.02])
     figure.update_yaxes(title_text="success rate", col=1)

@@ -17,6 +17,7 @@ from benchmarks.contest import CLIP_STEPS, EPISODES, Record
 from benchmarks.figures import AXES, aggregates, curves, draw, short
 from benchmarks.scores import (
     BASELINES,
+    LEARNERS,
     OURS,
     Axis,
     Estimate,
@@ -134,9 +135,9 @@ def losses(scores: Scores) -> list[str]:
     counts = {
         f"{algorithm} {len(scores.runs(algorithm, env_id))}": None
         for env_id in scores.rooms
-        for algorithm in (OURS, *BASELINES)
+        for algorithm in LEARNERS
     }
-    for algorithm in (OURS, *BASELINES):
+    for algorithm in LEARNERS:
         if algorithm in scores.algorithms and algorithm not in scores.complete():
             lines.append(f"{algorithm} has no seed that ran in all rooms: it is in no aggregate.")
     few = [count for count in counts if int(count.rsplit(" ", 1)[1]) < 5]
@@ -199,7 +200,7 @@ def thresholds(scores: Scores) -> Rows:
     """When runs first had the room's success rate."""
     rows = [["room", "algorithm", "runs that arrived", *AXES.values()]]
     for env_id in scores.rooms:
-        for algorithm in (OURS, *BASELINES):
+        for algorithm in LEARNERS:
             if scores.runs(algorithm, env_id):
                 steps, seconds = (scores.reached(algorithm, env_id, axis) for axis in AXES)
                 arrived = f"{len(steps.values)} of {len(steps.values) + len(steps.censored)}"
@@ -291,7 +292,7 @@ def made_with(scores: Scores) -> str:
 
 def summary(scores: Scores) -> Rows:
     """The README's table: median steps until a room is learned, and how many runs got there."""
-    learners = [a for a in (OURS, *BASELINES) if a in scores.algorithms]
+    learners = [a for a in LEARNERS if a in scores.algorithms]
     rows = [["steps to success of", *learners]]
     for env_id in scores.rooms:
         cells = []

@@ -23,6 +23,7 @@ from benchmarks.contest import ALGORITHMS, ROOMS
 Axis = Literal["env_steps", "seconds"]
 OURS, REFERENCES = "world-model", ("random", "oracle")
 BASELINES = tuple(a for a in ALGORITHMS if a not in (OURS, *REFERENCES))
+LEARNERS = (OURS, *BASELINES)
 REPETITIONS = 1000
 
 

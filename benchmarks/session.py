@@ -24,6 +24,7 @@ from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, PlannerConfig, Sho
 from benchmarks.mind import Thought, read
 from benchmarks.protocol import oracle_steps
 from robot_room.panels import View
+from robot_room.room import GOAL_LIMIT, ROBOT_LIMIT
 
 NOISES = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5)  # std; images lie in [−1, 1]
 SPEEDS = (1, 2, 5, 10, 20, 30, 100)  # steps a second, if the agent can; 10 is real time
@@ -166,7 +167,7 @@ class Session:
                 self._held = "nothing"
         if self._held == "nothing":
             return
-        limit = 0.88 if self._held == "goal_position" else 0.9
+        limit = GOAL_LIMIT if self._held == "goal_position" else ROBOT_LIMIT
         place = np.clip(place, -limit, limit)
         if np.allclose(place, self.info[self._held]):
             return
