@@ -30,7 +30,23 @@ Algorithm = Literal["world-model", "ppo", "a2c", "sac", "td3", "ddpg", "drq-sac"
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 EPISODES = 100
 SECONDS_LOOKS = 15
-STEPS_MARKS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500)  # times our budget
+STEPS_MARKS = (
+    *range(1, 9),
+    10,
+    12,
+    15,
+    20,
+    25,
+    30,
+    40,
+    50,
+    70,
+    100,
+    150,
+    200,
+    300,
+    500,
+)  # of our budgets
 CLIP_SEED, CLIP_STARTS, CLIP_STEPS = 3_000_000, 4, 30
 
 
@@ -47,9 +63,9 @@ class Room:
 
 
 ROOMS: dict[str, Room] = {
-    "RobotRoom-v0": Room(0.99, 500, 90),
+    "RobotRoom-v0": Room(0.99, 500, 120),
     "RobotRoomRandomGoal-v0": Room(0.95, 2000, 240),
-    "RobotRoomSparse-v0": Room(0.95, 1000, 60),
+    "RobotRoomSparse-v0": Room(0.95, 1000, 90),
     "RobotRoomDistractors-v0": Room(0.95, 2000, 120),
     "RobotRoomDoor-v0": Room(0.95, 3000, 180),
 }

@@ -23,6 +23,7 @@ from rich.table import Table
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.training import Progress
+from benchmarks import baselines
 from benchmarks.cells import Record, run_cells
 from benchmarks.protocol import HELD_OUT_SEED, Policy, evaluate
 from benchmarks.run_report import peak_memory_gib
@@ -48,7 +49,7 @@ class Learning:
     """Environment steps between our evaluations."""
     ppo_seeds: int = 5
     """PPO's training seeds, from 0."""
-    ppo_every: int = 2048
+    ppo_every: int = 1024
     """Environment steps between PPO's evaluations, a multiple of its rollouts'."""
     ppo_steps: int = 60_000
     """At which PPO is given up, if it has not reached the threshold."""
@@ -119,10 +120,8 @@ def run_world_model(config: Learning, seed: int) -> Record:
 
 def run_ppo(config: Learning, seed: int) -> Record:
     """Train PPO until it succeeds often enough on 100, then on 1,000 starts."""
-    from benchmarks.baselines import train_ppo
-
     recorder = Recorder(config, "ppo", seed)
-    for policy, env_steps, seconds in train_ppo(config.env_id, seed):
+    for policy, env_steps, seconds in baselines.train_ppo(config.env_id, seed):
         if env_steps % config.ppo_every == 0 and recorder.reached(policy, env_steps, seconds):
             break
         if env_steps >= config.ppo_steps:
@@ -178,9 +177,13 @@ def main(config: Learning) -> None:
         for algorithm in ALGORITHMS
         if seed < seeds[algorithm]
     }
-    names = ("threshold", "env_steps", "evaluate_every", "ppo_every", "ppo_steps")
-    settings = {name: getattr(config, name) for name in names}
-    records = run_cells(run_cell, cells, settings, config.workers)
+    setting = baselines.SETTINGS["ppo"][baselines.chosen("ppo", config.env_id)]
+    settings = {
+        "world-model": {"env_steps": config.env_steps, "evaluate_every": config.evaluate_every},
+        "ppo": {"every": config.ppo_every, "steps": config.ppo_steps, "arguments": setting.describe()},
+    }
+    own = {path: settings[algorithm] for path, (_, algorithm, _) in cells.items()}
+    records = run_cells(run_cell, cells, {"threshold": config.threshold}, config.workers, own=own)
     table = Table(title=f"{config.env_id}: mean (lowest to highest) over training seeds")
     for heading in (
         "algorithm",

@@ -177,7 +177,6 @@ def improvement(scores: Scores, frames: dict[str, Estimate]) -> Rows:
             "at the end",
         ]
     ]
-    frames = probability_of_improvement(scores, "env_steps", 1.0)
     seconds = probability_of_improvement(scores, "seconds", 1.0)
     return rows + [[a, _interval(frames[a]), _interval(seconds[a])] for a in frames]
 

@@ -26,7 +26,7 @@ from benchmarks.cells import BrokenCellsError, read_record, run_cells
 from benchmarks.contest import ALGORITHMS, ROOMS, Algorithm
 from benchmarks.scores import REFERENCES
 
-PROTOCOL = 2  # another number where something that is not in a cell's settings changes what it means
+PROTOCOL = 3  # another number where something that is not in a cell's settings changes what it means
 
 
 @dataclass

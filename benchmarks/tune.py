@@ -2,8 +2,8 @@
 
     python -m benchmarks.tune --env-id RobotRoom-v0 --minutes 2
 
-A cell trains one algorithm with one of its settings (`benchmarks.baselines.SETTINGS`, four each) for so
-many minutes of training time, and evaluates it on the way, with and without its policy's noise. The
+A cell trains one algorithm with one of its settings (`benchmarks.baselines.SETTINGS`) for so many
+minutes of training time, and evaluates it on the way, with and without its policy's noise. The
 best setting has the largest mean success over training time, to a tenth, as less is noise; among equals
 the largest at the end, then the one that made more steps.
 """

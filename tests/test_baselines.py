@@ -3,11 +3,21 @@
 from dataclasses import replace
 from typing import get_args
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.baselines import SETTINGS, SHIFT, Algorithm, ShiftedReplay, _shifted, make
+from benchmarks.baselines import (
+    SETTINGS,
+    SHIFT,
+    Algorithm,
+    NormedCnn,
+    ShiftedReplay,
+    SmallCnn,
+    _shifted,
+    make,
+)
 from benchmarks.tune import ALGORITHMS, Tune, merit, run_cell
 
 
@@ -44,6 +54,21 @@ def test_every_setting_makes_a_policy_for_frames(algorithm):
         assert (algorithm == "drq-sac") == isinstance(
             getattr(model, "replay_buffer", None), ShiftedReplay
         )
+
+
+@pytest.mark.parametrize("channels", [3, 6])
+def test_normed_features_tell_frames_apart_where_plain_ones_hardly_do(channels):
+    torch.manual_seed(0)
+    space = gym.spaces.Box(0, 255, (channels, 64, 64), np.uint8)
+    frames = torch.full((40, channels, 64, 64), 0.1)
+    for number, frame in enumerate(frames):  # a white robot in 40 places
+        frame[:, number : number + 5, 30:35] = 1
+    with torch.no_grad():
+        normed, plain = NormedCnn(space)(frames), SmallCnn(space)(frames)
+    before = torch.atanh(normed).double()
+    np.testing.assert_allclose(before.mean(1), 0, atol=1e-4)
+    np.testing.assert_allclose(before.var(1, correction=0), 1, atol=0.02)  # but for LayerNorm's epsilon
+    assert normed.std(0).mean() > 10 * plain.std(0).mean()
 
 
 def test_shifts_move_an_image_by_whole_pixels_and_repeat_its_edges():
