@@ -121,7 +121,9 @@ def run_world_model(config: Learning, seed: int) -> Record:
 def run_ppo(config: Learning, seed: int) -> Record:
     """Train PPO until it succeeds often enough on 100, then on 1,000 starts."""
     recorder = Recorder(config, "ppo", seed)
-    for policy, env_steps, seconds in baselines.train_ppo(config.env_id, seed):
+    setting = baselines.SETTINGS["ppo"][baselines.chosen("ppo", config.env_id)]
+    rollout = baselines.ROOMS * 128
+    for policy, env_steps, seconds in baselines.train("ppo", setting, config.env_id, seed, rollout):
         if env_steps % config.ppo_every == 0 and recorder.reached(policy, env_steps, seconds):
             break
         if env_steps >= config.ppo_steps:
