@@ -2,7 +2,7 @@ r"""How fast the agent learns a room, beside stable-baselines3's PPO on the same
 
     python -m benchmarks.learning
     python -m benchmarks.learning --env-id RobotRoomRandomGoal-v0 --threshold 0.97 --env-steps 2000 \
-        --evaluate-every 200 --ppo-seeds 1 --ppo-every 20480 --ppo-steps 330000
+        --evaluate-every 200 --ppo-seeds 0
 
 One cell is one algorithm with one seed. Each runs in a process of its own, one after the other, ours
 and PPO's in turn, and leaves its raw scores in a file; a cell that has its file is not run again.
