@@ -6,9 +6,11 @@ what went wrong. It writes nothing.
 
 import importlib
 import multiprocessing
+import os
 import platform
 import signal
 import socket
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -132,9 +134,21 @@ class _Worker:
 
 def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError):
         while True:
             pipe.send(attempt(pipe.recv()))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that asked is gone, however it went.
+
+    Nobody would have the job's outcome, and its load would falsify the times of other jobs.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 class OnRay:

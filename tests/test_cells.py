@@ -1,9 +1,11 @@
 """Sweeps: every cell runs once and leaves a whole file, whatever goes wrong, wherever it runs."""
 
 import json
+import multiprocessing
 import os
 import signal
 import time
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,30 @@ def test_processes_serve_as_many_jobs_as_they_may():
 
 def process():
     return {"pid": os.getpid()}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_no_job_outlives_the_process_that_asked_for_it(how):
+    with Listener() as listener:
+        asking = multiprocessing.get_context("spawn").Process(target=ask, args=(listener.address,))
+        asking.start()
+        with listener.accept() as job:
+            assert job.recv() == "at work" and not job.poll()
+            os.kill(asking.pid, how)
+            assert job.poll(60)
+            with pytest.raises(EOFError):  # its end of the line was closed as it ended
+                job.recv()
+        asking.join()
+
+
+def ask(address):
+    list(Processes().run({0: (work, (address,))}))
+
+
+def work(address):
+    with Client(address) as line:
+        line.send("at work")
+        time.sleep(3600)
 
 
 def test_a_half_written_record_is_refused_and_left_alone(tmp_path):
