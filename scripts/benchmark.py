@@ -12,7 +12,7 @@ from benchmarks.cells import BrokenCellsError
 
 @dataclass
 class Benchmark:
-    """The full sweep takes some nine hours of two cores; it can be interrupted, and goes on."""
+    """The full sweep takes some five hours of two cores; it can be interrupted, and goes on."""
 
     quick: bool = False
     """Two rooms, two training seeds, three algorithms, half the seconds for baselines: ten minutes."""
