@@ -55,12 +55,12 @@ class SmallCnn(BaseFeaturesExtractor):
 
     def __init__(self, space: gym.Space[Any], features_dim: int = 128) -> None:
         super().__init__(space, features_dim)
-        channels = (space.shape or ())[0]
+        assert space.shape is not None
         convolutions = nn.Sequential(
-            *(nn.Conv2d(channels, 16, 8, 4), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU()),
+            *(nn.Conv2d(space.shape[0], 16, 8, 4), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU()),
             *(nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Flatten()),
         )
-        size = convolutions(torch.zeros(1, *(space.shape or ()))).shape[1]
+        size = convolutions(torch.zeros(1, *space.shape)).shape[1]
         self.layers = nn.Sequential(convolutions, nn.Linear(size, features_dim), nn.ReLU())
 
     def forward(self, observations: Tensor) -> Tensor:
