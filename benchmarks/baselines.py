@@ -133,46 +133,43 @@ def off_policy(rate: float, noise: float | None = None, **changes: Any) -> dict[
         "γ 0.97, normed network, other rate": {"gamma": 0.97, "learning_rate": rate, **NORMED},
     }
     settings = {name: Setting(OFF_POLICY | changes | own, noise) for name, own in tried.items()}
-    for name in ("γ 0.97, small network", "γ 0.9, normed network, other rate"):
-        settings[f"{name}, short episodes"] = replace(settings[name], longest_episode=10)
-    return settings
+    return with_short(settings, "γ 0.97, small network", "γ 0.9, normed network, other rate")
 
 
-def on_policy(tried: dict[str, dict[str, Any]], **changes: Any) -> dict[str, Setting]:
-    """The settings of an on-policy algorithm; those whose name says so reset a room after ten steps."""
-    return {
-        name: Setting(changes | own, longest_episode=10 if "short episodes" in name else None)
-        for name, own in tried.items()
+def with_short(settings: dict[str, Setting], *names: str) -> dict[str, Setting]:
+    """The settings, and those named again, resetting a room after ten steps."""
+    return settings | {
+        f"{name}, short episodes": replace(settings[name], longest_episode=10) for name in names
     }
 
 
 SETTINGS: dict[Algorithm, dict[str, Setting]] = {
-    "ppo": on_policy(
+    "ppo": with_short(
         {
-            "γ 0.9": {"gamma": 0.9},
-            "γ 0.97": {"gamma": 0.97},
-            "γ 0.97, rate 1e-3": {"gamma": 0.97, "learning_rate": 1e-3},
-            "γ 0.95, half a rollout": {"gamma": 0.95, "n_steps": 64},
-            "γ 0.9, short episodes": {"gamma": 0.9},
-            "γ 0.97, short episodes": {"gamma": 0.97},
-            "γ 0.9, normed network": {"gamma": 0.9, **NORMED},
-            "γ 0.9, normed network, rate 1e-3": {"gamma": 0.9, "learning_rate": 1e-3, **NORMED},
-            "γ 0.9, normed network, short episodes": {"gamma": 0.9, **NORMED},
+            name: Setting({"n_steps": 128, "batch_size": 256} | own)
+            for name, own in {
+                "γ 0.9": {"gamma": 0.9},
+                "γ 0.97": {"gamma": 0.97},
+                "γ 0.97, rate 1e-3": {"gamma": 0.97, "learning_rate": 1e-3},
+                "γ 0.95, half a rollout": {"gamma": 0.95, "n_steps": 64},
+                "γ 0.9, normed network": {"gamma": 0.9, **NORMED},
+                "γ 0.9, normed network, rate 1e-3": {"gamma": 0.9, "learning_rate": 1e-3, **NORMED},
+            }.items()
         },
-        n_steps=128,
-        batch_size=256,
+        *("γ 0.9", "γ 0.97", "γ 0.9, normed network"),
     ),
-    "a2c": on_policy(
+    "a2c": with_short(
         {
-            "γ 0.9": {"gamma": 0.9},
-            "γ 0.97": {"gamma": 0.97},
-            "γ 0.97, 32 steps": {"gamma": 0.97, "n_steps": 32},
-            "γ 0.97, Adam": {"gamma": 0.97, "use_rms_prop": False},
-            "γ 0.9, short episodes": {"gamma": 0.9},
-            "γ 0.9, normed network": {"gamma": 0.9, **NORMED},
-            "γ 0.9, normed network, short episodes": {"gamma": 0.9, **NORMED},
+            name: Setting({"n_steps": 8} | own)
+            for name, own in {
+                "γ 0.9": {"gamma": 0.9},
+                "γ 0.97": {"gamma": 0.97},
+                "γ 0.97, 32 steps": {"gamma": 0.97, "n_steps": 32},
+                "γ 0.97, Adam": {"gamma": 0.97, "use_rms_prop": False},
+                "γ 0.9, normed network": {"gamma": 0.9, **NORMED},
+            }.items()
         },
-        n_steps=8,
+        *("γ 0.9", "γ 0.9, normed network"),
     ),
     "sac": off_policy(1e-3),
     "td3": off_policy(3e-4, noise=0.3),
@@ -220,9 +217,12 @@ def make(
 
 
 def train(
-    algorithm: Algorithm, setting: Setting, env_id: str, seed: int, every: int, device: str = "cpu"
+    algorithm: Algorithm, setting: Setting, env_id: str, seed: int, every: int = 64, device: str = "cpu"
 ) -> Iterator[Snapshot]:
-    """Train without end, stopping at every so many steps, or where a rollout ends after them."""
+    """Train without end, stopping at every so many steps, or where a rollout ends after them.
+
+    PPO's rollouts have 1,024 steps or 512, so that it stops at each of them.
+    """
     model = make(algorithm, setting, env_id, seed, device)
     seconds = 0.0
     while True:
@@ -250,3 +250,8 @@ TUNED_AS = {"RobotRoomDoor-v0": "RobotRoomRandomGoal-v0"}  # the ways are longer
 def chosen(algorithm: Algorithm, env_id: str) -> str:
     """The setting that the comparison uses in a room: that room's, or else RobotRoom-v0's."""
     return (CHOSEN["RobotRoom-v0"] | CHOSEN.get(TUNED_AS.get(env_id, env_id), {}))[algorithm]
+
+
+def chosen_setting(algorithm: Algorithm, env_id: str) -> Setting:
+    """What `chosen` names."""
+    return SETTINGS[algorithm][chosen(algorithm, env_id)]

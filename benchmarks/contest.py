@@ -30,23 +30,8 @@ Algorithm = Literal["world-model", "ppo", "a2c", "sac", "td3", "ddpg", "drq-sac"
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 EPISODES = 100
 SECONDS_LOOKS = 15
-STEPS_MARKS = (
-    *range(1, 9),
-    10,
-    12,
-    15,
-    20,
-    25,
-    30,
-    40,
-    50,
-    70,
-    100,
-    150,
-    200,
-    300,
-    500,
-)  # of our budgets
+# Times our budget.
+STEPS_MARKS = (*range(1, 9), 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200, 300, 500)
 CLIP_SEED, CLIP_STARTS, CLIP_STEPS = 3_000_000, 4, 30
 
 
@@ -78,7 +63,7 @@ def settings(algorithm: str, env_id: str, room: Room) -> Record:
         own["env_steps"] = room.env_steps
     if algorithm in baselines.SETTINGS:
         name = baselines.chosen(algorithm, env_id)
-        described = baselines.SETTINGS[algorithm][name].describe()
+        described = baselines.chosen_setting(algorithm, env_id).describe()
         own |= {"seconds": room.seconds, "setting": name, "arguments": described}
     return own
 
@@ -159,10 +144,8 @@ def run_cell(algorithm: Algorithm, env_id: str, seed: int, room: Room, clip: boo
     elif algorithm in ("random", "oracle"):
         looks, policy = _reference(algorithm, env_id, seed), None
     else:
-        name = baselines.chosen(algorithm, env_id)
-        looks, policy = _train_baseline(
-            algorithm, baselines.SETTINGS[algorithm][name], env_id, seed, room
-        )
+        setting = baselines.chosen_setting(algorithm, env_id)
+        looks, policy = _train_baseline(algorithm, setting, env_id, seed, room)
     record["curve"] = looks.curve
     if clip:
         env = gym.make(env_id)
@@ -199,7 +182,7 @@ def _train_baseline(
         np.linspace(0, room.seconds, SECONDS_LOOKS + 1)[1:].tolist(),
         (True, False) if on_policy else (True,),
     )
-    for policy, env_steps, seconds in baselines.train(algorithm, setting, env_id, seed, 64):
+    for policy, env_steps, seconds in baselines.train(algorithm, setting, env_id, seed):
         looks(policy, env_steps, seconds)
         if seconds >= room.seconds:
             return looks, policy

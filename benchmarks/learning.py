@@ -23,7 +23,6 @@ from rich.table import Table
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.training import Progress
-from benchmarks import baselines
 from benchmarks.cells import Record, run_cells
 from benchmarks.protocol import HELD_OUT_SEED, Policy, evaluate
 from benchmarks.run_report import peak_memory_gib
@@ -120,10 +119,11 @@ def run_world_model(config: Learning, seed: int) -> Record:
 
 def run_ppo(config: Learning, seed: int) -> Record:
     """Train PPO until it succeeds often enough on 100, then on 1,000 starts."""
+    from benchmarks.baselines import chosen_setting, train  # not in our agent's memory
+
     recorder = Recorder(config, "ppo", seed)
-    setting = baselines.SETTINGS["ppo"][baselines.chosen("ppo", config.env_id)]
-    rollout = baselines.ROOMS * 128
-    for policy, env_steps, seconds in baselines.train("ppo", setting, config.env_id, seed, rollout):
+    setting = chosen_setting("ppo", config.env_id)
+    for policy, env_steps, seconds in train("ppo", setting, config.env_id, seed):
         if env_steps % config.ppo_every == 0 and recorder.reached(policy, env_steps, seconds):
             break
         if env_steps >= config.ppo_steps:
@@ -172,6 +172,8 @@ def rows(records: list[Record]) -> Iterator[list[str]]:
 
 def main(config: Learning) -> None:
     """Run the benchmark."""
+    from benchmarks.baselines import chosen_setting
+
     seeds = {"world-model": config.seeds, "ppo": config.ppo_seeds}
     cells = {
         config.out / config.env_id / f"{algorithm}-seed{seed}.json": (config, algorithm, seed)
@@ -179,7 +181,7 @@ def main(config: Learning) -> None:
         for algorithm in ALGORITHMS
         if seed < seeds[algorithm]
     }
-    setting = baselines.SETTINGS["ppo"][baselines.chosen("ppo", config.env_id)]
+    setting = chosen_setting("ppo", config.env_id)
     settings = {
         "world-model": {"env_steps": config.env_steps, "evaluate_every": config.evaluate_every},
         "ppo": {"every": config.ppo_every, "steps": config.ppo_steps, "arguments": setting.describe()},

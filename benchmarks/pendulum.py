@@ -116,10 +116,10 @@ def run_cell(algorithm: str, env_steps: int, seed: int) -> Record:
         agent.learn(env_steps)
         steps, seconds = agent.num_timesteps, agent.progress.seconds
     elif algorithm == "ppo":
-        from benchmarks import baselines
+        from benchmarks.baselines import SETTINGS, train
 
-        setting = baselines.SETTINGS["ppo"]["γ 0.9, normed network"]
-        snapshots = baselines.train("ppo", setting, ENV_ID, seed, baselines.ROOMS * 128)
+        setting = SETTINGS["ppo"]["γ 0.9, normed network"]
+        snapshots = train("ppo", setting, ENV_ID, seed)
         policy, steps, seconds = next(each for each in snapshots if each.env_steps >= env_steps)
     else:
         policy = Uniform(gym.make(ENV_ID).action_space, seed)
