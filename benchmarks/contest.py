@@ -175,12 +175,12 @@ def _train_ours(env_id: str, seed: int, room: Room) -> tuple[Looks, Policy]:
 def _train_baseline(
     algorithm: baselines.Algorithm, setting: baselines.Setting, env_id: str, seed: int, room: Room
 ) -> tuple[Looks, Policy]:
-    on_policy = algorithm in ("ppo", "a2c")  # whose noise is learned, and for long better than its mean
+    noisy = algorithm not in ("td3", "ddpg")  # others learn a noise, for long better than their mean
     looks = Looks(
         env_id,
         [room.env_steps * mark for mark in STEPS_MARKS],
         np.linspace(0, room.seconds, SECONDS_LOOKS + 1)[1:].tolist(),
-        (True, False) if on_policy else (True,),
+        (True, False) if noisy else (True,),
     )
     for policy, env_steps, seconds in baselines.train(algorithm, setting, env_id, seed):
         looks(policy, env_steps, seconds)

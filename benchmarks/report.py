@@ -259,7 +259,8 @@ def method(scores: Scores) -> list[str]:
         f"Our steps and the baselines' seconds: {budgets}. Ours has one configuration for all rooms. "
         "The seconds were set after first trials of each room, to more than ours takes; in v0 they are "
         "enough for every baseline on its tuning seed.",
-        "PPO and A2C are looked at with and without the noise of their policies; the better counts.",
+        "Policies that have a noise (PPO, A2C, SAC, DrQ's SAC) are looked at with and without it; the "
+        "better counts, as in tuning.",
         "Seconds are those of training, planning included and shown apart, with one thread in a "
         "process of its own; other work ran on the same machine. Looks do not count.",
         "At equal frames the first look at or after the mark counts, which gives a baseline in the "
