@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
@@ -25,7 +24,7 @@ from agent import Agent, AgentConfig
 from agent.planning import CEMConfig
 from agent.world_model import WorldModel
 from benchmarks import variants
-from benchmarks.cells import Record, run_cells
+from benchmarks.cells import Record, at_least_one, command, run_cells
 from benchmarks.protocol import TUNING_SEED, evaluate
 
 ROOMS = {"RobotRoom-v0": 200, "RobotRoomRandomGoal-v0": 600}
@@ -87,6 +86,9 @@ class Ablate:
     """Cells at a time; with more than one, seconds are not comparable."""
     out: Path = Path("benchmarks/results/ablate")
     """Where the raw scores are."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds", "workers")
 
 
 def run_cell(name: str, env_id: str, seed: int) -> Record:
@@ -165,4 +167,4 @@ def main(config: Ablate) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Ablate))
+    command(Ablate, main)

@@ -73,7 +73,8 @@ class NormedCnn(SmallCnn):
 
     At the start, NatureCNN's features of one frame of a room and another differ by some 0.001, as
     frames are nearly alike and its features small; these differ by 0.03. Without it algorithms stay
-    on a plateau for long, and TD3's and DDPG's actors go into a corner of the action space for good.
+    on a plateau for long, and TD3's and DDPG's actors go into a corner of the action space for good
+    (as they do with it, but for a low learning rate).
     """
 
     def __init__(self, space: gym.Space[Any], features_dim: int = 50) -> None:

@@ -1,10 +1,13 @@
 """Cells of a sweep: each runs once, in a process that is not this one, and leaves a file."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import tyro
+from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from benchmarks.backends import Backend, Failure, Processes, Record
@@ -75,6 +78,28 @@ def run_cells(
             f"files, and the same command tries these again:\n{reasons}"
         )
     return [read_record(path, wanted[path]) for path in cells]
+
+
+def command(config: type[Any], function: Callable[..., Any]) -> None:
+    """Call a benchmark's function with what the command line says; what goes wrong is one line."""
+    try:
+        function(tyro.cli(config))
+    except (ValueError, ImportError, BrokenCellsError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Interrupted. Finished cells are kept; the same command goes on.")
+        sys.exit(130)
+
+
+def at_least_one(config: Any, *names: str) -> None:
+    """Refuse settings that are below one.
+
+    Raises:
+        ValueError: it names the first.
+    """
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: got {getattr(config, name)}, allowed: at least 1")
 
 
 def write_record(path: Path, record: Record) -> None:

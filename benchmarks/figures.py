@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from benchmarks.scores import LEARNERS, OURS, Axis, Scores, efficiency, profiles
+from benchmarks.scores import BASELINES, LEARNERS, OURS, Axis, Scores, efficiency, profiles
 
 COLOURS = {
     OURS: "#c1121f",
@@ -74,16 +74,22 @@ def curves(scores: Scores, axis: Axis) -> go.Figure:
 
 
 def aggregates(scores: Scores) -> list[go.Figure]:
-    """Sample efficiency at equal frames and equal seconds, and performance profiles at both."""
+    """Sample efficiency at equal frames and equal seconds, and performance profiles at both.
+
+    A baseline's line ends where its first run did. Ours, which stops at its own budget and counts
+    unchanged after it, begins where all its runs have been looked at.
+    """
     figures = []
     units: dict[Axis, str] = {"env_steps": "our steps", "seconds": "the baselines' seconds"}
     for axis, unit in units.items():
-        shares = SHARES[axis]
+        shares = np.array(SHARES[axis])
         figure = make_subplots(1, 2, subplot_titles=["interquartile mean", "share of runs above τ"])
-        lines = efficiency(scores, axis, shares)
+        lines = efficiency(scores, axis, SHARES[axis])
         heights = profiles(scores, axis, 1.0, TAUS)
         for algorithm, (point, interval) in lines.items():
-            _band(figure, 1, algorithm, shares, point, interval, legend=True)
+            first, last = scores.span(algorithm, axis)
+            drawn = shares <= last if algorithm in BASELINES else shares >= first
+            _band(figure, 1, algorithm, shares[drawn], point[drawn], interval[:, drawn], legend=True)
             height, bounds = heights[algorithm]
             _band(figure, 2, algorithm, TAUS, height, bounds, legend=False)
         figure.update_xaxes(title_text=f"in units of {unit}", type="log", dtick=1, col=1)

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.training import Progress
-from benchmarks.cells import Record, run_cells
+from benchmarks.cells import Record, at_least_one, command, run_cells
 from benchmarks.protocol import HELD_OUT_SEED, Policy, evaluate
 from benchmarks.run_report import peak_memory_gib
 
@@ -56,6 +55,10 @@ class Learning:
     """Cells at a time; with more than one, seconds are not comparable."""
     out: Path = Path("benchmarks/results/learning")
     """Where the raw scores are, in a folder for each environment."""
+
+    def __post_init__(self) -> None:
+        steps = ("env_steps", "evaluate_every", "ppo_every", "ppo_steps")
+        at_least_one(self, "seeds", *steps, "workers")
 
 
 class Recorder:
@@ -207,4 +210,4 @@ def main(config: Learning) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Learning))
+    command(Learning, main)

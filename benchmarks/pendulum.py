@@ -14,7 +14,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tyro
 from gymnasium.wrappers import AddRenderObservation
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent import Agent, AgentConfig
-from benchmarks.cells import Record, run_cells
+from benchmarks.cells import Record, at_least_one, command, run_cells
 from benchmarks.policies import Uniform
 from benchmarks.protocol import HELD_OUT_SEED, Policy, evaluate
 
@@ -86,6 +85,9 @@ class Pendulum:
     """Cells at a time; with more than one, seconds are not comparable."""
     out: Path = Path("benchmarks/results/pendulum")
     """Where the raw scores are."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds", "env_steps", "workers")
 
 
 def recipe() -> AgentConfig:
@@ -155,4 +157,4 @@ def main(config: Pendulum) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Pendulum))
+    command(Pendulum, main)

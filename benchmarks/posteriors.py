@@ -18,7 +18,6 @@ import gymnasium as gym
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -30,7 +29,7 @@ from agent.posteriors import FilterPosterior, RecurrentPosterior, SharedPosterio
 from agent.replay import Replay
 from agent.types import Batch
 from agent.world_model import WorldModel
-from benchmarks.cells import Record, run_cells
+from benchmarks.cells import Record, at_least_one, command, run_cells
 
 WINDOWS, LENGTH, BATCH = 64, 6, 16
 SAMPLES = (1, 4, 16, 64, 256)
@@ -59,6 +58,9 @@ class Posteriors:
     """Where the raw scores are."""
     figure: Path = Path("docs/posteriors.png")
     """The figure's file."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "env_steps", "seeds", "workers")
 
 
 def random_walks(env_id: str, seed: int) -> Batch:
@@ -206,4 +208,4 @@ def main(config: Posteriors) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Posteriors))
+    command(Posteriors, main)

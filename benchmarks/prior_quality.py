@@ -26,7 +26,6 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 import torch
-import tyro
 from gymnasium.vector import AutoresetMode
 from rich.console import Console
 from rich.table import Table
@@ -38,7 +37,7 @@ from agent.control import ControlState, decide
 from agent.denoiser import to_frames, to_images
 from agent.observation_prior import ObservationPrior
 from agent.prior_training import PriorTrainer
-from benchmarks.cells import Record, run_cells
+from benchmarks.cells import Record, at_least_one, command, run_cells
 from benchmarks.learning import spread
 from benchmarks.protocol import HELD_OUT_SEED, env_spec
 from benchmarks.robustness import MIDDLE, ROOM, TRAINING_STEPS, learned_prior, with_prior
@@ -59,6 +58,9 @@ class PriorQuality:
     """Training seeds, from 0."""
     out: Path = Path("benchmarks/results/prior_quality")
     """Where the raw scores are."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds")
 
 
 def every_frame() -> Tensor:
@@ -240,4 +242,4 @@ def main(config: PriorQuality) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(PriorQuality))
+    command(PriorQuality, main)

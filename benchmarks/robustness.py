@@ -34,7 +34,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 from rich.console import Console
@@ -46,7 +45,7 @@ from agent.calibration import calibrate_prior
 from agent.denoiser import to_frames, to_images
 from agent.observation_prior import ObservationPrior, neighbourhood_median
 from agent.prior_training import PriorTrainer
-from benchmarks.cells import Record, run_cells
+from benchmarks.cells import Record, at_least_one, command, run_cells
 from benchmarks.protocol import HELD_OUT_SEED, Policy, env_spec, evaluate
 from robot_room.sensors import SEVERITIES
 
@@ -74,9 +73,7 @@ class Robustness:
     """Where the figure is drawn."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least 1")
+        at_least_one(self, "seeds", "episodes", "workers")
 
 
 class Filtered:
@@ -310,4 +307,4 @@ def main(config: Robustness) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Robustness))
+    command(Robustness, main)

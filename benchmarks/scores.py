@@ -25,10 +25,15 @@ OURS, REFERENCES = "world-model", ("random", "oracle")
 BASELINES = tuple(a for a in ALGORITHMS if a not in (OURS, *REFERENCES))
 LEARNERS = (OURS, *BASELINES)
 REPETITIONS = 1000
+FIGURES = (
+    *("env_steps", "seconds", "planning_seconds", "success_rate", "spl", "mean_return"),
+    *("steps_over_oracle", "decision_ms"),
+)
+"""Of every look."""
 
 
 class Estimate(NamedTuple):
-    """A point and its 95 % interval."""
+    """A point and its 95 % interval, which is NaN where it comes from a single seed."""
 
     point: float
     low: float
@@ -45,15 +50,14 @@ class Reached(NamedTuple):
 
     @property
     def median(self) -> tuple[float, bool]:
-        """The median, and whether it is only a lower bound, as too many runs never got there.
+        """The median, and whether it is only a lower bound, as some runs never got there.
 
-        A run that never got there counts as later than all that did; where that leaves no median,
-        it is at least that of the times when runs arrived or ended.
+        They would have at the earliest just where they ended, or else never: where the median is the
+        same in both cases it is known, else it is at least that of the first.
         """
-        median = np.median([*self.values, *(np.inf for _ in self.censored)])
-        if np.isfinite(median):
-            return float(median), False
-        return float(np.median([*self.values, *self.censored])), True
+        earliest = np.median([*self.values, *self.censored])
+        latest = np.median([*self.values, *(np.inf for _ in self.censored)])
+        return float(earliest), bool(earliest != latest)
 
 
 class Scores:
@@ -79,7 +83,7 @@ class Scores:
             self._check(path, record)
             first = first or record
             for name, mine, others in (
-                ("versions", record.get("versions"), first.get("versions")),
+                ("versions", releases(record), releases(first)),
                 ("protocol", record["settings"].get("protocol"), first["settings"].get("protocol")),
                 ("episodes", record["settings"].get("episodes"), first["settings"].get("episodes")),
             ):
@@ -114,12 +118,15 @@ class Scores:
         for name, allowed in (("algorithm", ALGORITHMS), ("env_id", tuple(ROOMS))):
             if record.get(name) not in allowed:
                 raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
-        for name, kind in (("seed", int), ("curve", list), ("versions", dict)):
-            if not isinstance(record.get(name), kind) or record[name] == []:
-                raise ValueError(
-                    f"{path}: {name}: got {record.get(name)!r}, allowed: as a sweep writes it; remove "
-                    "the file to run its cell again"
-                )
+        kinds = (("seed", int), ("curve", list), ("versions", dict), ("settings", dict))
+        wrong = [name for name, kind in kinds if not isinstance(record.get(name), kind)]
+        if not wrong and not (record["curve"] and all(map(_is_look, record["curve"]))):
+            wrong = ["curve"]
+        if wrong:
+            raise ValueError(
+                f"{path}: {wrong[0]}: got {record.get(wrong[0])!r}, allowed: as a sweep writes it; "
+                "remove the file to run its cell again"
+            )
 
     def runs(self, algorithm: str, env_id: str) -> list[Record]:
         """An algorithm's records in a room, by seed."""
@@ -179,9 +186,29 @@ class Scores:
         ]
         return np.array(columns, np.float64).T
 
+    def span(self, algorithm: str, axis: Axis) -> tuple[float, float]:
+        """From which share of the budgets on all its runs had been looked at, and up to which."""
+        curves = [
+            [point[axis] / self.budgets[room][axis] for point in run["curve"]]
+            for room in self.shared
+            for run in self.runs(algorithm, room)
+        ]
+        return max(curve[0] for curve in curves), min(curve[-1] for curve in curves)
+
     def complete(self) -> list[str]:
         """The algorithms that have a seed with all shared rooms."""
         return [a for a in self.algorithms if self.matrix(a, "env_steps", 1.0, "spl").size]
+
+
+def releases(record: Record) -> dict[str, str]:
+    """A record's versions; which build of one (+cpu, +cu130) does not matter."""
+    return {name: number.split("+")[0] for name, number in record.get("versions", {}).items()}
+
+
+def _is_look(point: Any) -> bool:
+    """Whether all figures of a look are there, as numbers."""
+    numbers = [point.get(name) for name in FIGURES] if isinstance(point, dict) else [None]
+    return all(isinstance(number, int | float) and np.isfinite(number) for number in numbers)
 
 
 def look_at(record: Record, axis: Axis, value: float) -> Record:
@@ -272,10 +299,13 @@ def _estimates(
 ) -> dict[str, Estimate]:
     with _seeded():
         points, intervals = library.get_interval_estimates(scores, function, reps=REPETITIONS)
-    return {
-        name: Estimate(float(points[name][0]), float(interval[0, 0]), float(interval[1, 0]))
-        for name, interval in intervals.items()
-    }
+    found = {}
+    for name, interval in intervals.items():
+        matrices = scores[name] if isinstance(scores[name], list) else [scores[name]]
+        if min(len(matrix) for matrix in matrices) < 2:
+            interval = np.full_like(interval, np.nan)
+        found[name] = Estimate(float(points[name][0]), float(interval[0, 0]), float(interval[1, 0]))
+    return found
 
 
 @contextmanager

@@ -9,22 +9,19 @@ its own with one thread, and leaves a file in `--out`; the sweep can be interrup
 cells that have none. Seeds come in turn, so that an unfinished sweep compares what is comparable.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from filelock import FileLock, Timeout
-from rich.console import Console
 
 from benchmarks import contest
 from benchmarks.backends import PACKAGES, Backend, OnRay, Processes, Record
-from benchmarks.cells import BrokenCellsError, read_record, run_cells
+from benchmarks.cells import at_least_one, command, read_record, run_cells
 from benchmarks.contest import ALGORITHMS, ROOMS, Algorithm
-from benchmarks.scores import REFERENCES
+from benchmarks.scores import REFERENCES, releases
 
 PROTOCOL = 3  # another number where something that is not in a cell's settings changes what it means
 
@@ -57,9 +54,7 @@ class Sweep:
             for value in getattr(self, name):
                 if value not in allowed:
                     raise ValueError(f"{name}: got {value!r}, allowed: {allowed}")
-        for name in ("seeds", "other_seeds", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least 1")
+        at_least_one(self, "seeds", "other_seeds", "workers")
         if not self.seconds_scale > 0:
             raise ValueError(f"seconds_scale: got {self.seconds_scale}, allowed: more than 0")
 
@@ -79,23 +74,18 @@ class Sweep:
                         )
 
 
-def installed() -> dict[str, str]:
-    """Versions of what results depend on; which build of a version (+cpu, +cu130) does not matter."""
-    return {name: version(name).split("+")[0] for name in PACKAGES}
-
-
 def check_versions(records: dict[Path, Record]) -> None:
     """Refuse to mix results of other versions with those that are to come.
 
     Raises:
         ValueError: it names the first file that is of another version.
     """
+    installed = releases({"versions": {name: version(name) for name in PACKAGES}})
     for path, record in records.items():
-        found = {name: number.split("+")[0] for name, number in record.get("versions", {}).items()}
-        if found != installed():
+        if releases(record) != installed:
             raise ValueError(
-                f"{path}: got versions {found}, allowed: {installed()}, the installed; keep results of "
-                "other versions in another folder (--out)"
+                f"{path}: got versions {releases(record)}, allowed: {installed}, the installed; keep "
+                "results of other versions in another folder (--out)"
             )
 
 
@@ -128,10 +118,4 @@ def run(config: Sweep) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        run(tyro.cli(Sweep))
-    except (ValueError, ImportError, BrokenCellsError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. Finished cells are kept; the same command goes on.")
-        sys.exit(130)
+    command(Sweep, run)

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
 from benchmarks.baselines import ROOMS, SETTINGS, Algorithm, train
-from benchmarks.cells import Record, run_cells
+from benchmarks.cells import Record, command, run_cells
 from benchmarks.protocol import TUNING_SEED, Policy, evaluate
 
 ALGORITHMS: tuple[Algorithm, ...] = tuple(SETTINGS)
@@ -132,4 +131,4 @@ def main(config: Tune) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Tune))
+    command(Tune, main)

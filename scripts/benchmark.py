@@ -23,7 +23,7 @@ class Benchmark:
 QUICK = Path("runs", "quick-benchmark")
 LABEL = (
     "A quick run: two training seeds, and for the baselines half of the full run's seconds, which are "
-    "too few with a random goal. It shows the kind of result, not its size."
+    "too few for SAC, and with a random goal for all. It shows the kind of result, not its size."
 )
 
 

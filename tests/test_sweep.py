@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from rliable import metrics
 from scipy import stats
 
-from benchmarks import baselines, contest, report, scores, sweep
+from benchmarks import baselines, contest, figures, report, scores, sweep
 from benchmarks.backends import PACKAGES
 from benchmarks.contest import ALGORITHMS, ROOMS, Looks, Room
 from benchmarks.scores import Reached, Scores
@@ -59,8 +60,8 @@ def test_the_oracle_is_the_ceiling_and_random_the_floor(env_id, monkeypatch):
     assert worst["spl"] < 0.2 and best["mean_return"] > worst["mean_return"]
 
 
-class Counted:
-    """A policy that never moves, and counts how often it is evaluated."""
+class Still:
+    """A policy that never moves."""
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
         return np.zeros((len(observation), 2), np.float32), None
@@ -70,7 +71,7 @@ def test_looks_come_once_for_marks_passed_together(monkeypatch):
     monkeypatch.setattr(contest, "EPISODES", 2)
     looks = Looks("RobotRoom-v0", [10, 20, 50], [1.0, 2.0])
     for steps, seconds in ((5, 0.1), (20, 0.2), (25, 0.3), (30, 1.5), (60, 2.5)):
-        looks(Counted(), steps, seconds)
+        looks(Still(), steps, seconds)
     assert [point["env_steps"] for point in looks.curve] == [20, 30, 60]
 
 
@@ -99,6 +100,7 @@ def point(env_steps, seconds, success_rate, spl):
         "success_rate": success_rate,
         "spl": spl,
         "steps_over_oracle": 2.0,
+        "mean_return": -3.0,
         "decision_ms": 1.0,
     }
 
@@ -154,6 +156,9 @@ def test_a_median_counts_runs_that_never_arrive_as_later_than_all():
     assert Reached([1.0, 2.0], [5.0]).median == (2.0, False)
     assert Reached([1.0, 9.0], [4.0, 5.0]).median == (4.5, True)
     assert Reached([], [4.0, 6.0]).median == (5.0, True)
+    # One that ended before the others arrived may have been next, or never.
+    assert Reached([3.0, 4.0], [2.0]).median == (3.0, True)
+    assert Reached([1.0, 2.0, 9.0], [1.5, 3.0]).median == (2.0, True)
 
 
 def test_thresholds_and_the_ratio_of_medians(results):
@@ -170,22 +175,27 @@ def test_thresholds_and_the_ratio_of_medians(results):
 def test_a_baseline_that_arrives_sooner_is_named_first(results):
     fast = [point(50, 0.5, 1.0, 0.3), point(60, 0.6, 1.0, 0.3)]
     write(results, [record("ppo", "RobotRoom-v0", seed, fast) for seed in range(3)])
-    lines = [line for line in report.losses(Scores(results)) if "sooner" in line]
+    lines = [line for line in report.losses(Scores(results), {}) if "sooner" in line]
     assert len(lines) == 2 and all(line.startswith("v0") and "ppo" in line for line in lines)
 
 
 def test_an_unfinished_sweep_has_a_report(results, tmp_path):
     for path in results.glob("RobotRoomRandomGoal-v0/world-model*"):
         path.unlink()  # no room that all have run in but v0
-    lines = report.losses(Scores(results))
-    assert lines
+    said = [row[1] for row in report.targets(Scores(results), {})]
+    steps, seconds = "at least 3.3 (where sac ended without it)", "2.5 (ppo)"
+    assert said == [steps, "ours has not run", seconds, "ours has not run"]
     report.main(report.Report(results, tmp_path / "page.html", None))
+    page = (tmp_path / "page.html").read_text()
+    assert "ours has not run" in page and "world-model has no seed" not in page
     for path in results.glob("*/[ps]*"):
         path.unlink()  # ours and random alone
+    assert report.targets(Scores(results), {}) == []
     report.main(report.Report(results, tmp_path / "page.html", None))
     for path in results.glob("*/w*"):
         path.unlink()
     report.main(report.Report(results, tmp_path / "page.html", None))
+    assert "nothing is compared" in (tmp_path / "page.html").read_text()
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path):
@@ -219,11 +229,19 @@ def test_statistics_are_those_of_rliable_and_scipy(results):
 
 
 def test_where_a_baseline_wins_is_said_first(results):
-    assert any("fewer than five" in line for line in report.losses(Scores(results)))
+    assert any("fewer than five" in line for line in report.losses(Scores(results), {}))
     better = record("ppo", "RobotRoom-v0", 0, [point(1000, 9, 1.0, 0.99)])
     write(results, [better | {"seed": seed} for seed in range(3)])
-    lines = report.losses(Scores(results))
+    found = Scores(results)
+    chances = scores.probability_of_improvement(found, "env_steps", 1.0)
+    lines = report.losses(found, {"env_steps": chances})
     assert "v0, after 500 steps: ppo is as good or better, SPL 0.990 against 0.950." in lines
+    assert not any("All rooms together" in line for line in lines)  # ours is ahead in the other room
+    elsewhere = better | {"env_id": "RobotRoomRandomGoal-v0"}
+    elsewhere["settings"] = json.loads(next(results.glob("*Goal*/ppo*")).read_text())["settings"]
+    write(results, [elsewhere | {"seed": seed} for seed in range(3)])
+    chances = scores.probability_of_improvement(Scores(results), "env_steps", 1.0)
+    assert any("equal frames: ppo is ahead" in x for x in report.losses(found, {"env_steps": chances}))
 
 
 @pytest.mark.parametrize(
@@ -236,6 +254,8 @@ def test_where_a_baseline_wins_is_said_first(results):
         ({"settings": {"seconds": 5}}, f"got seconds 5, allowed: {ROOMS['RobotRoom-v0'].seconds}"),
         ({"settings": {"arguments": "gamma=0.5"}}, "got arguments gamma=0.5, allowed: n_steps"),
         ({"curve": []}, r"curve: got \[\], allowed"),
+        ({"curve": [{}]}, r"curve: got \[{}\], allowed"),
+        ({"curve": [point(1, 1, float("nan"), 0)]}, "curve: got .*nan.*, allowed"),
         ({"seed": None}, "seed: got None, allowed"),
         ({"seed": 1}, "twice"),
     ],
@@ -248,6 +268,38 @@ def test_results_that_do_not_belong_together_are_refused(results, tmp_path, chan
     with pytest.raises(ValueError, match=message):
         report.main(report.Report(results, tmp_path / "page.html", tmp_path / "figure.png"))
     assert not (tmp_path / "page.html").exists()
+
+
+def test_builds_of_one_version_belong_together(results):
+    write(results, [record("ppo", "RobotRoom-v0", 7, [point(1, 1, 0, 0)], versions={"torch": "1+cu9"})])
+    assert len(Scores(results).runs("ppo", "RobotRoom-v0")) == 4
+
+
+def test_intervals_have_unequal_seeds_and_one_seed_has_none(results):
+    """Of seeds that differ, those count that have run in all rooms; of one, nothing is known."""
+    write(results, [record("ppo", "RobotRoom-v0", 7, [point(1, 1, 0, 0.9)])])  # in one room only
+    ppo = [point(600, 9, 0.5, spl) for spl in (0.1, 0.5, 0.9)]
+    for env_id in ("RobotRoom-v0", "RobotRoomRandomGoal-v0"):
+        write(results, [record("ppo", env_id, seed, [ppo[seed]]) for seed in range(3)])
+        write(results, [record("td3", env_id, 0, [ppo[0]])])
+    found = Scores(results)
+    np.testing.assert_array_equal(found.matrix("ppo", "env_steps", 1, "spl")[:, 0], [0.1, 0.5, 0.9])
+    ppo, td3, ours = (
+        scores.aggregate(found, "env_steps", 1.0)[a] for a in ("ppo", "td3", "world-model")
+    )
+    assert ppo.point == pytest.approx(0.5) and 0.1 <= ppo.low < 0.5 < ppo.high <= 0.9
+    assert td3.point == pytest.approx(0.1) and np.isnan(td3.low) and not np.isnan(ours.low)
+    assert np.isnan(scores.probability_of_improvement(found, "env_steps", 1.0)["td3"].high)
+    table = report.pooled(found, {"env_steps": {}, "seconds": {}})
+    assert ["td3", "1"] in [row[:2] for row in table] and "0.10, one seed" in table[-2]
+
+
+def test_lines_are_drawn_where_runs_were(results):
+    found = Scores(results)
+    assert found.span("sac", "env_steps") == (0.8, 0.2)  # 400 of 500 steps; 400 of 2,000
+    lines: Any = figures.aggregates(found)[0].data
+    ends = [max(next(line.x for line in lines if line.name == a)) for a in ("sac", "ppo")]
+    assert ends[0] <= 0.2 < ends[1]
 
 
 def test_half_a_file_and_no_file_are_refused(results, tmp_path):
