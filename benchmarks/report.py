@@ -340,7 +340,7 @@ def markdown(rows: Rows) -> str:
 
 
 def _embedded(figure: go.Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False)
+    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False})
 
 
 def _median(reached: Reached, digits: int) -> str:
