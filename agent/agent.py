@@ -238,6 +238,7 @@ class Agent:
             "env_spec": None if self.env_spec is None else self.env_spec.to_json(),
             "seed": self.seed,
             "num_timesteps": self.progress.num_timesteps,
+            "target_timesteps": self.progress.target_timesteps,
             "num_updates": self.progress.num_updates,
             "seconds": self.progress.seconds,
             "planning_seconds": self.progress.planning_seconds,
@@ -310,6 +311,7 @@ class Agent:
         self.replay = Replay.from_state(checkpoint.replay, self.replay.capacity)
         config, generators = checkpoint.config, self._generators
         self.progress.num_timesteps = config["num_timesteps"]
+        self.progress.target_timesteps = config["target_timesteps"]
         self.progress.num_updates = config["num_updates"]
         self.progress.seconds = config["seconds"]
         self.progress.planning_seconds = config["planning_seconds"]

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class Checkpoint(NamedTuple):

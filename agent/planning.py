@@ -1,6 +1,6 @@
 """Planning by sampling: random shooting, CEM, iCEM and MPPI over imagined trajectories.
 
-    argmax over a_{t:t+H−1} of E Σ_{k=1..H} γ^k r(z_{t+k})          (seed 000, eq. 18)
+    argmax over a_{t:t+H−1} of E Σ_{k=1..H} γ^k r(z_{t+k})
 
 A planner knows a `Problem`, which is a function `step` with bounds, and no network: it serves an
 analytic model as well. It searches for N rooms at once. All rooms share one draw of noise, so that,

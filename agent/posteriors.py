@@ -1,4 +1,4 @@
-"""Posterior families of the sequential VAE (seed 000, section 2), one interface for all.
+"""Posterior families of the sequential VAE, one interface for all.
 
 A   q(z_t): one Gaussian for every t and trajectory
 B   q(z_t^i): a Gaussian for each trajectory i and time t, optimised itself

@@ -1,10 +1,10 @@
 """The sequential VAE: a latent state-space model of frames and rewards, trained on its ELBO.
 
-Generative model (seed 000, eq. 1), all Gaussian:
+Generative model, all Gaussian:
 
     p(x, r, z | a) = p(z_1) ∏_t p(x_t | z_t) p(r_t | z_t) ∏_{t≥2} p(z_t | z_{t−1}, a_{t−1})
 
-ELBO (seed 000, eqs. 3-4), the expectation over the joint q(z_{1:T}):
+ELBO, the expectation over the joint q(z_{1:T}):
 
     Σ_t E[log p(x_t | z_t) + log p(r_t | z_t)] − Σ_{t≥2} E KL[q(z_t) ‖ p(z_t | z_{t−1}, a_{t−1})]
     − KL[q(z_1) ‖ p(z_1)]

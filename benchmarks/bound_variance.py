@@ -2,10 +2,10 @@
 
     python -m benchmarks.bound_variance
 
-Seed 004 derives the bound twice. In the posterior form each term is a KL divergence given x_n and
+The bound is derived in two ways. In the posterior form each term is a KL divergence given x_n and
 x_0, estimated from one draw of x_n. In the consistency form a term compares the denoising step into
 x_n with the noising step into it, log p(x_n | x_{n+1}) − log q(x_n | x_{n−1}), and needs x_{n−1}, x_n
-and x_{n+1} drawn together. (Written as KL[q(x_n | x_{n−1}) ‖ p(x_n | x_{n+1})], as the source has it,
+and x_{n+1} drawn together. (Written as KL[q(x_n | x_{n−1}) ‖ p(x_n | x_{n+1})], as it can be found,
 x_n and x_{n+1} are taken for independent given x_{n−1}, and the expectation is another one; this is
 measured, too.)
 

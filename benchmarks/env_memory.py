@@ -45,7 +45,7 @@ def peak_mib() -> float:
 
 
 def run(name: str, steps: int, compiled: bool, seed: int) -> int:
-    """Steps in 64 rooms, a tenth as many in one; how many there were."""
+    """Steps in 64 rooms, a fiftieth as many in one; how many there were."""
     generator = np.random.default_rng(seed)
     envs: Any = gym.make_vec(name, ROOMS, "vector_entry_point", compiled=compiled)
     envs.reset(seed=seed)

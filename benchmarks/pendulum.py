@@ -77,7 +77,7 @@ gym.register(ENV_ID, "benchmarks.pendulum:PixelPendulum")
 class Pendulum:
     """Run the cells that have no file yet, then print the table."""
 
-    seeds: int = 5
+    seeds: int = 3
     """Training seeds, from 0."""
     env_steps: int = 20_000
     """Environment steps; PPO goes on to the end of its rollout."""

@@ -3,9 +3,10 @@
     python -m benchmarks.posteriors
 
 An agent learns a room; its decoder, reward model and transition are then fixed. Each family is
-fitted to the same windows by its ELBO alone, and C and D are looked at on fresh windows as well,
-beside a B that is fitted there: what is between them is the price of amortisation. Windows are of
-random walks, so that none of them trained the generative model. Bounds are in nats per step.
+fitted to the same windows by its ELBO alone, D beginning with the agent's own filter, C anew on its
+encoder. C and D are looked at on fresh windows as well, beside a B that is fitted there: what is
+between them is the price of amortisation. Windows are of random walks, so that none of them trained
+the generative model. Bounds are in nats per step.
 """
 
 import copy

@@ -117,6 +117,12 @@ def losses(scores: Scores, chances: Chances) -> list[str]:
                 f"{short(env_id)}: ours does not learn it: {_percent(ours)} % success after {at} "
                 f"steps, {budget['threshold']:.0%} would count as learned."
             )
+        if relapses := scores.relapses(OURS, env_id):
+            lines.append(
+                f"{short(env_id)}: {len(relapses)} of {len(ours)} runs of ours fell below "
+                f"{budget['threshold']:.0%} again after they first had it, the lowest to "
+                f"{min(relapses):.0%}."
+            )
         places: dict[Axis, str] = {"env_steps": f"after {at} steps", "seconds": "at the end"}
         for axis, name in AXES.items():
             mine = scores.reached(OURS, env_id, axis)
@@ -216,15 +222,17 @@ def clips(scores: Scores) -> dict[str, list[dict[str, str] | None]]:
 
 
 def thresholds(scores: Scores) -> Rows:
-    """When runs first had the room's success rate."""
-    rows = [["room", "algorithm", "runs that arrived", *AXES.values()]]
+    """When runs first had the room's success rate, and how many fell below it again."""
+    rows = [["room", "algorithm", "runs that arrived", *AXES.values(), "fell below again (lowest)"]]
     for env_id in scores.rooms:
         for algorithm in LEARNERS:
             if scores.runs(algorithm, env_id):
                 steps, seconds = (scores.reached(algorithm, env_id, axis) for axis in AXES)
                 arrived = f"{len(steps.values)} of {len(steps.values) + len(steps.censored)}"
                 goal = f"{short(env_id)}, {scores.budgets[env_id]['threshold']:.0%}"
-                rows.append([goal, algorithm, arrived, _median(steps, 0), _median(seconds, 1)])
+                relapses = scores.relapses(algorithm, env_id)
+                fell = f"{len(relapses)} ({min(relapses):.0%})" if relapses else ""
+                rows.append([goal, algorithm, arrived, _median(steps, 0), _median(seconds, 1), fell])
     return rows
 
 

@@ -157,6 +157,16 @@ class Scores:
                 values.append(float(points[number][axis]))
         return Reached(values, censored)
 
+    def relapses(self, algorithm: str, env_id: str) -> list[float]:
+        """The lowest success rate, after it first had the room's, of each run that fell below it."""
+        threshold = self.budgets[env_id]["threshold"]
+        lowest = []
+        for record in self.runs(algorithm, env_id):
+            rates = [point["success_rate"] for point in record["curve"]]
+            number = next((i for i, rate in enumerate(rates) if rate >= threshold), len(rates))
+            lowest.append(min(rates[number:], default=threshold))
+        return [rate for rate in lowest if rate < threshold]
+
     def at(self, algorithm: str, env_id: str, axis: Axis, value: float, name: str) -> list[float]:
         """A figure of each run at the first look at or after `value`, or at its last one.
 

@@ -1,7 +1,7 @@
 """Ingredients that the agent does not have, to be measured against those that it has.
 
 Each is a world model that differs from the agent's in one thing. They live here, not in the agent,
-because they did not pay (`benchmarks.ablate`).
+because none was shown to be the better one in both rooms (`benchmarks.ablate`).
 """
 
 from itertools import pairwise

@@ -14,13 +14,13 @@ import robot_room  # noqa: F401 - registers its environments
 
 @dataclass
 class Picture:
-    """Write a picture of an environment's first frame; the README's is made by the defaults."""
+    """Write a picture of an environment's first frame."""
 
     env_id: str = "RobotRoom-v0"
     """A registered environment of this package."""
     seed: int = 4
     """Of the start."""
-    out: Path = Path("docs/room.png")
+    out: Path = Path("room.png")
     """The file to write."""
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,15 @@ import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
 from agent.datasets import load_episodes
 from agent.metrics import RunLogger
+from agent.replay import Episode
 from agent.safekeeping import Safekeeping
 from benchmarks.live import Spectator
 from benchmarks.protocol import env_spec
 from benchmarks.run_report import report_run
 from robot_room.panels import SIZE
 from robot_room.viewer import Viewer
+
+ENV_STEPS = 500
 
 
 @dataclass
@@ -29,8 +33,8 @@ class Train:
     """A registered environment with image observations and Box actions."""
     env_kwargs: str = "{}"
     """Its arguments as JSON, such as '{"distractors": 2}'."""
-    env_steps: int = 500
-    """Environment steps to learn from."""
+    env_steps: int | None = None
+    """Environment steps to learn from, in all; None: 500, or what the run to go on with was to have."""
     seed: int = 0
     """Of everything random."""
     out: Path | None = None
@@ -44,8 +48,12 @@ class Train:
     live: bool = False
     """Watch it think in a window while it learns; closing the window goes on without."""
     resume: Path | None = None
-    """A run to go on with, with its own settings, up to --env-steps."""
+    """A run to go on with, with its own settings, and the dataset that it has."""
     agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def __post_init__(self) -> None:
+        if self.env_steps is not None and self.env_steps < 1:
+            raise ValueError(f"env_steps: got {self.env_steps}, allowed: at least 1")
 
 
 def main(config: Train) -> None:
@@ -60,8 +68,10 @@ def main(config: Train) -> None:
     else:
         spec = env_spec(config.env_id, config.env_kwargs)
         agent = Agent(spec, config.agent, config.seed, config.device)
-    episodes = None
-    if config.dataset is not None:
+    intended = ENV_STEPS if config.resume is None else agent.progress.target_timesteps
+    target = intended if config.env_steps is None else config.env_steps
+    episodes: Iterable[Episode] = ()
+    if config.dataset is not None and config.resume is None:
         spaces = agent.observation_space, agent.action_space
         episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
     viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
@@ -71,10 +81,10 @@ def main(config: Train) -> None:
         closing(Spectator(agent, run, viewer)) as spectator,
     ):
         callbacks = [log, keep, spectator]
-        if episodes is not None:
-            agent.learn_from(episodes if config.resume is None else (), callbacks)
-        elif config.env_steps > agent.num_timesteps:
-            agent.learn(config.env_steps - agent.num_timesteps, callbacks)
+        if config.dataset is None and target > agent.num_timesteps:
+            agent.learn(target - agent.num_timesteps, callbacks)
+        else:  # offline, or updates that an interrupted run still owes
+            agent.learn_from(episodes, callbacks)
     agent.save(run / "agent")
     report_run(agent, run, config.episodes)
 

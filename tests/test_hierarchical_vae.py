@@ -1,4 +1,4 @@
-"""A diffusion model is a Markovian hierarchical VAE whose encoders are fixed (seed 004).
+"""A diffusion model is a Markovian hierarchical VAE whose encoders are fixed.
 
     log p(x) ≥ E_q [ log p(h_N) + Σ_n log p(h_{n−1} | h_n) − Σ_n log q(h_n | h_{n−1}) ],   h_0 = x
 

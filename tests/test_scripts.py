@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -14,10 +15,12 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.calibration import calibrate_prior
 from agent.denoiser import Denoiser, DenoiserConfig
 from agent.prior_training import PriorTrainer
+from agent.replay import Episode
+from agent.training import TrainingConfig
 from benchmarks.runs import loaded
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +112,30 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     code, _, err = run("train", "--resume", path, "--env-steps", steps + 8, "--episodes", 2)
     assert code == 0, err
     assert json.loads((path / "summary.json").read_text())["env_steps"] == steps + 8
+
+
+@pytest.mark.parametrize("dataset", [False, True])
+def test_a_run_goes_on_to_where_it_was_to_go(tmp_path, dataset):
+    """Whether it was cut short in its environment or offline, among the updates of its episodes."""
+    agent = Agent("RobotRoom-v0", AgentConfig(training=TrainingConfig(4, random_steps=20)), seed=1)
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (10, 5, 64, 64, 3)).astype(np.uint8)
+    episodes = [Episode(list(x), list(np.zeros((4, 2), np.float32)), [0.0] * 4) for x in frames]
+
+    def interrupt(progress):
+        if progress.num_updates >= 10:
+            raise KeyboardInterrupt
+
+    learn = partial(agent.learn_from, episodes) if dataset else partial(agent.learn, 60)
+    with pytest.raises(KeyboardInterrupt):
+        learn(interrupt)
+    steps = agent.num_timesteps
+    agent.save(tmp_path / "run" / "agent")
+    code, _, err = run("train", "--resume", tmp_path / "run", "--episodes", 2)
+    assert code == 0, err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["env_steps"] == (steps if dataset else 60) and steps < 60
+    assert summary["updates"] == 2 * summary["env_steps"]
 
 
 def test_a_prior_learns_from_a_runs_frames_and_goes_on(trained):

@@ -172,6 +172,16 @@ def test_thresholds_and_the_ratio_of_medians(results):
     assert found.reached("ppo", "RobotRoom-v0", "env_steps", earliest=True).values == [500.0, 500.0]
 
 
+def test_runs_that_fall_below_again_are_told(results):
+    looks = [point(50 * i, i, rate, 0.5) for i, rate in enumerate((0.2, 1.0, 0.7, 0.9, 1.0), 1)]
+    write(results, [record("world-model", "RobotRoom-v0", 0, looks)])
+    found = Scores(results)
+    assert found.relapses("world-model", "RobotRoom-v0") == [0.7]
+    assert found.relapses("ppo", "RobotRoom-v0") == []  # one never had it
+    said = "v0: 1 of 3 runs of ours fell below 99% again after they first had it, the lowest to 70%."
+    assert said in report.losses(found, {})
+
+
 def test_a_baseline_that_arrives_sooner_is_named_first(results):
     fast = [point(50, 0.5, 1.0, 0.3), point(60, 0.6, 1.0, 0.3)]
     write(results, [record("ppo", "RobotRoom-v0", seed, fast) for seed in range(3)])
