@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from benchmarks.scores import BASELINES, LEARNERS, OURS, Axis, Scores, efficiency, profiles
+from benchmarks.scores import BASELINES, OURS, Axis, Scores, efficiency, profiles
 
 COLOURS = {
     OURS: "#c1121f",
@@ -60,7 +60,7 @@ def curves(scores: Scores, axis: Axis) -> go.Figure:
     """Success against steps or seconds in every room."""
     figure = make_subplots(1, len(scores.rooms), subplot_titles=[short(r) for r in scores.rooms])
     for column, env_id in enumerate(scores.rooms, 1):
-        for algorithm in LEARNERS:
+        for algorithm in scores.learners:
             found = learning_curves(scores, algorithm, env_id, axis)
             if found is None:
                 continue
@@ -134,7 +134,7 @@ def draw(scores: Scores, path: Path) -> None:
     rooms = scores.rooms
     figure, axes = plt.subplots(1, len(rooms), figsize=(2.9 * len(rooms) + 0.6, 3.2), sharey=True)
     for axis, env_id in zip(np.atleast_1d(axes), rooms, strict=True):
-        for algorithm in LEARNERS:
+        for algorithm in scores.learners:
             found = learning_curves(scores, algorithm, env_id, "env_steps")
             if found is None:
                 continue

@@ -4,6 +4,7 @@ python -m benchmarks.report
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from benchmarks.contest import CLIP_STEPS, EPISODES, Record
 from benchmarks.figures import AXES, aggregates, curves, draw, short
 from benchmarks.scores import (
     BASELINES,
-    LEARNERS,
     OURS,
     Axis,
     Estimate,
@@ -107,61 +107,76 @@ def losses(scores: Scores, chances: Chances) -> list[str]:
     """In words: rooms that ours does not learn, and baselines that are better somewhere."""
     lines = [] if OURS in scores.algorithms else ["Ours has not run: nothing is compared."]
     for env_id in scores.rooms:
-        if not scores.runs(OURS, env_id):
-            continue
-        budget = scores.budgets[env_id]
-        at = budget["env_steps"]
-        ours = scores.at(OURS, env_id, "env_steps", at, "success_rate")
-        if np.mean(ours) < budget["threshold"]:
-            lines.append(
-                f"{short(env_id)}: ours does not learn it: {_percent(ours)} % success after {at} "
-                f"steps, {budget['threshold']:.0%} would count as learned."
-            )
-        if relapses := scores.relapses(OURS, env_id):
-            lines.append(
-                f"{short(env_id)}: {len(relapses)} of {len(ours)} runs of ours fell below "
-                f"{budget['threshold']:.0%} again after they first had it, the lowest to "
-                f"{min(relapses):.0%}."
-            )
-        places: dict[Axis, str] = {"env_steps": f"after {at} steps", "seconds": "at the end"}
-        for axis, name in AXES.items():
-            mine = scores.reached(OURS, env_id, axis)
-            for algorithm in BASELINES:
-                theirs = scores.reached(algorithm, env_id, axis)
-                arrived = theirs.values and not theirs.median[1]
-                if arrived and (
-                    not mine.values or mine.median[1] or theirs.median[0] <= mine.median[0]
-                ):
-                    said = f"{algorithm} after {_median(theirs, 0)} {name}, ours {_median(mine, 0)}"
-                    lines.append(f"{short(env_id)}: a baseline learns it sooner, or alone: {said}.")
-        for axis, where in places.items():
-            mine = scores.at(OURS, env_id, axis, budget[axis], "spl")
-            for algorithm in BASELINES:
-                theirs = scores.at(algorithm, env_id, axis, budget[axis], "spl")
-                if theirs and np.mean(theirs) >= np.mean(mine):
-                    numbers = f"SPL {np.mean(theirs):.3f} against {np.mean(mine):.3f}"
-                    lines.append(
-                        f"{short(env_id)}, {where}: {algorithm} is as good or better, {numbers}."
-                    )
+        if scores.runs(OURS, env_id):
+            found = [*unlearned(scores, env_id), *sooner(scores, env_id), *shorter(scores, env_id)]
+            lines += [f"{short(env_id)}{said}" for said in found]
     for axis, found in chances.items():
-        for algorithm, chance in found.items():
-            if chance.point < 0.5:
-                lines.append(
-                    f"All rooms together, {WHERE[axis]}: {algorithm} is ahead; the probability that a "
-                    f"run of ours has the better SPL is {_interval(chance)}."
-                )
-    learners = [algorithm for algorithm in LEARNERS if algorithm in scores.algorithms]
-    for algorithm in learners:
+        lines += [
+            f"All rooms together, {WHERE[axis]}: {algorithm} is ahead; the probability that a run of "
+            f"ours has the better SPL is {_interval(chance)}."
+            for algorithm, chance in found.items()
+            if chance.point < 0.5
+        ]
+    return [*lines, *missing(scores)] or ["Nowhere in these rooms."]
+
+
+def unlearned(scores: Scores, env_id: str) -> Iterator[str]:
+    """That ours does not learn the room, or does not keep what it learned."""
+    threshold, at = scores.budgets[env_id]["threshold"], scores.budgets[env_id]["env_steps"]
+    ours = scores.at(OURS, env_id, "env_steps", at, "success_rate")
+    if np.mean(ours) < threshold:
+        yield (
+            f": ours does not learn it: {_percent(ours)} % success after {at} steps, "
+            f"{threshold:.0%} would count as learned."
+        )
+    if relapses := scores.relapses(OURS, env_id):
+        yield (
+            f": {len(relapses)} of {len(ours)} runs of ours fell below {threshold:.0%} again after "
+            f"they first had it, the lowest to {min(relapses):.0%}."
+        )
+
+
+def sooner(scores: Scores, env_id: str) -> Iterator[str]:
+    """Which baselines learn the room before ours does."""
+    for axis, name in AXES.items():
+        mine = scores.reached(OURS, env_id, axis)
+        for algorithm in BASELINES:
+            theirs = scores.reached(algorithm, env_id, axis)
+            if not theirs.values or theirs.median[1]:
+                continue
+            if not mine.values or mine.median[1] or theirs.median[0] <= mine.median[0]:
+                said = f"{algorithm} after {_median(theirs, 0)} {name}, ours {_median(mine, 0)}"
+                yield f": a baseline learns it sooner, or alone: {said}."
+
+
+def shorter(scores: Scores, env_id: str) -> Iterator[str]:
+    """Which baselines have the better SPL, at equal frames or at the end."""
+    places: dict[Axis, str] = {
+        "env_steps": f"after {scores.budgets[env_id]['env_steps']} steps",
+        "seconds": "at the end",
+    }
+    for axis, where in places.items():
+        mark = scores.budgets[env_id][axis]
+        mine = np.mean(scores.at(OURS, env_id, axis, mark, "spl"))
+        for algorithm in BASELINES:
+            theirs = scores.at(algorithm, env_id, axis, mark, "spl")
+            if theirs and np.mean(theirs) >= mine:
+                numbers = f"SPL {np.mean(theirs):.3f} against {mine:.3f}"
+                yield f", {where}: {algorithm} is as good or better, {numbers}."
+
+
+def missing(scores: Scores) -> Iterator[str]:
+    """Which runs are too few to say much."""
+    for algorithm in scores.learners:
         if algorithm not in scores.complete():
-            lines.append(f"{algorithm} has no seed that ran in all rooms: it is in no aggregate.")
-    fewest = {a: min(len(scores.runs(a, env_id)) for env_id in scores.rooms) for a in learners}
+            yield f"{algorithm} has no seed that ran in all rooms: it is in no aggregate."
+    fewest = {a: min(len(scores.runs(a, env_id)) for env_id in scores.rooms) for a in scores.learners}
     few = [f"{algorithm} {count}" for algorithm, count in fewest.items() if count < 5]
     if few:
-        lines.append(
+        yield (
             "Some algorithms have fewer than five training seeds in some room, so that intervals are "
             f"too narrow, or none, and the order may change (algorithm and seeds: {', '.join(few)})."
         )
-    return lines or ["Nowhere in these rooms."]
 
 
 def targets(scores: Scores, chances: dict[str, Estimate]) -> Rows:
@@ -225,7 +240,7 @@ def thresholds(scores: Scores) -> Rows:
     """When runs first had the room's success rate, and how many fell below it again."""
     rows = [["room", "algorithm", "runs that arrived", *AXES.values(), "fell below again (lowest)"]]
     for env_id in scores.rooms:
-        for algorithm in LEARNERS:
+        for algorithm in scores.learners:
             if scores.runs(algorithm, env_id):
                 steps, seconds = (scores.reached(algorithm, env_id, axis) for axis in AXES)
                 arrived = f"{len(steps.values)} of {len(steps.values) + len(steps.censored)}"
@@ -327,11 +342,10 @@ def made_with(scores: Scores) -> str:
 
 def summary(scores: Scores) -> Rows:
     """The README's table: median steps until a room is learned, and how many runs got there."""
-    learners = [a for a in LEARNERS if a in scores.algorithms]
-    rows = [["steps to success of", *learners]]
+    rows = [["steps to success of", *scores.learners]]
     for env_id in scores.rooms:
         cells = []
-        for algorithm in learners:
+        for algorithm in scores.learners:
             reached = scores.reached(algorithm, env_id, "env_steps")
             count = len(reached.values) + len(reached.censored)
             median, bound = reached.median if count else (0.0, False)

@@ -23,7 +23,6 @@ from benchmarks.contest import ALGORITHMS, ROOMS
 Axis = Literal["env_steps", "seconds"]
 OURS, REFERENCES = "world-model", ("random", "oracle")
 BASELINES = tuple(a for a in ALGORITHMS if a not in (OURS, *REFERENCES))
-LEARNERS = (OURS, *BASELINES)
 REPETITIONS = 1000
 FIGURES = (
     *("env_steps", "seconds", "planning_seconds", "success_rate", "spl", "mean_return"),
@@ -109,8 +108,8 @@ class Scores:
         self.rooms = [env_id for env_id in ROOMS if env_id in self.budgets]
         present = {algorithm for algorithm, _, _ in self.records}
         self.algorithms = [algorithm for algorithm in ALGORITHMS if algorithm in present]
-        learners = [algorithm for algorithm in self.algorithms if algorithm not in REFERENCES]
-        self.shared = [e for e in self.rooms if all(self.runs(a, e) for a in learners)]
+        self.learners = [algorithm for algorithm in self.algorithms if algorithm not in REFERENCES]
+        self.shared = [e for e in self.rooms if all(self.runs(a, e) for a in self.learners)]
         """The rooms that every learner has run in: only these are taken together."""
 
     def _check(self, path: Path, record: Record) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
 from benchmarks.baselines import ROOMS, SETTINGS, Algorithm, train
-from benchmarks.cells import Record, command, run_cells
+from benchmarks.cells import Record, at_least_one, command, run_cells
 from benchmarks.protocol import TUNING_SEED, Policy, evaluate
 
 ALGORITHMS: tuple[Algorithm, ...] = tuple(SETTINGS)
@@ -48,9 +48,9 @@ class Tune:
         for name in self.algorithms:
             if name not in ALGORITHMS:
                 raise ValueError(f"algorithms: got {name!r}, allowed: {ALGORITHMS}")
-        for name in ("minutes", "looks", "seeds"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: more than 0")
+        at_least_one(self, "looks", "seeds", "workers")
+        if not self.minutes > 0:
+            raise ValueError(f"minutes: got {self.minutes}, allowed: more than 0")
 
 
 def look(policy: Policy, env_id: str) -> Record:
