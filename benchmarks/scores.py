@@ -6,7 +6,7 @@ probability of improvement of rliable (arXiv 2108.13264), with 95 % intervals of
 stratified by room.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -82,7 +82,7 @@ class Scores:
             self._check(path, record)
             first = first or record
             for name, mine, others in (
-                ("versions", releases(record), releases(first)),
+                ("versions", releases(record["versions"]), releases(first["versions"])),
                 ("protocol", record["settings"].get("protocol"), first["settings"].get("protocol")),
                 ("episodes", record["settings"].get("episodes"), first["settings"].get("episodes")),
             ):
@@ -209,9 +209,9 @@ class Scores:
         return [a for a in self.algorithms if self.matrix(a, "env_steps", 1.0, "spl").size]
 
 
-def releases(record: Record) -> dict[str, str]:
-    """A record's versions; which build of one (+cpu, +cu130) does not matter."""
-    return {name: number.split("+")[0] for name, number in record.get("versions", {}).items()}
+def releases(versions: Mapping[str, str]) -> dict[str, str]:
+    """Versions without their builds (+cpu, +cu130), which do not matter."""
+    return {name: number.split("+")[0] for name, number in versions.items()}
 
 
 def _is_look(point: Any) -> bool:

@@ -80,12 +80,13 @@ def check_versions(records: dict[Path, Record]) -> None:
     Raises:
         ValueError: it names the first file that is of another version.
     """
-    installed = releases({"versions": {name: version(name) for name in PACKAGES}})
+    installed = releases({name: version(name) for name in PACKAGES})
     for path, record in records.items():
-        if releases(record) != installed:
+        found = releases(record.get("versions", {}))
+        if found != installed:
             raise ValueError(
-                f"{path}: got versions {releases(record)}, allowed: {installed}, the installed; keep "
-                "results of other versions in another folder (--out)"
+                f"{path}: got versions {found}, allowed: {installed}, the installed; keep results of "
+                "other versions in another folder (--out)"
             )
 
 

@@ -1,13 +1,10 @@
 """The comparison with stable-baselines3: run what is missing, then write its report."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from benchmarks import report, sweep
-from benchmarks.cells import BrokenCellsError
+from benchmarks.cells import command
 
 
 @dataclass
@@ -41,9 +38,4 @@ def main(config: Benchmark) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Benchmark))
-    except (ValueError, BrokenCellsError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. Finished runs are kept; the same command goes on.")
+    command(Benchmark, main)
