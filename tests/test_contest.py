@@ -1,0 +1,80 @@
+"""One run of the comparison: when it is looked at, its film, floor and ceiling, its settings."""
+
+import base64
+import json
+from pathlib import Path
+
+import gymnasium as gym
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from benchmarks import baselines, contest
+from benchmarks.contest import ROOMS, Looks, Room
+from benchmarks.tune import merit
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+TINY = Room(0.99, 112, 0.5)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return {a: contest.run_cell(a, "RobotRoom-v0", 3, TINY, a == "ppo") for a in ("world-model", "ppo")}
+
+
+def test_a_run_is_looked_at_at_its_marks_and_at_its_end(cells):
+    ours, ppo = cells["world-model"]["curve"], cells["ppo"]["curve"]
+    assert ours[-1]["env_steps"] == 112 and ours[-1]["planning_seconds"] > 0
+    assert ours[-1]["planning_seconds"] < ours[-1]["seconds"]
+    assert ppo[0]["env_steps"] == 1024  # a whole rollout, at the first mark
+    assert ppo[-1]["seconds"] >= TINY.seconds and ppo[-1]["planning_seconds"] == 0
+    assert {point["episodes"] for point in ours + ppo} == {contest.EPISODES}
+
+
+def test_the_film_has_as_many_frames_for_every_start(cells):
+    film = imageio.imread(base64.b64decode(cells["ppo"]["clip"]), extension=".gif", index=None)
+    assert film.shape[1:] == (64, 64, 3) and "clip" not in cells["world-model"]
+    env = gym.make("RobotRoom-v0")
+    first, _ = env.reset(seed=contest.CLIP_SEED)
+    np.testing.assert_array_equal(film[0], first)  # flat colours survive a GIF's palette
+
+
+@pytest.mark.parametrize("env_id", ["RobotRoom-v0", "RobotRoomDoor-v0"])
+def test_the_oracle_is_the_ceiling_and_random_the_floor(env_id, monkeypatch):
+    monkeypatch.setattr(contest, "EPISODES", 20)
+    (best,) = contest.run_cell("oracle", env_id, 0, TINY, False)["curve"]
+    (worst,) = contest.run_cell("random", env_id, 0, TINY, False)["curve"]
+    assert best["success_rate"] == best["spl"] == best["steps_over_oracle"] == 1
+    assert worst["spl"] < 0.2 and best["mean_return"] > worst["mean_return"]
+
+
+class Still:
+    """A policy that never moves."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.zeros((len(observation), 2), np.float32), None
+
+
+def test_looks_come_once_for_marks_passed_together(monkeypatch):
+    monkeypatch.setattr(contest, "EPISODES", 2)
+    looks = Looks("RobotRoom-v0", [10, 20, 50], [1.0, 2.0])
+    for steps, seconds in ((5, 0.1), (20, 0.2), (25, 0.3), (30, 1.5), (60, 2.5)):
+        looks(Still(), steps, seconds)
+    assert [point["env_steps"] for point in looks.curve] == [20, 30, 60]
+
+
+def test_the_chosen_settings_are_the_best_of_the_committed_tuning():
+    for env_id, choices in baselines.CHOSEN.items():
+        records = [json.loads(path.read_text()) for path in (RESULTS / "tune" / env_id).glob("*.json")]
+        for algorithm, name in choices.items():
+            tried = [record for record in records if record["algorithm"] == algorithm]
+            assert {record["setting"] for record in tried} == set(baselines.SETTINGS[algorithm])
+            best = max(tried, key=merit)
+            assert merit(next(r for r in tried if r["setting"] == name)) == merit(best), algorithm
+        assert {record["training_seed"] for record in records} == {100}  # none of the sweep's
+
+
+def test_every_algorithm_has_a_setting_in_every_room():
+    for env_id in ROOMS:
+        for algorithm in baselines.SETTINGS:
+            assert baselines.chosen(algorithm, env_id) in baselines.SETTINGS[algorithm]
