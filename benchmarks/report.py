@@ -108,8 +108,7 @@ def losses(scores: Scores, chances: Chances) -> list[str]:
     lines = [] if OURS in scores.algorithms else ["Ours has not run: nothing is compared."]
     for env_id in scores.rooms:
         if scores.runs(OURS, env_id):
-            found = [*unlearned(scores, env_id), *sooner(scores, env_id), *shorter(scores, env_id)]
-            lines += [f"{short(env_id)}{said}" for said in found]
+            lines += [*unlearned(scores, env_id), *sooner(scores, env_id), *shorter(scores, env_id)]
     for axis, found in chances.items():
         lines += [
             f"All rooms together, {WHERE[axis]}: {algorithm} is ahead; the probability that a run of "
@@ -126,13 +125,13 @@ def unlearned(scores: Scores, env_id: str) -> Iterator[str]:
     ours = scores.at(OURS, env_id, "env_steps", at, "success_rate")
     if np.mean(ours) < threshold:
         yield (
-            f": ours does not learn it: {_percent(ours)} % success after {at} steps, "
+            f"{short(env_id)}: ours does not learn it: {_percent(ours)} % success after {at} steps, "
             f"{threshold:.0%} would count as learned."
         )
     if relapses := scores.relapses(OURS, env_id):
         yield (
-            f": {len(relapses)} of {len(ours)} runs of ours fell below {threshold:.0%} again after "
-            f"they first had it, the lowest to {min(relapses):.0%}."
+            f"{short(env_id)}: {len(relapses)} of {len(ours)} runs of ours fell below {threshold:.0%} "
+            f"again after they first had it, the lowest to {min(relapses):.0%}."
         )
 
 
@@ -146,29 +145,27 @@ def sooner(scores: Scores, env_id: str) -> Iterator[str]:
                 continue
             if not mine.values or mine.median[1] or theirs.median[0] <= mine.median[0]:
                 said = f"{algorithm} after {_median(theirs, 0)} {name}, ours {_median(mine, 0)}"
-                yield f": a baseline learns it sooner, or alone: {said}."
+                yield f"{short(env_id)}: a baseline learns it sooner, or alone: {said}."
 
 
 def shorter(scores: Scores, env_id: str) -> Iterator[str]:
     """Which baselines have the better SPL, at equal frames or at the end."""
-    places: dict[Axis, str] = {
-        "env_steps": f"after {scores.budgets[env_id]['env_steps']} steps",
-        "seconds": "at the end",
-    }
-    for axis, where in places.items():
+    after: dict[Axis, str] = {"env_steps": f"after {scores.budgets[env_id]['env_steps']} steps"}
+    for axis, where in (WHERE | after).items():
         mark = scores.budgets[env_id][axis]
         mine = np.mean(scores.at(OURS, env_id, axis, mark, "spl"))
         for algorithm in BASELINES:
             theirs = scores.at(algorithm, env_id, axis, mark, "spl")
             if theirs and np.mean(theirs) >= mine:
                 numbers = f"SPL {np.mean(theirs):.3f} against {mine:.3f}"
-                yield f", {where}: {algorithm} is as good or better, {numbers}."
+                yield f"{short(env_id)}, {where}: {algorithm} is as good or better, {numbers}."
 
 
 def missing(scores: Scores) -> Iterator[str]:
     """Which runs are too few to say much."""
+    complete = scores.complete()
     for algorithm in scores.learners:
-        if algorithm not in scores.complete():
+        if algorithm not in complete:
             yield f"{algorithm} has no seed that ran in all rooms: it is in no aggregate."
     fewest = {a: min(len(scores.runs(a, env_id)) for env_id in scores.rooms) for a in scores.learners}
     few = [f"{algorithm} {count}" for algorithm, count in fewest.items() if count < 5]
