@@ -193,7 +193,7 @@ def targets(scores: Scores, chances: dict[str, Estimate]) -> Rows:
         rows.append([goal, said, f"≥ {target:g}", f"≥ {moonshot:g}"])
     if chances:
         least = min(chances, key=lambda algorithm: chances[algorithm].point)
-        said = f"{_interval(chances[least])} ({least})"
+        said = f"{_interval(chances[least], 3)} ({least})"  # so that 0.948 does not read as met
         rows.append(["probability of improvement at equal frames, the least", said, "≥ 0.95", "1.0"])
     return rows
 
@@ -378,10 +378,9 @@ def _percent(values: list[float]) -> str:
     return f"{100 * np.mean(values):.0f} ({low:.0f} to {high:.0f})"
 
 
-def _interval(estimate: Estimate) -> str:
-    if np.isnan(estimate.low):
-        return f"{estimate.point:.2f}, one seed"
-    return f"{estimate.point:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+def _interval(estimate: Estimate, digits: int = 2) -> str:
+    point, low, high = (f"{value:.{digits}f}" for value in estimate)
+    return f"{point}, one seed" if np.isnan(estimate.low) else f"{point} ({low} to {high})"
 
 
 def _mean(points: list[Record], name: str) -> float:

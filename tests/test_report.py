@@ -109,6 +109,11 @@ def test_runs_that_fall_below_again_are_told(results):
     assert said in report.losses(found, {})
 
 
+def test_a_target_missed_by_little_does_not_read_as_met(results):
+    rows = report.targets(Scores(results), {"td3": scores.Estimate(0.948, 0.888, 1.0)})
+    assert rows[-1][1:3] == ["0.948 (0.888 to 1.000) (td3)", "≥ 0.95"]
+
+
 def test_a_baseline_that_arrives_sooner_is_named_first(results):
     fast = [point(50, 0.5, 1.0, 0.3), point(60, 0.6, 1.0, 0.3)]
     write(results, [record("ppo", "RobotRoom-v0", seed, fast) for seed in range(3)])
