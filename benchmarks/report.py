@@ -14,7 +14,7 @@ import tyro
 from jinja2 import Template
 from plotly.offline import get_plotlyjs
 
-from benchmarks.contest import CLIP_STEPS, EPISODES, Record
+from benchmarks.contest import CLIP_STEPS, EPISODES, ROOMS, Record
 from benchmarks.figures import AXES, aggregates, curves, draw, short
 from benchmarks.scores import (
     BASELINES,
@@ -39,6 +39,8 @@ COMMANDS = """\
 scripts/run python -m benchmarks.tune --workers 2
 scripts/run python -m benchmarks.tune --env-id RobotRoomRandomGoal-v0 --algorithms ppo --minutes 4
 scripts/run python -m benchmarks.sweep --workers 2    # or --backend ray --address HOST:PORT
+scripts/run python -m benchmarks.sweep --workers 2 --rooms RobotRoomRandomGoal-v0 --seconds-scale 5 \\
+    --seeds 2 --other-seeds 3 --out benchmarks/results/sweep_long
 scripts/run python -m benchmarks.report
 scripts/run benchmark --quick    # a small one, in about ten minutes"""
 
@@ -54,7 +56,7 @@ class Report:
     """Write the page and the figure, print the README's table."""
 
     results: Path = Path("benchmarks/results/sweep")
-    """What `benchmarks.sweep` wrote."""
+    """What `benchmarks.sweep` wrote; a longer sweep may lie beside it, named this and `_long`."""
     page: Path = Path("benchmarks/results/report.html")
     """The page to write."""
     figure: Path | None = Path("docs/comparison.png")
@@ -70,6 +72,7 @@ def main(config: Report) -> None:
         ValueError: the results are none, mixed, or half written; nothing is written.
     """
     scores = Scores(config.results)
+    longer = longer_than(scores, config.results)
     chances: Chances = {axis: probability_of_improvement(scores, axis, 1.0) for axis in AXES}
     template = Template(Path(__file__).with_name("report.html.j2").read_text())
     page = template.render(
@@ -77,9 +80,11 @@ def main(config: Report) -> None:
         label=config.label,
         losses=losses(scores, chances),
         targets=[
-            ["figure", "best baseline over ours", "target", "moonshot"],
+            ["figure", "best baseline over ours", "target", "moonshot", "baselines had"],
             *targets(scores, chances["env_steps"]),
+            *(targets(longer, {}) if longer else []),
         ],
+        longer=longer is not None,
         algorithms=scores.algorithms,
         clips=clips(scores),
         clip_steps=CLIP_STEPS,
@@ -87,7 +92,7 @@ def main(config: Report) -> None:
         shared=", ".join(short(env_id) for env_id in scores.shared) or "none yet",
         aggregates=[_embedded(figure) for figure in aggregates(scores)],
         pooled=pooled(scores, chances),
-        thresholds=thresholds(scores),
+        thresholds=[*thresholds(scores), *(thresholds(longer)[1:] if longer else [])],
         quality=quality(scores),
         method=method(scores),
         settings=settings(scores),
@@ -99,8 +104,24 @@ def main(config: Report) -> None:
     if config.figure is not None:
         config.figure.parent.mkdir(parents=True, exist_ok=True)
         draw(scores, config.figure)
-    print(markdown(summary(scores)))
-    print(f"\n{config.page}", file=sys.stderr)
+    for each in (scores, longer) if longer else (scores,):
+        print(markdown(summary(each)) + "\n")
+    print(config.page, file=sys.stderr)
+
+
+def longer_than(scores: Scores, results: Path) -> Scores | None:
+    """What the same baselines did with more seconds, if that was run.
+
+    Raises:
+        ValueError: it is of other versions, or another protocol.
+    """
+    folder = results.with_name(f"{results.name}_long")
+    if not folder.is_dir():
+        return None
+    longer = Scores(folder)
+    if longer.origin != scores.origin:
+        raise ValueError(f"{folder}: got {longer.origin}, allowed: {scores.origin}, as in {results}")
+    return longer
 
 
 def losses(scores: Scores, chances: Chances) -> list[str]:
@@ -183,6 +204,9 @@ def targets(scores: Scores, chances: dict[str, Estimate]) -> Rows:
         if not any(scores.runs(algorithm, env_id) for algorithm in BASELINES):
             continue
         best, ratio, bound = over_ours(scores, env_id, axis)
+        seeds = {len(runs) for a in BASELINES if (runs := scores.runs(a, env_id))}
+        counts = " to ".join(str(count) for count in sorted({min(seeds), max(seeds)}))
+        had = f"{scores.budgets[env_id]['seconds']:g} s, seeds: {counts}"
         goal = f"{AXES[axis]} to {scores.budgets[env_id]['threshold']:.0%} on {short(env_id)}"
         if not best:
             said = "ours does not learn it" if scores.runs(OURS, env_id) else "ours has not run"
@@ -190,11 +214,12 @@ def targets(scores: Scores, chances: dict[str, Estimate]) -> Rows:
             said = f"at least {ratio:.1f} (where {best} ended without it)"
         else:
             said = f"{ratio:.1f} ({best})"
-        rows.append([goal, said, f"≥ {target:g}", f"≥ {moonshot:g}"])
+        rows.append([goal, said, f"≥ {target:g}", f"≥ {moonshot:g}", had])
     if chances:
         least = min(chances, key=lambda algorithm: chances[algorithm].point)
         said = f"{_interval(chances[least], 3)} ({least})"  # so that 0.948 does not read as met
-        rows.append(["probability of improvement at equal frames, the least", said, "≥ 0.95", "1.0"])
+        goal = "probability of improvement at equal frames, the least"
+        rows.append([goal, said, "≥ 0.95", "1.0", ""])
     return rows
 
 
@@ -241,7 +266,10 @@ def thresholds(scores: Scores) -> Rows:
             if scores.runs(algorithm, env_id):
                 steps, seconds = (scores.reached(algorithm, env_id, axis) for axis in AXES)
                 arrived = f"{len(steps.values)} of {len(steps.values) + len(steps.censored)}"
-                goal = f"{short(env_id)}, {scores.budgets[env_id]['threshold']:.0%}"
+                budget = scores.budgets[env_id]
+                goal = f"{short(env_id)}, {budget['threshold']:.0%}"
+                if budget["seconds"] != ROOMS[env_id].seconds:
+                    goal += f", {budget['seconds']:g} s"
                 relapses = scores.relapses(algorithm, env_id)
                 fell = f"{len(relapses)} ({min(relapses):.0%})" if relapses else ""
                 rows.append([goal, algorithm, arrived, _median(steps, 0), _median(seconds, 1), fell])

@@ -76,17 +76,16 @@ class Scores:
             raise ValueError(f"out: got {folder}, which has no records; run benchmarks.sweep first")
         self.records: dict[tuple[str, str, int], Record] = {}
         self.budgets: dict[str, Record] = {}
-        first: Record = {}
+        self.origin: Record = {}
+        """Versions and protocol, which all records share."""
         for path in paths:
             record = read_record(path)
             self._check(path, record)
-            first = first or record
-            for name, mine, others in (
-                ("versions", releases(record["versions"]), releases(first["versions"])),
-                ("protocol", record["settings"].get("protocol"), first["settings"].get("protocol")),
-                ("episodes", record["settings"].get("episodes"), first["settings"].get("episodes")),
-            ):
-                if mine != others:
+            origin = {name: record["settings"].get(name) for name in ("protocol", "episodes")}
+            origin["versions"] = releases(record["versions"])
+            self.origin = self.origin or origin
+            for name, others in self.origin.items():
+                if (mine := origin[name]) != others:
                     raise ValueError(f"{path}: got {name} {mine}, allowed: {others}, as in {paths[0]}")
             budget = self.budgets.setdefault(record["env_id"], {})
             for name in ("threshold", "env_steps", "seconds"):

@@ -114,6 +114,28 @@ def test_a_target_missed_by_little_does_not_read_as_met(results):
     assert rows[-1][1:3] == ["0.948 (0.888 to 1.000) (td3)", "≥ 0.95"]
 
 
+def test_a_longer_sweep_adds_its_ratios_and_nothing_else(results, capsys):
+    long = results.with_name(f"{results.name}_long")
+    page = results / "page.html"
+    env_id = "RobotRoomRandomGoal-v0"
+    more = {"settings": {"seconds": 5 * ROOMS[env_id].seconds}}
+    late = [point(20_000, 900, 0.2, 0.1), point(30_000, 1100, 1.0, 0.9)]
+    write(long, [record("ppo", env_id, 0, late, **more)])
+    write(long, [json.loads((results / env_id / "world-model-seed0.json").read_text())])
+    report.main(report.Report(results, page, None))
+    text = page.read_text()
+    assert "200.0 (ppo)" in text and "1200 s, seeds: 1<" in text  # 20,000 over 100
+    assert "RandomGoal, 95%, 1200 s" in text and "240 s, seeds: 3<" in text
+    both = capsys.readouterr().out.split("\n\n")
+    assert "| 95% in RandomGoal | 100 (1/1) | 30,000 (1/1) |" in both[1] and "30,000" not in both[0]
+    write(long, [record("ppo", env_id, 1, late, versions={"torch": "2"}, **more)])
+    (long / env_id / "ppo-seed0.json").unlink()
+    (long / env_id / "world-model-seed0.json").unlink()
+    with pytest.raises(ValueError, match=r"_long: got .*'2'.* allowed: .*'1'"):
+        report.main(report.Report(results, page, None))
+    assert page.read_text() == text
+
+
 def test_a_baseline_that_arrives_sooner_is_named_first(results):
     fast = [point(50, 0.5, 1.0, 0.3), point(60, 0.6, 1.0, 0.3)]
     write(results, [record("ppo", "RobotRoom-v0", seed, fast) for seed in range(3)])
