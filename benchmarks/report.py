@@ -42,7 +42,7 @@ scripts/run python -m benchmarks.sweep --workers 2    # or --backend ray --addre
 scripts/run python -m benchmarks.sweep --workers 2 --rooms RobotRoomRandomGoal-v0 --seconds-scale 5 \\
     --seeds 2 --other-seeds 3 --out benchmarks/results/sweep_long
 scripts/run python -m benchmarks.report
-scripts/run benchmark --quick    # a small one, in about ten minutes"""
+scripts/run benchmark --quick    # a small one, in twelve minutes"""
 
 WHERE: dict[Axis, str] = {"env_steps": "at equal frames", "seconds": "at the end"}
 

@@ -12,7 +12,7 @@ class Benchmark:
     """The full sweep takes some seven hours of two cores; it can be interrupted, and goes on."""
 
     quick: bool = False
-    """Two rooms, two training seeds, three algorithms, fewer seconds for baselines: ten minutes."""
+    """Two rooms, two training seeds, three algorithms, fewer seconds for baselines: twelve minutes."""
     workers: int = 2
     """Runs at a time, each with one thread."""
 
