@@ -1,10 +1,10 @@
 r"""How fast the agent learns a room, beside stable-baselines3's PPO on the same machine.
 
-    python -m benchmarks.learning
+    python -m benchmarks.learning --workers 2
     python -m benchmarks.learning --env-id RobotRoomRandomGoal-v0 --threshold 0.97 --env-steps 2000 \
-        --evaluate-every 200 --ppo-seeds 0
+        --evaluate-every 200 --ppo-seeds 0 --workers 2
 
-One cell is one algorithm with one seed. Each runs in a process of its own, one after the other, ours
+One cell is one algorithm with one seed. Each runs in a process of its own, `workers` at a time, ours
 and PPO's in turn, and leaves its raw scores in a file; a cell that has its file is not run again.
 Success is measured on held-out starts: 100 along the way, and 1,000 where these succeed. Training
 stops for an evaluation, whose time is not counted.
