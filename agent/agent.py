@@ -21,7 +21,14 @@ from agent.checkpoint import (
     restore_state,
     save_checkpoint,
 )
-from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
+from agent.collection import (
+    Collector,
+    as_vector_env,
+    importable_id,
+    registered_spec,
+    scale_actions,
+    single_spec,
+)
 from agent.control import ControlState, Decision, decide
 from agent.observation_prior import ObservationPrior
 from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
@@ -269,12 +276,14 @@ class Agent:
 
         Args:
             path: what `save` wrote.
-            env: the environment to act in; None: the id and arguments that the agent was made with.
+            env: the environment to act in; None: the id and arguments that the agent was made with. The
+                id must be registered already: a checkpoint never decides what is imported or called.
             device: as for `Agent`.
             observation_prior: as for `Agent`; it is saved by itself.
 
         Raises:
-            ValueError: not a whole checkpoint of this format version, or `env` has other spaces.
+            ValueError: not a whole checkpoint of this format version, `env` has other spaces, or the
+                environment that the checkpoint names is not registered in this form.
         """
         path = Path(path)
         checkpoint = load_checkpoint(path)
@@ -284,7 +293,10 @@ class Agent:
                 raise ValueError(
                     "env: got None, allowed: an environment (this agent was made without an id)"
                 )
-            env = EnvSpec.from_json(config["env_spec"])
+            try:
+                env = registered_spec(config["env_spec"])
+            except ValueError as error:
+                raise ValueError(f"{path / 'config.json'}: {error}") from error
         try:
             settings = config["agent"]
             planners = {kind.__name__: kind for kind in PLANNERS}

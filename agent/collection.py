@@ -1,6 +1,7 @@
 """Stepping a vector environment, whatever its autoreset mode, and keeping its episodes."""
 
 import copy
+import json
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -15,6 +16,9 @@ Frames = NDArray[np.uint8]
 Actions = NDArray[np.float32]
 
 VECTOR_ARGUMENTS = ("autoreset_mode", "copy")  # of native vector environments, as Gymnasium's own
+MAKE_ARGUMENTS = (  # of `gym.make` and `gym.make_vec`, which a spec may keep among its own
+    *("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "render_mode", *VECTOR_ARGUMENTS),
+)
 
 
 class FinishedEpisode(NamedTuple):
@@ -52,15 +56,67 @@ def single_spec(env: VectorEnv[Any, Any, Any]) -> EnvSpec | None:
     spec = copy.deepcopy(env.envs[0].spec if isinstance(env, SyncVectorEnv) else env.spec)
     if spec is None:
         return None
-    for name in ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", *VECTOR_ARGUMENTS):
+    for name in MAKE_ARGUMENTS:
         spec.kwargs.pop(name, None)
-    spec.kwargs.pop("render_mode", None)
     limit = spec.kwargs.pop("max_episode_steps", spec.max_episode_steps)
     spec.max_episode_steps = limit
     try:
         return EnvSpec.from_json(spec.to_json())
     except (TypeError, ValueError, AttributeError):  # a callable entry point, arguments beyond JSON
         return None
+
+
+TOLD_BY_A_FILE = ("id", "kwargs", "max_episode_steps")
+
+
+def registered_spec(stored: Any) -> EnvSpec:
+    """The spec that a file names, as it is registered here, with the file's arguments and step limit.
+
+    A file may come from a stranger. So nothing that it names is imported or called: its id is looked
+    up among the environments that are registered already, and whatever else it says must be what is
+    registered.
+
+    Args:
+        stored: `EnvSpec.to_json`, as a checkpoint keeps it.
+
+    Raises:
+        ValueError: it is no such spec, its id is not registered, or it differs in more than arguments
+            and step limit.
+    """
+    way_out = "pass env= to choose the environment yourself"
+    try:
+        told = json.loads(stored)
+        name, kwargs, limit = (told[key] for key in TOLD_BY_A_FILE)
+        whole = limit is None or (type(limit) is int and limit >= 1)
+        if not (isinstance(name, str) and isinstance(kwargs, dict) and whole):
+            raise TypeError(f"id {name!r}, kwargs {kwargs!r}, max_episode_steps {limit!r}")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"env_spec: got {stored!r:.200} ({problem}), allowed: a spec as JSON"
+        ) from error
+    refused = sorted(set(MAKE_ARGUMENTS) & set(kwargs))
+    if refused:
+        raise ValueError(
+            f"env_spec: got arguments {refused}, allowed: only the environment's; {way_out}"
+        )
+    if name not in gym.registry:
+        raise ValueError(
+            f"env_spec: got id {name!r}, allowed: one that is registered; import the package that "
+            f"registers it first, or {way_out}"
+        )
+    spec = copy.deepcopy(gym.registry[name])
+    spec.kwargs = kwargs
+    spec.max_episode_steps = limit
+    if isinstance(spec.entry_point, str):  # others cannot be written, so none was
+        for key, value in json.loads(spec.to_json()).items():
+            if key not in TOLD_BY_A_FILE and told.get(key, value) != value:
+                raise ValueError(
+                    f"env_spec: got {key} {told[key]!r:.200} for {name!r}, allowed: {value!r}, as "
+                    f"it is registered; {way_out}"
+                )
+        return spec
+    raise ValueError(f"env_spec: got id {name!r}, allowed: one with an entry point by name; {way_out}")
 
 
 def importable_id(spec: EnvSpec) -> str:

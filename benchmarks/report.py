@@ -12,6 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 import tyro
 from jinja2 import Template
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from benchmarks.contest import CLIP_STEPS, EPISODES, ROOMS, Record
@@ -74,9 +75,9 @@ def main(config: Report) -> None:
     scores = Scores(config.results)
     longer = longer_than(scores, config.results)
     chances: Chances = {axis: probability_of_improvement(scores, axis, 1.0) for axis in AXES}
-    template = Template(Path(__file__).with_name("report.html.j2").read_text())
+    template = Template(Path(__file__).with_name("report.html.j2").read_text(), autoescape=True)
     page = template.render(
-        plotly_js=get_plotlyjs(),
+        plotly_js=Markup(get_plotlyjs()),
         label=config.label,
         losses=losses(scores, chances),
         targets=[
@@ -386,8 +387,9 @@ def markdown(rows: Rows) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _embedded(figure: go.Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False})
+def _embedded(figure: go.Figure) -> Markup:
+    bare = {"full_html": False, "include_plotlyjs": False, "config": {"displayModeBar": False}}
+    return Markup(figure.to_html(**bare))
 
 
 def _median(reached: Reached, digits: int) -> str:

@@ -6,6 +6,7 @@ probability of improvement of rliable (arXiv 2108.13264), with 95 % intervals of
 stratified by room.
 """
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,10 +121,12 @@ class Scores:
         wrong = [name for name, kind in kinds if not isinstance(record.get(name), kind)]
         if not wrong and not (record["curve"] and all(map(_is_look, record["curve"]))):
             wrong = ["curve"]
+        if not wrong and not _is_base64(record.get("clip", "")):
+            wrong = ["clip"]
         if wrong:
             raise ValueError(
-                f"{path}: {wrong[0]}: got {record.get(wrong[0])!r}, allowed: as a sweep writes it; "
-                "remove the file to run its cell again"
+                f"{path}: {wrong[0]}: got {record.get(wrong[0])!r:.200}, allowed: as a sweep writes "
+                "it; remove the file to run its cell again"
             )
 
     def runs(self, algorithm: str, env_id: str) -> list[Record]:
@@ -211,6 +214,14 @@ class Scores:
 def releases(versions: Mapping[str, str]) -> dict[str, str]:
     """Versions without their builds (+cpu, +cu130), which do not matter."""
     return {name: number.split("+")[0] for name, number in versions.items()}
+
+
+def _is_base64(clip: object) -> bool:
+    """Whether a film is written as a sweep writes it: it goes into the page as it is."""
+    try:
+        return isinstance(clip, str) and bool(base64.b64decode(clip, validate=True) or not clip)
+    except ValueError:
+        return False
 
 
 def _is_look(point: Any) -> bool:

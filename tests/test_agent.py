@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -205,6 +206,45 @@ def test_a_loaded_agent_acts_identically(agent, saved, frames):
     b, b_state = loaded.predict(frames)
     np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(agent.predict(frames, a_state)[0], loaded.predict(frames, b_state)[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"entry_point": "os:system", "kwargs": {"command": "touch X"}}, "got entry_point 'os:system'"),
+        ({"vector_entry_point": "os:system"}, "got vector_entry_point 'os:system'"),
+        (
+            {"additional_wrappers": [{"name": "w", "entry_point": "os:system", "kwargs": {}}]},
+            "got additional_wrappers",
+        ),
+        (
+            {"id": "antigravity:RobotRoom-v0"},
+            "got id 'antigravity:RobotRoom-v0', allowed: one that is reg",
+        ),
+        (
+            {"id": "GymV26Environment-v0", "kwargs": {"env_id": "os:x"}},
+            "allowed: one with an entry point",
+        ),
+        ({"kwargs": {"num_envs": 10**9}}, r"got arguments \['num_envs'\]"),
+        ({"kwargs": {"wrappers": ["os.system"]}}, r"got arguments \['wrappers'\]"),
+        ({"kwargs": []}, "allowed: a spec as JSON"),
+        ({"max_episode_steps": -1}, "allowed: a spec as JSON"),
+        (5, "got 5 .*allowed: a spec as JSON"),
+        ("[" * 100_000, "RecursionError.*allowed: a spec as JSON"),
+    ],
+)
+def test_loading_neither_imports_nor_calls_what_a_file_names(saved, monkeypatch, changes, message):
+    config = json.loads((saved / "config.json").read_text())
+    if isinstance(changes, dict):
+        changes = json.dumps(json.loads(config["env_spec"]) | changes)
+    (saved / "config.json").write_text(json.dumps(config | {"env_spec": changes}))
+    monkeypatch.setattr("os.system", lambda *a, **k: pytest.fail("a file's command was called"))
+    loaded_before = set(sys.modules)
+    with pytest.raises(ValueError, match=message) as refused:
+        Agent.load(saved)
+    assert str(saved / "config.json") in str(refused.value) and "antigravity" not in sys.modules
+    assert not {name.split(".")[0] for name in set(sys.modules) - loaded_before} - {"gymnasium"}
+    Agent.load(saved, "RobotRoom-v0")  # the user's own choice needs nothing of the file's
 
 
 def test_a_loaded_agent_learns_on_identically(saved):

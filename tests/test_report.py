@@ -214,6 +214,8 @@ def test_where_a_baseline_wins_is_said_first(results):
         ({"curve": [point(1, 1, float("nan"), 0)]}, "curve: got .*nan.*, allowed"),
         ({"seed": None}, "seed: got None, allowed"),
         ({"seed": 1}, "twice"),
+        ({"clip": '"><script>alert(1)</script>'}, "clip: got .*script.*, allowed"),
+        ({"clip": 5}, "clip: got 5, allowed"),
     ],
 )
 def test_results_that_do_not_belong_together_are_refused(results, tmp_path, changes, message):
@@ -224,6 +226,18 @@ def test_results_that_do_not_belong_together_are_refused(results, tmp_path, chan
     with pytest.raises(ValueError, match=message):
         report.main(report.Report(results, tmp_path / "page.html", tmp_path / "figure.png"))
     assert not (tmp_path / "page.html").exists()
+
+
+def test_what_a_record_says_is_text_on_the_page(results, tmp_path):
+    # Each of the strings that are free in a record, at a place that the page shows.
+    script = "<script>alert(1)</script>"
+    for path in sorted(results.rglob("*.json")):
+        hostile = json.loads(path.read_text()) | {"python": script, "processor": script}
+        hostile["versions"] = {"torch": script}
+        path.write_text(json.dumps(hostile))
+    report.main(report.Report(results, tmp_path / "page.html", None, label=script))
+    page = (tmp_path / "page.html").read_text()
+    assert "alert(1)" in page and script not in page
 
 
 def test_builds_of_one_version_belong_together(results):
