@@ -34,7 +34,7 @@ def load_episodes(
     except FileNotFoundError as error:
         raise ValueError(
             f"dataset: got {dataset_id!r}, allowed: one of {sorted(minari.list_local_datasets())}; "
-            "record one with scripts/run collect, or minari download"
+            "record one with robot-room collect, or minari download"
         ) from error
     spaces = dataset.observation_space, dataset.action_space
     if spaces != (observations, actions):

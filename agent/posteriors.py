@@ -7,7 +7,7 @@ D   q(z_t | x_t, z_{t−1}, a_{t−1}): a filter
 
 A, B and C are products over t, A ≤ C ≤ B in the ELBO that they can reach. D is a chain: z_t depends on
 the z_{t−1} that was drawn, so its joint is no product, and it can be above B. C and D serve control;
-A and B are what they are measured against (`benchmarks.posteriors`).
+A and B are what they are measured against (`benchmarks.model.posteriors`).
 
 Each is called once for a time step, with
     features (N, F) of the frame, the prior p(z_t | z_{t−1}, a_{t−1}), the action (N, A) that led here

@@ -1,1 +1,1 @@
-"""The agent measured: a protocol, and comparisons by it."""
+"""Experiments, grouped by the question that they answer; raw results lie in `results`."""

@@ -1,17 +1,16 @@
 """Draw every variant of the room, and every way in which its camera fails."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 import robot_room
+from robot_room.app.command_line import run
 from robot_room.sensors import SEVERITIES
 
 TILE, GAP, LABEL = 192, 12, 22  # pixels
@@ -68,7 +67,4 @@ def main(config: Gallery) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Gallery))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run(Gallery, main)

@@ -1,15 +1,14 @@
 """Draw a room as a person sees it and, beside it, as an agent does."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
 import imageio.v3 as imageio
 import numpy as np
-import tyro
 
 import robot_room  # noqa: F401 - registers its environments
+from robot_room.app.command_line import run
 
 
 @dataclass
@@ -37,7 +36,4 @@ def main(config: Picture) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Picture))
-    except (ValueError, gym.error.Error) as error:
-        sys.exit(f"error: {error}")
+    run(Picture, main)

@@ -15,7 +15,7 @@ from agent.checkpoint import FORMAT_VERSION
 from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, ShootingConfig
 from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
-from benchmarks.protocol import TUNING_SEED, evaluate
+from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
 SMALL = AgentConfig(
     WorldModelConfig(width=32),

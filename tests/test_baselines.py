@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.baselines import (
+from benchmarks.comparison.baselines import (
     SETTINGS,
     SHIFT,
     Algorithm,
@@ -18,7 +18,7 @@ from benchmarks.baselines import (
     _shifted,
     make,
 )
-from benchmarks.tune import ALGORITHMS, Tune, merit, run_cell
+from benchmarks.comparison.tune import ALGORITHMS, Tune, merit, run_job
 
 
 def test_tuning_knows_every_algorithm_and_gives_each_settings_enough():
@@ -85,8 +85,8 @@ def test_shifts_move_an_image_by_whole_pixels_and_repeat_its_edges():
     assert len(seen) == (2 * SHIFT + 1) ** 2  # every shift has come up
 
 
-def test_a_cell_of_tuning_trains_and_looks():
-    record = run_cell("a2c", "γ 0.9", "RobotRoom-v0", 100, minutes=0.01, looks=1)
+def test_a_job_of_tuning_trains_and_looks():
+    record = run_job("a2c", "γ 0.9", "RobotRoom-v0", 100, minutes=0.01, looks=1)
     assert next(point["env_steps"] for point in record["curve"]) == 128
     assert record["curve"][-1]["seconds"] >= 0.6
     mean, end, steps = merit(record)

@@ -9,21 +9,21 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from benchmarks import baselines, contest
-from benchmarks.contest import ROOMS, Looks, Room
-from benchmarks.tune import merit
+from benchmarks.comparison import baselines, contest
+from benchmarks.comparison.contest import ROOMS, Looks, Room
+from benchmarks.comparison.tune import merit
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 TINY = Room(0.99, 112, 0.5)
 
 
 @pytest.fixture(scope="module")
-def cells():
-    return {a: contest.run_cell(a, "RobotRoom-v0", 3, TINY, a == "ppo") for a in ("world-model", "ppo")}
+def jobs():
+    return {a: contest.run_job(a, "RobotRoom-v0", 3, TINY, a == "ppo") for a in ("world-model", "ppo")}
 
 
-def test_a_run_is_looked_at_at_its_marks_and_at_its_end(cells):
-    ours, ppo = cells["world-model"]["curve"], cells["ppo"]["curve"]
+def test_a_run_is_looked_at_at_its_marks_and_at_its_end(jobs):
+    ours, ppo = jobs["world-model"]["curve"], jobs["ppo"]["curve"]
     assert ours[-1]["env_steps"] == 112 and ours[-1]["planning_seconds"] > 0
     assert ours[-1]["planning_seconds"] < ours[-1]["seconds"]
     assert ppo[0]["env_steps"] == 1024  # a whole rollout, at the first mark
@@ -31,9 +31,9 @@ def test_a_run_is_looked_at_at_its_marks_and_at_its_end(cells):
     assert {point["episodes"] for point in ours + ppo} == {contest.EPISODES}
 
 
-def test_the_film_has_as_many_frames_for_every_start(cells):
-    film = imageio.imread(base64.b64decode(cells["ppo"]["clip"]), extension=".gif", index=None)
-    assert film.shape[1:] == (64, 64, 3) and "clip" not in cells["world-model"]
+def test_the_film_has_as_many_frames_for_every_start(jobs):
+    film = imageio.imread(base64.b64decode(jobs["ppo"]["clip"]), extension=".gif", index=None)
+    assert film.shape[1:] == (64, 64, 3) and "clip" not in jobs["world-model"]
     env = gym.make("RobotRoom-v0")
     first, _ = env.reset(seed=contest.CLIP_SEED)
     np.testing.assert_array_equal(film[0], first)  # flat colours survive a GIF's palette
@@ -42,8 +42,8 @@ def test_the_film_has_as_many_frames_for_every_start(cells):
 @pytest.mark.parametrize("env_id", ["RobotRoom-v0", "RobotRoomDoor-v0"])
 def test_the_oracle_is_the_ceiling_and_random_the_floor(env_id, monkeypatch):
     monkeypatch.setattr(contest, "EPISODES", 20)
-    (best,) = contest.run_cell("oracle", env_id, 0, TINY, False)["curve"]
-    (worst,) = contest.run_cell("random", env_id, 0, TINY, False)["curve"]
+    (best,) = contest.run_job("oracle", env_id, 0, TINY, False)["curve"]
+    (worst,) = contest.run_job("random", env_id, 0, TINY, False)["curve"]
     assert best["success_rate"] == best["spl"] == best["steps_over_oracle"] == 1
     assert worst["spl"] < 0.2 and best["mean_return"] > worst["mean_return"]
 

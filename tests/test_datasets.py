@@ -13,9 +13,9 @@ from agent.datasets import load_episodes
 from agent.planning import CEMConfig
 from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
-from benchmarks.datasets import Recorder, record
-from benchmarks.policies import Scripted
 from robot_room import layouts, oracle
+from robot_room.app.datasets.recording import Recorder, record
+from robot_room.app.evaluation.policies import Scripted
 
 SPACES = (
     gym.spaces.Box(0, 255, (64, 64, 3), np.uint8),

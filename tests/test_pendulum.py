@@ -4,9 +4,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from agent.collection import as_vector_env, single_spec
-from benchmarks.pendulum import ENV_ID, SIDE, recipe
-from benchmarks.policies import Uniform
-from benchmarks.protocol import evaluate
+from benchmarks.comparison.pendulum import ENV_ID, SIDE, recipe
+from robot_room.app.evaluation.policies import Uniform
+from robot_room.app.evaluation.protocol import evaluate
 
 
 def test_an_image_is_the_last_two_frames_of_the_pendulum():

@@ -1,20 +1,11 @@
 """Steering by hand, in a window that nobody sees."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pygame
 import pytest
 
+from robot_room.app.commands import play
 from robot_room.viewer import Viewer
-
-spec = importlib.util.spec_from_file_location(
-    "play", Path(__file__).parent.parent / "scripts" / "play.py"
-)
-assert spec is not None and spec.loader is not None
-play = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(play)
 
 
 class Hand(Viewer):

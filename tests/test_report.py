@@ -12,9 +12,9 @@ import pytest
 from rliable import metrics
 from scipy import stats
 
-from benchmarks import contest, figures, report, scores, sweep
-from benchmarks.contest import ROOMS
-from benchmarks.scores import Reached, Scores
+from benchmarks.comparison import contest, figures, report, scores, sweep
+from benchmarks.comparison.contest import ROOMS
+from benchmarks.comparison.scores import Reached, Scores
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
@@ -303,7 +303,7 @@ def test_the_page_stands_alone_in_a_browser(where, results, tmp_path, browser):
     page_file = RESULTS / "report.html"
     if where == "made up":
         page_file = tmp_path / "page.html"
-        filmed = contest.run_cell("random", "RobotRoom-v0", 0, ROOMS["RobotRoom-v0"], clip=True)
+        filmed = contest.run_job("random", "RobotRoom-v0", 0, ROOMS["RobotRoom-v0"], clip=True)
         end = [point(1000, 9, 1.0, 0.99)]
         write(results, [record("ppo", "RobotRoom-v0", 0, end, clip=filmed["clip"])])
         report.main(report.Report(results, page_file, tmp_path / "figure.png", "Quick & <small>"))

@@ -1,4 +1,4 @@
-"""The experiment's arithmetic, and one small cell of it."""
+"""The experiment's arithmetic, and one small job of it."""
 
 import dataclasses
 import functools
@@ -11,9 +11,9 @@ from test_agent import SMALL
 from agent import Agent, calibration
 from agent.calibration import calibrate_prior
 from agent.denoiser import Denoiser, DenoiserConfig
-from benchmarks import prior_quality, robustness
-from benchmarks.protocol import env_spec
-from benchmarks.robustness import ARMS, CLEAN, LIMIT, NAMES, TRAINED, gain, interval, run_cell
+from benchmarks.camera import prior_quality, robustness
+from benchmarks.camera.robustness import ARMS, CLEAN, LIMIT, NAMES, TRAINED, gain, interval, run_job
+from robot_room.app.evaluation.protocol import env_spec
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +50,16 @@ def test_calibration_needs_frames_that_the_denoiser_knows(small):
         calibrate_prior(small[0], Denoiser((64, 64, 3)), 10, 0.1)
 
 
-def test_a_cell_has_every_arm_on_the_same_starts(small, monkeypatch):
+def test_a_job_has_every_arm_on_the_same_starts(small, monkeypatch):
     monkeypatch.setattr(robustness, "prepared", lambda seed: small)
     monkeypatch.setattr(robustness, "TRAINING_STEPS", 40)
     monkeypatch.setattr(robustness, "Agent", functools.partial(Agent, config=SMALL))
-    record = run_cell("blackout", 3, 0, 3)
+    record = run_job("blackout", 3, 0, 3)
     assert list(record["arms"]) == NAMES
     for arm in record["arms"].values():
         assert arm["seed"] == record["arms"]["nothing"]["seed"] and len(arm["is_success"]) == 3
         assert max(arm["steps"]) <= LIMIT
-    clean = run_cell(CLEAN, 0, 0, 2)
+    clean = run_job(CLEAN, 0, 0, 2)
     assert list(clean["arms"]) == [name for name in NAMES if name != TRAINED]
 
 

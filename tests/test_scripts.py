@@ -21,7 +21,7 @@ from agent.denoiser import Denoiser, DenoiserConfig
 from agent.prior_training import PriorTrainer
 from agent.replay import Episode
 from agent.training import TrainingConfig
-from benchmarks.runs import loaded
+from robot_room.app.runs.loading import loaded
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
@@ -31,7 +31,7 @@ SMALL = [
 
 
 def start(name, *arguments):
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+    command = [str(ROOT / "scripts" / "run"), name, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=os.environ, cwd=ROOT)
 
@@ -107,7 +107,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and "saved" in err and "Traceback" not in err
+    assert process.returncode == 130 and "saved" in err and "Traceback" not in err
     steps = json.loads((path / "agent" / "config.json").read_text())["num_timesteps"]
     code, _, err = run("train", "--resume", path, "--env-steps", steps + 8, "--episodes", 2)
     assert code == 0, err
@@ -178,7 +178,7 @@ def test_a_prior_of_an_agent_that_has_learned_on_is_refused(trained, tmp_path):
 def test_a_prior_that_is_not_there_is_missed(trained, tmp_path):
     shutil.copytree(trained / "agent", tmp_path / "agent")
     code, _, err = run("evaluate", tmp_path, "--episodes", 2, "--prior")
-    assert code == 1 and "scripts/run train_prior" in err and "Traceback" not in err
+    assert code == 1 and "robot-room train-prior" in err and "Traceback" not in err
 
 
 def test_picture_shows_the_room_and_its_observation(tmp_path):
@@ -206,11 +206,18 @@ def test_the_gallery_shows_every_variant_and_every_corruption(tmp_path):
 
 def test_the_benchmarks_of_the_room_run(tmp_path):
     for name, arguments in (
-        ("env_speed", ["--rounds", "1", "--seconds", "0.01", "--no-peers"]),
-        ("env_memory", ["--steps", "20000", "--rounds", "2"]),
+        ("speed", ["--rounds", "1", "--seconds", "0.01", "--no-peers"]),
+        ("memory", ["--steps", "20000", "--rounds", "2"]),
     ):
         out = tmp_path / f"{name}.json"
-        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--out", str(out)]
+        command = [
+            sys.executable,
+            "-m",
+            f"benchmarks.environment.{name}",
+            *arguments,
+            "--out",
+            str(out),
+        ]
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
         assert json.loads(out.read_text())
 

@@ -1,6 +1,5 @@
 """A hand in the agent's work: sessions, their pictures, and learning while somebody looks on."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -19,9 +18,10 @@ from window_session import any_prior
 
 from agent import Agent
 from agent.planning import ShootingConfig
-from benchmarks.live import PICTURES, Spectator, frame, record
-from benchmarks.mind import read
-from benchmarks.session import Session
+from robot_room.app.commands import watch
+from robot_room.app.watching.inspection import read
+from robot_room.app.watching.live import PICTURES, Spectator, frame, record
+from robot_room.app.watching.session import Session
 from robot_room.panels import draw
 from robot_room.viewer import Viewer
 
@@ -83,11 +83,6 @@ def test_a_session_goes_on_as_the_agent_would_alone(agent, session):
 def test_the_script_opens_a_window_and_ends_when_it_is_closed(agent, tmp_path, monkeypatch):
     import pygame
 
-    script = HERE.parent / "scripts" / "watch.py"
-    spec = importlib.util.spec_from_file_location("watch", script)
-    assert spec is not None and spec.loader is not None
-    watch = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(watch)
     shown = []
 
     class Window(Viewer):
@@ -123,7 +118,7 @@ def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
     def brightness(frames):
         return frames.mean((1, 2))[:, :2]
 
-    monkeypatch.setattr("benchmarks.mind.locate_robot", brightness)
+    monkeypatch.setattr("robot_room.app.watching.inspection.locate_robot", brightness)
     plan, model = session.decision.plan, agent.world_model
     other = plan._replace(actions=-plan.actions)  # iCEM follows its best candidate, others need not
     decision = session.decision._replace(plan=other)
@@ -194,7 +189,7 @@ def test_pictures_that_fail_do_not_end_the_learning(tmp_path, monkeypatch):
 
 def test_a_still_that_cannot_be_written_is_said(session, tmp_path, monkeypatch):
     viewer = Viewer((320, 240), 1000, "test")
-    monkeypatch.setattr("benchmarks.live.Path", lambda name: tmp_path / "nowhere" / name)
+    monkeypatch.setattr("robot_room.app.watching.live.Path", lambda name: tmp_path / "nowhere" / name)
     session.press(["s"])
     assert frame(session, viewer) and session.notice.startswith("no still: ")
     viewer.close()
@@ -205,7 +200,7 @@ def test_a_prior_that_is_out_of_date_is_refused_only_to_who_asks(agent, tmp_path
 
     agent.save(tmp_path / "agent")
     dataclasses.replace(any_prior(agent), calibrated_on="another agent").save(tmp_path / "prior")
-    command = [sys.executable, str(HERE.parent / "scripts" / "watch.py"), str(tmp_path)]
+    command = [str(HERE.parent / "scripts" / "run"), "watch", str(tmp_path)]
     film = ["--record", str(tmp_path / "film.gif"), "--episodes", "1", "--size", "300", "200"]
     done = subprocess.run([*command, *film, "--prior"], capture_output=True, text=True)
     assert done.returncode == 1 and "calibrated on another agent" in done.stderr

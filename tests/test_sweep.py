@@ -1,18 +1,16 @@
-"""The sweep of the comparison: which cells it has, that each runs once, and what it refuses."""
+"""The sweep of the comparison: which jobs it has, that each runs once, and what it refuses."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from benchmarks import baselines, sweep
-from benchmarks.backends import PACKAGES
-from benchmarks.contest import ALGORITHMS, ROOMS, Room
+from benchmarks.comparison import baselines, command, sweep
+from benchmarks.comparison.contest import ALGORITHMS, ROOMS, Room
+from benchmarks.engine.backends import PACKAGES
 
 
 def test_a_sweep_refuses_unknown_names_and_other_versions(tmp_path):
@@ -31,12 +29,12 @@ def test_a_sweep_refuses_unknown_names_and_other_versions(tmp_path):
     assert list(tmp_path.glob("*/*")) == [path] and path.read_text() == before
 
 
-def test_a_sweep_has_every_cell_once_and_all_of_a_seed_before_the_next():
-    cells = list(sweep.Sweep().cells())
-    assert len({path for path, *_ in cells}) == len(cells)
-    assert [seed for *_, seed in cells] == sorted(seed for *_, seed in cells)
+def test_a_sweep_has_every_job_once_and_all_of_a_seed_before_the_next():
+    jobs = list(sweep.Sweep().jobs())
+    assert len({path for path, *_ in jobs}) == len(jobs)
+    assert [seed for *_, seed in jobs] == sorted(seed for *_, seed in jobs)
     for env_id in ROOMS:
-        counts = {a: sum(c[1:3] == (a, env_id) for c in cells) for a in ALGORITHMS}
+        counts = {a: sum(c[1:3] == (a, env_id) for c in jobs) for a in ALGORITHMS}
         few = dict.fromkeys(baselines.SETTINGS, 5)
         assert counts == few | {"world-model": 10, "ppo": 10, "random": 1, "oracle": 1}
 
@@ -54,29 +52,25 @@ def test_a_sweep_runs_what_is_missing(tmp_path):
 
 @pytest.mark.slow
 def test_the_quick_benchmark_ends_in_a_report_with_a_label(tmp_path, monkeypatch, capsys):
-    script = Path(__file__).parent.parent / "scripts" / "benchmark.py"
-    spec = importlib.util.spec_from_file_location("benchmark", script)
-    assert spec is not None and spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    all_cells = sweep.Sweep.cells
+    all_jobs = sweep.Sweep.jobs
     some = ("world-model", "ppo", "random")  # each in one room, once, and for a moment
     monkeypatch.setattr(
         sweep.Sweep,
-        "cells",
-        lambda self: [c for c in all_cells(self) if c[1] in some and c[3] == 0][:3],
+        "jobs",
+        lambda self: [c for c in all_jobs(self) if c[1] in some and c[3] == 0][:3],
     )
     monkeypatch.setattr(sweep, "ROOMS", dict.fromkeys(ROOMS, Room(0.99, 112, 0.5)))
-    monkeypatch.setattr(benchmark, "QUICK", tmp_path)
-    benchmark.main(benchmark.Benchmark(quick=True))
+    monkeypatch.setattr(command, "QUICK", tmp_path)
+    command.main(command.Benchmark(quick=True))
     page = (tmp_path / "report.html").read_text()
     assert "A quick run" in page and len(list(tmp_path.glob("results/*/*.json"))) == 3
     assert "| steps to success of |" in capsys.readouterr().out
 
 
 def test_an_unreachable_cluster_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.sweep", "--backend", "ray", "--address", "127.0.0.1:1"]
-    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True)
+    sweeping = [sys.executable, "-m", "benchmarks.comparison.sweep"]
+    nowhere = ["--backend", "ray", "--address", "127.0.0.1:1"]
+    done = subprocess.run([*sweeping, *nowhere, "--out", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 1 and not list(tmp_path.glob("*/*"))
     assert (
         done.stderr.startswith("error: address: got '127.0.0.1:1'") and "Traceback" not in done.stderr

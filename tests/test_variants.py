@@ -8,9 +8,9 @@ from test_world_model import padded, room_batch
 
 from agent.planning import PLANNERS, CEMConfig, ICEMConfig, MPPIConfig, Problem, ShootingConfig
 from agent.world_model import WorldModel, WorldModelConfig
-from benchmarks import variants
-from benchmarks.ablate import VARIANTS, difference
-from benchmarks.planners import rollouts
+from benchmarks.model import ingredients
+from benchmarks.model.ablation import VARIANTS, difference
+from benchmarks.planning.planners import rollouts
 
 MODELS = {name: kind for name, kind in VARIANTS.items() if isinstance(kind, type)}
 
@@ -69,8 +69,8 @@ def test_rollouts_are_counted_as_they_are_made():
 def test_parts_of_the_open_loop_term_are_left_out():
     batch = padded(room_batch())
     loss, m = loss_of(WorldModel, batch)
-    rewards, _ = loss_of(variants.OpenLoopRewardsAlone, batch)
-    latents, _ = loss_of(variants.OpenLoopLatentsAlone, batch)
+    rewards, _ = loss_of(ingredients.OpenLoopRewardsAlone, batch)
+    latents, _ = loss_of(ingredients.OpenLoopLatentsAlone, batch)
     torch.testing.assert_close(rewards, -m["elbo"] - m["open_loop_log_p_rewards"])
     torch.testing.assert_close(latents, -m["elbo"] + m["open_loop_kl"])
     torch.testing.assert_close(rewards + latents + m["elbo"], loss)
@@ -79,13 +79,13 @@ def test_parts_of_the_open_loop_term_are_left_out():
 def test_free_nats_leave_a_large_kl_alone_and_forgive_a_small_one():
     batch = room_batch()
     loss, metrics = loss_of(WorldModel, batch)
-    free, _ = loss_of(variants.FreeNats, batch)
+    free, _ = loss_of(ingredients.FreeNats, batch)
     torch.testing.assert_close(free - loss, (3 - metrics["kl"]).clamp(min=0))
 
 
 def test_balancing_changes_gradients_and_no_value():
     batch = room_batch()
-    plain, balanced = made(WorldModel, batch), made(variants.BalancedKL, batch)
+    plain, balanced = made(WorldModel, batch), made(ingredients.BalancedKL, batch)
     losses = [model.loss(batch, torch.Generator().manual_seed(7))[0] for model in (plain, balanced)]
     torch.testing.assert_close(*losses)
     for loss in losses:
@@ -97,7 +97,7 @@ def test_balancing_changes_gradients_and_no_value():
 def test_overshooting_over_two_frames_is_the_open_loop_term():
     batch = room_batch(length=2)
     _, a = loss_of(WorldModel, batch)
-    _, b = loss_of(variants.Overshooting, batch)
+    _, b = loss_of(ingredients.Overshooting, batch)
     torch.testing.assert_close(a["open_loop_log_p_rewards"], b["open_loop_log_p_rewards"])
 
 
@@ -106,7 +106,7 @@ def test_shifts_move_whole_windows_by_at_most_two_pixels(monkeypatch):
     monkeypatch.setattr(
         WorldModel, "loss", lambda self, shifted, generator: seen.append(shifted.frames)
     )
-    made(variants.RandomShifts, batch).loss(batch, torch.Generator().manual_seed(0))
+    made(ingredients.RandomShifts, batch).loss(batch, torch.Generator().manual_seed(0))
     padded_frames = torch.nn.functional.pad(
         batch.frames.permute(0, 1, 4, 2, 3).float().flatten(0, 1), (2, 2, 2, 2), mode="replicate"
     ).view(20, 5, 3, 68, 68)

@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
-from benchmarks.plain import plain_loss
+from benchmarks.model.plain import plain_loss
 from robot_room import rendering, room
 
 POSTERIORS = ("filter", "recurrent")

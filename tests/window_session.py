@@ -22,9 +22,9 @@ from agent import Agent
 from agent.calibration import described
 from agent.denoiser import Denoiser, DenoiserConfig
 from agent.observation_prior import Critic, ObservationPrior
-from benchmarks.live import frame
-from benchmarks.session import HELP, NOISES, PLANNERS, SPEEDS, Session
 from robot_room import panels
+from robot_room.app.watching.live import frame
+from robot_room.app.watching.session import HELP, NOISES, PLANNERS, SPEEDS, Session
 from robot_room.viewer import Viewer
 
 REAL = os.environ.get("SDL_VIDEODRIVER") != "dummy"

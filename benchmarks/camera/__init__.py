@@ -1,0 +1,1 @@
+"""Does control hold when the camera fails?"""

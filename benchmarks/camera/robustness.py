@@ -1,0 +1,310 @@
+"""Control while the camera fails: what the observation prior is worth, and what simpler means are.
+
+    python -m benchmarks.camera.robustness
+
+For each training seed an agent learns RobotRoom-v0 with a sound camera, and a prior the agent's
+frames. Then every corruption at every severity is met by every arm, on the same held-out starts; an
+episode succeeds if the goal is reached within 20 steps; the longest shortest way has 9. The arms:
+
+    nothing             the agent as it is
+    median              a 3 × 3 median filter before it
+    trained on it       another agent, which learned with the camera failing in this very way; at the
+                        middle severity also one that learned from four times as many steps
+    innovation gate     frames are left out where the world model's innovation is too large
+    prior gate          the same, and where the prior finds them implausible
+    purify              the prior cleans and mends frames, and all are believed
+    purify + gate       all of it: what `--prior` switches on
+
+A job is one corruption, severity and seed with all arms. Intervals are 95 % bootstrap intervals over
+seeds and over starts, which all seeds share; few seeds make them too narrow. Differences are of pairs
+with the same start. The prior's settings were chosen with training seed 100 on tuning starts. Beside
+the 500 steps from which both agents learn, a prior is calibrated on 200 new episodes with a sound
+camera, some 1,200 steps, which train nothing.
+"""
+
+import copy
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent
+from agent.calibration import calibrate_prior
+from agent.denoiser import to_frames, to_images
+from agent.observation_prior import ObservationPrior, neighbourhood_median
+from agent.prior_training import PriorTrainer
+from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
+from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Policy, env_spec, evaluate
+from robot_room.sensors import SEVERITIES
+
+ROOM = "RobotRoom-v0"
+TRAINING_STEPS = 500
+LIMIT = 20  # steps
+CLEAN = "none"
+CONDITIONS = [(CLEAN, 0), *((kind, severity) for kind in SEVERITIES for severity in range(1, 6))]
+MIDDLE = 3
+
+
+@dataclass
+class Robustness:
+    """Run the jobs that have no file yet, then print the table and draw the figure."""
+
+    seeds: int = 2
+    """Training seeds, from 0."""
+    episodes: int = 100
+    """For each seed; an arm has seeds × episodes at each severity."""
+    workers: int = 1
+    """Jobs at a time."""
+    out: Path = Path("benchmarks/results/robustness")
+    """Where the raw scores are."""
+    figure: Path = Path("docs/robustness.png")
+    """Where the figure is drawn."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds", "episodes", "workers")
+
+
+class Filtered:
+    """A policy behind a 3 × 3 median filter."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """See `Policy.predict`."""
+        images = to_images(torch.from_numpy(np.ascontiguousarray(observation)))
+        frames = to_frames(neighbourhood_median(images)).numpy()
+        return self.policy.predict(frames, state, episode_start, deterministic)
+
+
+@cache
+def prepared(seed: int) -> tuple[Agent, ObservationPrior]:
+    """An agent that learned with a sound camera, and its prior; made once in a process."""
+    agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
+    return agent, learned_prior(agent, seed)
+
+
+def learned_prior(agent: Agent, seed: int) -> ObservationPrior:
+    """A prior that has learned from the agent's frames, and is calibrated."""
+    frames = [frame for episode in agent.replay.episodes for frame in episode.frames]
+    height, width, channels = agent.observation_space.shape
+    trainer = PriorTrainer((height, width, channels), seed=seed)
+    trainer.fit(torch.from_numpy(np.stack(frames)))
+    return calibrate_prior(agent, trainer.averaged, seed=seed)
+
+
+def failing(kind: str, severity: int) -> EnvSpec:
+    """The room with a failing camera."""
+    kwargs = {} if kind == CLEAN else {"corruption": kind, "severity": severity}
+    return env_spec(ROOM, json.dumps(kwargs))
+
+
+def learned_with(kind: str, severity: int, seed: int, steps: int) -> Agent:
+    """An agent that learned with the failing camera."""
+    return Agent(failing(kind, severity), seed=seed, device="cpu").learn(steps)
+
+
+def with_prior(agent: Agent, prior: ObservationPrior | None) -> Agent:
+    """The agent, asking `prior`."""
+    agent.observation_prior = prior
+    return agent
+
+
+def innovation_gate(prior: ObservationPrior) -> ObservationPrior:
+    """No diffusion model has a say: every frame is plausible, none is cleaned."""
+    critic = prior.critic._replace(threshold=math.inf)
+    return dataclasses.replace(prior, critic=critic, purifies=False)
+
+
+ARMS: dict[str, Callable[[Agent, ObservationPrior], Policy]] = {
+    "nothing": lambda agent, prior: with_prior(agent, None),
+    "median": lambda agent, prior: Filtered(with_prior(agent, None)),
+    "innovation gate": lambda agent, prior: with_prior(agent, innovation_gate(prior)),
+    "prior gate": lambda agent, prior: with_prior(agent, dataclasses.replace(prior, purifies=False)),
+    "purify": lambda agent, prior: with_prior(agent, dataclasses.replace(prior, gates=False)),
+    "purify + gate": lambda agent, prior: with_prior(agent, prior),
+}
+TRAINED, LONGER = "trained on it", "trained on it, four times as long"
+NAMES = ["nothing", "median", TRAINED, "innovation gate", "prior gate", "purify", "purify + gate"]
+WITHOUT_DIFFUSION = NAMES[:4]
+
+
+def run_job(kind: str, severity: int, seed: int, episodes: int) -> Record:
+    """Every arm, on the same starts."""
+    agent, prior = prepared(seed)
+    record: Record = {"kind": kind, "severity": severity, "training_seed": seed, "arms": {}}
+    spec = failing(kind, severity)
+    for name in NAMES:
+        if name == TRAINED:
+            if kind == CLEAN:
+                continue
+            policy: Policy = learned_with(kind, severity, seed, TRAINING_STEPS)
+        else:
+            policy = ARMS[name](agent, prior)
+        record["arms"][name] = outcome(policy, spec, episodes)
+    return record
+
+
+def outcome(policy: Policy, spec: EnvSpec, episodes: int) -> Record:
+    """How a policy fared on the held-out starts in little time, episode by episode."""
+    spec = copy.deepcopy(spec)
+    spec.max_episode_steps = LIMIT
+    result = evaluate(policy, spec, episodes, HELD_OUT_SEED)
+    each = {"is_success": result.is_success.astype(int).tolist(), "steps": result.steps.tolist()}
+    return result.summary() | each
+
+
+def run_longer(kind: str, seed: int, episodes: int) -> Record:
+    """At the middle severity, an agent that has learned with the failing camera for longer."""
+    spec = failing(kind, MIDDLE)
+    arm = outcome(learned_with(kind, MIDDLE, seed, 4 * TRAINING_STEPS), spec, episodes)
+    return {"kind": kind, "severity": MIDDLE, "training_seed": seed, "arms": {LONGER: arm}}
+
+
+Scores = dict[tuple[str, int], dict[str, NDArray[np.float64]]]
+
+
+def scores_of(records: list[Record]) -> Scores:
+    """Success by condition and arm, (seeds, episodes)."""
+    scores: Scores = {}
+    for kind, severity in CONDITIONS:
+        some = [r for r in records if (r["kind"], r["severity"]) == (kind, severity)]
+        names = some[0]["arms"]
+        scores[kind, severity] = {
+            name: np.array([each["arms"][name]["is_success"] for each in some], float) for name in names
+        }
+    return scores
+
+
+def interval(values: NDArray[np.float64], draws: int = 2000) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a mean over seeds and starts, both resampled.
+
+    The same start is hard for every seed, so starts are resampled for all seeds at once.
+    """
+    generator = np.random.default_rng(0)
+    seeds, episodes = values.shape
+    chosen = generator.integers(seeds, size=(draws, seeds))
+    starts = generator.integers(episodes, size=(draws, 1, episodes))
+    means = values[chosen[..., None], starts].mean((1, 2))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def table(scores: Scores) -> Table:
+    """Success of every arm under every condition; the last column is the gain."""
+    headings = ("camera", *NAMES, "gain over the best without diffusion")
+    result = Table(title=f"{ROOM}: success within {LIMIT} steps, % (95 % interval)")
+    for heading in headings:
+        result.add_column(heading, justify="left" if heading == "camera" else "right")
+    for (kind, severity), arms in scores.items():
+        row = [f"{kind} {severity}" if severity else "sound"]
+        for name in NAMES:
+            row.append(written(arms[name]) if name in arms else "")
+        row.append("" if kind == CLEAN else gain(arms))
+        result.add_row(*row)
+    return result
+
+
+def written(values: NDArray[np.float64]) -> str:
+    """A mean and its interval, in per cent."""
+    low, high = interval(values)
+    return f"{100 * values.mean():.0f} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def gain(arms: dict[str, NDArray[np.float64]]) -> str:
+    """The paired difference of everything from the best arm without diffusion, in points."""
+    best = max(WITHOUT_DIFFUSION, key=lambda name: arms[name].mean())
+    difference = arms["purify + gate"] - arms[best]
+    low, high = interval(difference)
+    return f"{100 * difference.mean():+.0f} ({100 * low:+.0f} to {100 * high:+.0f}), {best}"
+
+
+def draw(scores: Scores, path: Path) -> None:
+    """A panel for each corruption: success against severity."""
+    from matplotlib.figure import Figure
+
+    colours = {
+        "nothing": "#9a9a9a",
+        "median": "#c98a2b",
+        TRAINED: "#7b5ea7",
+        "innovation gate": "#5b9bd5",
+        "prior gate": "#2f6690",
+        "purify": "#e0777d",
+        "purify + gate": "#c1121f",
+    }
+    figure = Figure(figsize=(15, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(SEVERITIES), sharey=True)
+    for panel, kind in zip(panels, SEVERITIES, strict=True):
+        for number, name in enumerate(NAMES):
+            severities = range(1, 6)
+            values = [scores[kind, severity][name] for severity in severities]
+            means = np.array([100 * each.mean() for each in values])
+            bounds = np.array([interval(each) for each in values]).T * 100
+            everything = name == "purify + gate"
+            panel.errorbar(
+                np.arange(1, 6) + 0.05 * (number - 3),  # so that arms that tie are all seen
+                means,
+                np.abs(bounds - means),
+                color=colours[name],
+                label=name,
+                linewidth=2.5 if everything else 1.5,
+                zorder=3 if everything else 2,
+                marker="o",
+                markersize=5 if everything else 3.5,
+            )
+        panel.set_title(kind.replace("_", " "))
+        panel.set_xlabel("severity")
+        panel.set_xticks(range(1, 6))
+        panel.set_ylim(-4, 104)
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(f"success within {LIMIT} steps, %")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(NAMES), frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def main(config: Robustness) -> None:
+    """Run the benchmark."""
+    jobs = {
+        config.out / f"seed{seed}" / f"{kind}-{severity}.json": (kind, severity, seed, config.episodes)
+        for seed in range(config.seeds)
+        for kind, severity in CONDITIONS
+    }
+    settings = {"episodes": config.episodes, "limit": LIMIT, "training_steps": TRAINING_STEPS}
+    records = run_jobs(run_job, jobs, settings, config.workers, jobs_per_process=len(CONDITIONS))
+    scores = scores_of(records)
+    Console(width=200).print(table(scores))
+    jobs = {
+        config.out / f"seed{seed}" / f"{kind}-longer.json": (kind, seed, config.episodes)
+        for seed in range(config.seeds)
+        for kind in SEVERITIES
+    }
+    settings["training_steps"] *= 4
+    longer = run_jobs(run_longer, jobs, settings, config.workers, jobs_per_process=len(SEVERITIES))
+    for kind in SEVERITIES:
+        some = [each["arms"][LONGER]["is_success"] for each in longer if each["kind"] == kind]
+        print(f"{LONGER}, {kind} {MIDDLE}: {written(np.array(some, float))}")
+    draw(scores, config.figure)
+
+
+if __name__ == "__main__":
+    command(Robustness, main)

@@ -1,0 +1,1 @@
+"""Which learns sooner, and which controls better: the agent or model-free baselines?"""

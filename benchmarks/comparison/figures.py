@@ -1,0 +1,151 @@
+"""The comparison's figures: interactive ones by plotly, the README's by matplotlib."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from benchmarks.comparison.scores import BASELINES, OURS, Axis, Scores, efficiency, profiles
+
+COLOURS = {
+    OURS: "#c1121f",
+    "ppo": "#1d4e89",
+    "a2c": "#5fa8d3",
+    "sac": "#2a9d5c",
+    "td3": "#8a5fbf",
+    "ddpg": "#b07d2b",
+    "drq-sac": "#17888a",
+    "random": "#999999",
+    "oracle": "#222222",
+}
+AXES: dict[Axis, str] = {"env_steps": "environment steps", "seconds": "training seconds"}
+TAUS = np.linspace(0, 1, 51)
+SHARES: dict[Axis, tuple[float, ...]] = {
+    "env_steps": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0),
+    "seconds": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+}
+
+
+def short(env_id: str) -> str:
+    """An id without what all ids have."""
+    return env_id.removeprefix("RobotRoom").removesuffix("-v0").strip("-") or "v0"
+
+
+def learning_curves(
+    scores: Scores, algorithm: str, env_id: str, axis: Axis
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Where its runs were looked at, and their success there, (runs, looks); None: no runs.
+
+    Each run counts with its last look at or before a place, and none before its first.
+    """
+    runs = scores.runs(algorithm, env_id)
+    if not runs:
+        return None
+    first = max(run["curve"][0][axis] for run in runs)
+    places = np.unique([point[axis] for run in runs for point in run["curve"]])
+    places = places[places >= first]
+    rows = []
+    for run in runs:
+        x = np.array([point[axis] for point in run["curve"]])
+        y = np.array([point["success_rate"] for point in run["curve"]])
+        rows.append(y[np.searchsorted(x, places, side="right") - 1])
+    return places, np.array(rows)
+
+
+def curves(scores: Scores, axis: Axis) -> go.Figure:
+    """Success against steps or seconds in every room."""
+    figure = make_subplots(1, len(scores.rooms), subplot_titles=[short(r) for r in scores.rooms])
+    for column, env_id in enumerate(scores.rooms, 1):
+        for algorithm in scores.learners:
+            found = learning_curves(scores, algorithm, env_id, axis)
+            if found is None:
+                continue
+            x, y = found
+            middle, spread = np.median(y, 0), (y.min(0), y.max(0))
+            _band(figure, column, algorithm, x, middle, spread, legend=column == 1)
+    figure.update_xaxes(title_text=AXES[axis], type="log", dtick=1)
+    figure.update_yaxes(range=[-0.02, 1.02])
+    figure.update_yaxes(title_text="success rate", col=1)
+    return _styled(figure, 360)
+
+
+def aggregates(scores: Scores) -> list[go.Figure]:
+    """Sample efficiency at equal frames and equal seconds, and performance profiles at both.
+
+    A baseline's line ends where its first run did. Ours, which stops at its own budget and counts
+    unchanged after it, begins where all its runs have been looked at.
+    """
+    figures = []
+    units: dict[Axis, str] = {"env_steps": "our steps", "seconds": "the baselines' seconds"}
+    for axis, unit in units.items():
+        shares = np.array(SHARES[axis])
+        figure = make_subplots(1, 2, subplot_titles=["interquartile mean", "share of runs above τ"])
+        lines = efficiency(scores, axis, SHARES[axis])
+        heights = profiles(scores, axis, 1.0, TAUS)
+        for algorithm, (point, interval) in lines.items():
+            first, last = scores.span(algorithm, axis)
+            drawn = shares <= last if algorithm in BASELINES else shares >= first
+            _band(figure, 1, algorithm, shares[drawn], point[drawn], interval[:, drawn], legend=True)
+            height, bounds = heights[algorithm]
+            _band(figure, 2, algorithm, TAUS, height, bounds, legend=False)
+        figure.update_xaxes(title_text=f"in units of {unit}", type="log", dtick=1, col=1)
+        figure.update_xaxes(title_text=f"τ, SPL at 1 of {unit}", col=2)
+        figure.update_yaxes(title_text="SPL", range=[-0.02, 1.02], col=1)
+        figure.update_yaxes(range=[-0.02, 1.02], col=2)
+        figures.append(_styled(figure, 380))
+    return figures
+
+
+def _band(
+    figure: go.Figure, column: int, algorithm: str, x: Any, middle: Any, interval: Any, legend: bool
+) -> None:
+    x = np.asarray(x)
+    place: dict[str, Any] = {"row": 1, "col": column, "legendgroup": algorithm, "mode": "lines"}
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([interval[1], interval[0][::-1]]),
+        fill="toself",
+        fillcolor=COLOURS[algorithm],
+        opacity=0.15,
+        line_width=0,
+        hoverinfo="skip",
+        showlegend=False,
+        **place,
+    )
+    colour = COLOURS[algorithm]
+    figure.add_scatter(x=x, y=middle, name=algorithm, line_color=colour, showlegend=legend, **place)
+
+
+def _styled(figure: go.Figure, height: int) -> go.Figure:
+    return figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 50, "r": 10, "t": 40, "b": 50},
+        legend={"orientation": "h", "y": -0.25},
+    )
+
+
+def draw(scores: Scores, path: Path) -> None:
+    """The README's figure: success against environment steps in every room."""
+    rooms = scores.rooms
+    figure, axes = plt.subplots(1, len(rooms), figsize=(2.9 * len(rooms) + 0.6, 3.2), sharey=True)
+    for axis, env_id in zip(np.atleast_1d(axes), rooms, strict=True):
+        for algorithm in scores.learners:
+            found = learning_curves(scores, algorithm, env_id, "env_steps")
+            if found is None:
+                continue
+            x, y = found
+            colour = COLOURS[algorithm]
+            axis.plot(x, np.median(y, 0), color=colour, label=algorithm)
+            axis.fill_between(x, y.min(0), y.max(0), color=colour, alpha=0.15, linewidth=0)
+        axis.set(xscale="log", title=short(env_id), xlabel="environment steps", ylim=(-0.02, 1.02))
+    np.atleast_1d(axes)[0].set_ylabel("success rate")
+    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,199 @@
+"""Where the jobs of a sweep run: processes of this machine, or a Ray cluster.
+
+A backend takes jobs by key and yields each job's outcome as it comes, in any order: its record, or
+what went wrong. It writes nothing.
+"""
+
+import importlib
+import multiprocessing
+import os
+import platform
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+PACKAGES = ("robot-room", "torch", "numpy", "gymnasium", "stable-baselines3")
+
+Record = dict[str, Any]
+Job = tuple[Callable[..., Record], tuple[Any, ...]]
+"""An importable function, and its arguments."""
+
+
+class Failure(str):
+    """What went wrong with a job."""
+
+
+class Backend(Protocol):
+    """What runs jobs."""
+
+    def run(self, jobs: Mapping[Path, Job]) -> Iterator[tuple[Path, Record | Failure]]:
+        """Each job's outcome, as it comes."""
+        ...
+
+
+def attempt(job: Job) -> Record | Failure:
+    """Run a job with one thread; its record also says where it was made."""
+    torch.set_num_threads(1)
+    function, arguments = job
+    where = {
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "processor": _processor(),
+    }
+    try:
+        return function(*arguments) | where
+    except Exception:  # whatever it is, it breaks this job only, and is reported with it
+        return Failure(traceback.format_exc().strip())
+
+
+def _processor() -> str:
+    """The processor's name; on Linux `platform` does not know it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(": ", 1)[1]
+    return platform.processor() or platform.machine()
+
+
+class Processes:
+    """Processes of this machine; one that dies breaks its own job only.
+
+    Args:
+        workers: jobs at a time; 1 where seconds are to be compared.
+        jobs_per_process: before a fresh one is started; more where jobs are short.
+    """
+
+    def __init__(self, workers: int = 1, jobs_per_process: int = 1) -> None:
+        if workers < 1:
+            raise ValueError(f"workers: got {workers}, allowed: at least 1")
+        self.workers, self.jobs_per_process = workers, jobs_per_process
+
+    def run(self, jobs: Mapping[Path, Job]) -> Iterator[tuple[Path, Record | Failure]]:
+        """Each job's outcome, as it comes."""
+        due, workers = list(jobs.items()), [_Worker() for _ in range(min(self.workers, len(jobs)))]
+        try:
+            while due or any(worker.key is not None for worker in workers):
+                for number, worker in enumerate(workers):
+                    if due and worker.key is None:
+                        if worker.served == self.jobs_per_process or not worker.process.is_alive():
+                            worker.stop()
+                            workers[number] = worker = _Worker()
+                        worker.give(*due.pop(0))
+                busy: dict[Any, _Worker] = {
+                    worker.pipe: worker for worker in workers if worker.key is not None
+                }
+                for pipe in wait(list(busy)):
+                    yield busy[pipe].take()
+        finally:
+            for worker in workers:
+                worker.stop()
+
+
+class _Worker:
+    """A process that serves one job after the other."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends when the process does
+        self.key: Path | None = None
+        self.served = 0
+
+    def give(self, key: Path, job: Job) -> None:
+        self.key = key
+        self.served += 1
+        with suppress(BrokenPipeError):  # it died: `take` says so
+            self.pipe.send(job)
+
+    def take(self) -> tuple[Path, Record | Failure]:
+        assert self.key is not None
+        key, self.key = self.key, None
+        try:
+            return key, self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            return key, Failure(f"its process ended with exit code {self.process.exitcode}")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError):
+        while True:
+            pipe.send(attempt(pipe.recv()))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that asked is gone, however it went.
+
+    Nobody would have the job's outcome, and its load would falsify the times of other jobs.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+class OnRay:
+    """A running Ray cluster, each of whose processors takes a job; the package must be on its nodes.
+
+    Jobs of a node that is lost run again on the others.
+
+    Args:
+        address: "host:port", as `ray start --head` prints it.
+
+    Raises:
+        ImportError: Ray is missing.
+        ValueError: there is no cluster at the address.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            self._ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise ImportError("backend: ray is missing; pip install 'robot-room[ray]'") from error
+        self.address = address
+        host, _, port = address.rpartition(":")
+        allowed = "host:port of a running cluster, as `ray start --head` prints it"
+        if not host or not port.isdigit():
+            raise ValueError(f"address: got {address!r}, allowed: {allowed}")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            self._ray.init(
+                address, logging_level="error", log_to_driver=False, ignore_reinit_error=True
+            )
+        except (OSError, OverflowError, RuntimeError, self._ray.exceptions.RayError) as error:
+            raise ValueError(f"address: got {address!r} ({error}), allowed: {allowed}") from error
+
+    def run(self, jobs: Mapping[Path, Job]) -> Iterator[tuple[Path, Record | Failure]]:
+        """Each job's outcome, as it comes."""
+        remote = self._ray.remote(num_cpus=1, max_calls=1, max_retries=3)(attempt)
+        keys = {remote.remote(job): key for key, job in jobs.items()}
+        while keys:
+            (done,), _ = self._ray.wait(list(keys))
+            try:
+                outcome = self._ray.get(done)
+            except self._ray.exceptions.RayError as error:  # lost more often than it is retried
+                outcome = Failure(str(error))
+            yield keys.pop(done), outcome
+
+    def close(self) -> None:
+        """Leave the cluster, which goes on."""
+        self._ray.shutdown()

@@ -1,0 +1,29 @@
+"""Environments for peers, so that nobody has to live with their dependencies."""
+
+import subprocess
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def peers_python(name: str, arguments: Sequence[str]) -> Path:
+    """The interpreter of the environment `.venv-NAME`, made and filled by pip if need be.
+
+    Args:
+        name: of the environment.
+        arguments: of `pip install`, run in the project's root.
+
+    Raises:
+        RuntimeError: pip fails.
+    """
+    home = ROOT / f".venv-{name}"
+    python, stamp = home / "bin" / "python", home / "installed"
+    if not stamp.exists() or stamp.read_text() != "\n".join(arguments):
+        venv.create(home, with_pip=True, clear=True)
+        command = [python, "-m", "pip", "install", "--quiet", *arguments]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            raise RuntimeError(f"peers: pip could not install {' '.join(arguments)} into {home}")
+        stamp.write_text("\n".join(arguments))
+    return python

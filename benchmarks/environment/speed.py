@@ -1,0 +1,200 @@
+"""How fast the room is, as ratios to what is timed beside it in the same run.
+
+python -m benchmarks.environment.speed
+
+Rounds go through all timings in turn, so that a slow moment of the machine hits all alike; a ratio is
+that of one round, and the median over rounds is reported with lowest and highest. Everything runs on
+one core with fixed actions and with the resets that episodes need. Peers are installed, pinned, in an
+environment of their own beside this project's (`.venv-peers`).
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.performance import benchmark_step, benchmark_vector_step
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import robot_room
+from benchmarks.engine.peers import ROOT, peers_python
+from robot_room.app import command_line
+from robot_room.sensors import SEVERITIES
+
+ROOMS = 64
+PEERS = ("minigrid==3.2.0", "gym-pusht==0.1.8", "gymnasium==1.4.0", "numpy==2.4.6", "pymunk==6.11.1")
+CAMERA = "RobotRoomNoisyCamera-v0"
+
+
+@dataclass
+class EnvSpeed:
+    """Time the room beside numpy, Gymnasium's own vector environment, Minigrid and gym-pusht."""
+
+    rounds: int = 7
+    """Through all timings."""
+    seconds: float = 0.5
+    """That each is timed for in a round."""
+    peers: bool = True
+    """Whether to time other projects too; the first time installs them."""
+    out: Path = ROOT / "benchmarks/results/env_speed.json"
+    """The raw numbers."""
+
+
+def vector_steps(env_id: str, mode: str, **kwargs: Any) -> Iterator[int]:
+    """Step 64 rooms; yields the frames that a call gave."""
+    envs: Any = gym.make_vec(env_id, ROOMS, mode, **kwargs)
+    envs.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (16, ROOMS, 2)).astype(np.float32)
+    while True:
+        for action in actions:
+            envs.step(action)
+            yield ROOMS
+
+
+def single_steps(env_id: str, **kwargs: Any) -> Iterator[int]:
+    """Step one room through `gym.make`."""
+    env = gym.make(env_id, **kwargs)
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (64, 2)).astype(np.float32)
+    while True:
+        for action in actions:
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+            yield 1
+
+
+def copies() -> Iterator[int]:
+    """`numpy.copyto` of 64 frames."""
+    source = np.random.default_rng(0).integers(0, 256, (ROOMS, 64, 64, 3), dtype=np.uint8)
+    target = np.empty_like(source)
+    while True:
+        np.copyto(target, source)
+        yield ROOMS
+
+
+def rate(steps: Iterator[int], seconds: float) -> float:
+    """Frames per second, after a warm-up."""
+    for _ in range(8):
+        next(steps)
+    frames, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < seconds:
+        for _ in range(8):
+            frames += next(steps)
+    return frames / elapsed
+
+
+def peers() -> "subprocess.Popen[str]":
+    """A process of `peers_speed` in an environment of its own."""
+    python = peers_python("peers", PEERS)
+    script = Path(__file__).with_name("peers_speed.py")
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "SDL_VIDEODRIVER": "dummy"}
+    return subprocess.Popen([python, script], stdin=pipe, stdout=pipe, text=True, env=environment)
+
+
+def timings(config: EnvSpeed) -> dict[str, Callable[[], float]]:
+    """Everything that is timed, by name."""
+    kinds = {"": {}, " compiled": {"compiled": True}}
+    steps: dict[str, Iterator[int]] = {"copyto": copies()}
+    for kind, kwargs in kinds.items():
+        steps[f"single{kind}"] = single_steps("RobotRoom-v0", **kwargs)
+        steps[f"sync{kind}"] = vector_steps("RobotRoom-v0", "sync", **kwargs)
+        native = {"mode": "vector_entry_point", **kwargs}
+        steps[f"no copy{kind}"] = vector_steps("RobotRoom-v0", copy=False, **native)
+        for name in robot_room.VARIANTS:
+            steps[f"{name}{kind}"] = vector_steps(name, **native)
+        for corruption in SEVERITIES:
+            camera = {"corruption": corruption, "severity": 3}
+            steps[f"camera {corruption}{kind}"] = vector_steps(CAMERA, **native, **camera)
+
+    def timed(one: Iterator[int]) -> Callable[[], float]:
+        return lambda: rate(one, config.seconds)
+
+    found = {name: timed(one) for name, one in steps.items()}
+    for kind, kwargs in kinds.items():
+        env = gym.make("RobotRoom-v0", **kwargs)
+        envs: Any = gym.make_vec("RobotRoom-v0", ROOMS, "vector_entry_point", **kwargs)
+        whole = int(np.ceil(config.seconds))  # s
+        found[f"benchmark_step{kind}"] = lambda e=env, t=whole: benchmark_step(e, t, 0)
+        found[f"benchmark_vector_step{kind}"] = lambda e=envs, t=whole: benchmark_vector_step(e, t, 0)
+    if config.peers:
+        process = peers()
+        assert process.stdin is not None and process.stdout is not None
+        into, out = process.stdin, process.stdout
+
+        def ask(name: str) -> float:
+            into.write(name + "\n")
+            into.flush()
+            return float(json.loads(out.readline()))
+
+        found |= {"minigrid": lambda: ask("minigrid"), "pusht": lambda: ask("pusht")}
+    return found
+
+
+def figures(rates: dict[str, list[float]], kind: str) -> Iterator[tuple[str, float, str, str]]:
+    """Name, target, and the two timings of each ratio."""
+    v0 = f"RobotRoom-v0{kind}"
+    yield "native vector over numpy.copyto", 0.3, v0, "copyto"
+    yield "the same with copy=False", 1.0, f"no copy{kind}", "copyto"
+    if "minigrid" in rates:
+        yield "single over Minigrid 64×64", 30, f"single{kind}", "minigrid"
+        yield "single over gym-pusht 96×96", 100, f"single{kind}", "pusht"
+    yield "native vector over SyncVectorEnv", 10, v0, f"sync{kind}"
+    others = [f"{name}{kind}" for name in robot_room.VARIANTS]
+    others += [f"camera {corruption}{kind}" for corruption in SEVERITIES]
+    slowest = min(others, key=lambda name: np.median(rates[name]))
+    yield f"slowest variant ({slowest.removesuffix(kind)}) over v0", 0.25, slowest, v0
+
+
+def main(config: EnvSpeed) -> None:
+    """Run the benchmark."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    found = timings(config)
+    rates: dict[str, list[float]] = {name: [] for name in found}
+    for _ in track(range(config.rounds), "rounds", console=Console(stderr=True)):
+        for name, timing in found.items():
+            rates[name].append(timing())
+    versions = {
+        "python": platform.python_version(),
+        "gymnasium": gym.__version__,
+        "numpy": np.__version__,
+    }
+    record = {"versions": versions, "peers": PEERS, "rooms": ROOMS, "frames_per_second": rates}
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    config.out.write_text(json.dumps(record, indent=1) + "\n")
+
+    console = Console(width=120)
+    table = Table(title=f"Median (lowest to highest) ratio of {config.rounds} rounds")
+    for heading in ("figure", "target", "numpy", "compiled"):
+        table.add_column(heading)
+    for plain, fast in zip(figures(rates, ""), figures(rates, " compiled"), strict=True):
+        row = []
+        for _, _, above, below in (plain, fast):
+            ratio = np.array(rates[above]) / np.array(rates[below])
+            row.append(f"{np.median(ratio):.3g} ({ratio.min():.3g} to {ratio.max():.3g})")
+        same = plain[0] == fast[0]
+        table.add_row(plain[0] if same else f"{plain[0]}; compiled: {fast[0]}", f"{plain[1]:g}", *row)
+    console.print(table)
+    table = Table(title="Median frames per second")
+    for heading in ("timing", "numpy", "compiled"):
+        table.add_column(heading)
+    for name in rates:
+        if not name.endswith(" compiled"):
+            both = [rates[key] for key in (name, f"{name} compiled") if key in rates]
+            table.add_row(name, *(f"{np.median(values):,.0f}" for values in both))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    command_line.run(EnvSpeed, main)

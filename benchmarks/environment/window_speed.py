@@ -1,0 +1,103 @@
+"""How fast the window is: drawing alone, thinking and drawing, and learning while it is watched.
+
+    python -m benchmarks.environment.window_speed RUN
+
+Without a screen, SDL's dummy driver stands in for one (SDL_VIDEODRIVER=dummy).
+"""
+
+import platform
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent
+from benchmarks.engine.jobs import write_record
+from robot_room.app import command_line
+from robot_room.app.runs.loading import loaded
+from robot_room.app.watching.live import Spectator
+from robot_room.app.watching.session import Session
+from robot_room.panels import SIZE, draw
+from robot_room.viewer import Viewer
+
+
+@dataclass
+class Window:
+    """Measure, and write the raw times."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run's directory, as `train` made it."""
+    frames: int = 200
+    """Pictures to time."""
+    rounds: int = 5
+    """Trainings to time with and without a window, in turn."""
+    env_steps: int = 200
+    """Of each training."""
+    out: Path = Path("benchmarks/results/window.json")
+    """Where the raw times go."""
+
+
+def think_and_show(config: Window) -> tuple[list[float], list[float]]:
+    """Seconds of drawing a picture, and of a whole frame with a decision in it."""
+    agent, spec = loaded(config.run, None, "{}", False, "cpu")
+    viewer, session = Viewer(SIZE, 0, "speed"), Session(agent, spec, 0)
+    drawing, whole = [], []
+    for _ in range(config.frames):
+        began = time.perf_counter()
+        session.step()
+        view = session.view()
+        viewer.show(view)
+        whole.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        draw(view, SIZE)
+        drawing.append(time.perf_counter() - began)
+    viewer.close()
+    session.close()
+    return drawing, whole
+
+
+def learn(config: Window, watched: bool) -> float:
+    """Seconds of a training, watched or not."""
+    with TemporaryDirectory() as folder:
+        agent = Agent("RobotRoom-v0", seed=0, device="cpu")
+        viewer = Viewer(SIZE, 0, "learning") if watched else None
+        began = time.perf_counter()
+        with closing(Spectator(agent, Path(folder), viewer)) as spectator:
+            agent.learn(config.env_steps, [spectator] if watched else [])
+            return time.perf_counter() - began
+
+
+def main(config: Window) -> None:
+    """Run the benchmark."""
+    torch.set_num_threads(1)
+    drawing, whole = think_and_show(config)
+    alone, watched = [], []
+    for _ in range(config.rounds):
+        alone.append(learn(config, watched=False))
+        watched.append(learn(config, watched=True))
+    raw = {"drawing": drawing, "frame": whole, "learning": alone, "learning watched": watched}
+    record = {name: [round(value, 5) for value in values] for name, values in raw.items()}
+    write_record(config.out, record | {"size": SIZE, "machine": platform.machine()})
+    ratios = np.array(watched) / np.array(alone)
+    console = Console()
+    console.print(f"drawing                  {1000 * np.median(drawing):.2f} ms")
+    console.print(
+        f"decision, mind, drawing  {1000 * np.median(whole):.1f} ms, "
+        f"{1 / np.median(whole):.0f} frames a second with a decision in each"
+    )
+    console.print(
+        f"learning while watched   {np.median(ratios):.3f} times as long "
+        f"({ratios.min():.3f} to {ratios.max():.3f})"
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(Window, main)

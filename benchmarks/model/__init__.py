@@ -1,0 +1,1 @@
+"""What does the world model owe to which part of it, and how fast does it learn?"""

@@ -1,0 +1,170 @@
+"""One training recipe, chosen by switching one ingredient at a time.
+
+    python -m benchmarks.model.ablation
+
+A job is one variant in one room with one training seed. Training is stopped early, where success
+is still far from certain, so that differences show; starts and training seeds are for tuning, none
+is used in any result. The table gives the mean over the seeds, and the difference from the recipe
+with the same seeds, with a 95 % interval (Student's t over the pairs).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent, AgentConfig
+from agent.planning import CEMConfig
+from agent.world_model import WorldModel
+from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
+from benchmarks.model import ingredients
+from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
+
+ROOMS = {"RobotRoom-v0": 200, "RobotRoomRandomGoal-v0": 600}
+"""Environment steps in each room."""
+FIRST_SEED = 400
+EPISODES = 100
+
+
+def settings(**changes: Any) -> AgentConfig:
+    """The recipe with other values of some fields, of whichever part has them."""
+    recipe = AgentConfig()
+    parts = {}
+    for part in dataclasses.fields(recipe):
+        value = getattr(recipe, part.name)
+        names = {field.name for field in dataclasses.fields(value)}
+        mine = {name: changes.pop(name) for name in list(changes) if name in names}
+        parts[part.name] = dataclasses.replace(value, **mine)
+    assert not changes, changes
+    return AgentConfig(**parts)
+
+
+RECIPE = "the recipe"
+VARIANTS: dict[str, AgentConfig | type[WorldModel]] = {
+    RECIPE: settings(),
+    "no open-loop term": settings(open_loop_weight=0.0),
+    "open-loop term of rewards alone": ingredients.OpenLoopRewardsAlone,
+    "open-loop term of latents alone": ingredients.OpenLoopLatentsAlone,
+    "overshooting from every step": ingredients.Overshooting,
+    "free nats: 3": ingredients.FreeNats,
+    "KL balancing: 0.8": ingredients.BalancedKL,
+    "frame_std 0.2": settings(frame_std=0.2),
+    "frame_std 0.5": settings(frame_std=0.5),
+    "reward_std 0.2": settings(reward_std=0.2),
+    "reward_std 0.8": settings(reward_std=0.8),
+    "encoder without whitening": ingredients.WithoutWhitening,
+    "convolutional encoder": ingredients.ConvolutionalEncoder,
+    "convolutional decoder": ingredients.ConvolutionalDecoder,
+    "random shifts": ingredients.RandomShifts,
+    "ensemble of 5 transitions": ingredients.Ensemble,
+    "recurrent posterior": settings(posterior="recurrent"),
+    "updates per step: 1": settings(updates_per_step=1.0),
+    "updates per step: 4": settings(updates_per_step=4.0),
+    "episodes up to 5 steps": settings(longest_episode=5),
+    "episodes up to 20 steps": settings(longest_episode=20),
+    "episodes up to 100 steps": settings(longest_episode=100),
+    "no exploration noise": settings(exploration_std=0.0),
+    "plain CEM, 100 × 3": dataclasses.replace(AgentConfig(), planner=CEMConfig()),
+}
+"""By name: other settings of the agent, or another world model."""
+
+
+@dataclass
+class Ablate:
+    """Run the jobs that have no file yet, then print the table of all."""
+
+    seeds: int = 4
+    """Training seeds, from 400."""
+    workers: int = 1
+    """Jobs at a time; with more than one, seconds are not comparable."""
+    out: Path = Path("benchmarks/results/ablate")
+    """Where the raw scores are."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds", "workers")
+
+
+def run_job(name: str, env_id: str, seed: int) -> Record:
+    """Train a variant and evaluate it on tuning starts."""
+    variant = VARIANTS[name]
+    agent = Agent(env_id, variant if isinstance(variant, AgentConfig) else None, seed, "cpu")
+    if isinstance(variant, type):
+        torch.manual_seed(seed)
+        height, width, channels = agent.observation_space.shape
+        size, recipe = agent.action_space.shape[0], agent.world_model.state_dict()
+        agent.world_model = variant((height, width, channels), size, agent.config.world_model)
+        mine = agent.world_model.state_dict()
+        shared = {k: v for k, v in recipe.items() if k in mine and mine[k].shape == v.shape}
+        agent.world_model.load_state_dict(shared, strict=False)  # what is the same starts the same
+        agent._optimizer = torch.optim.Adam(agent.world_model.parameters(), fused=True)
+    agent.learn(ROOMS[env_id])
+    return {
+        "variant": name,
+        "training_seed": seed,
+        "env_steps": agent.num_timesteps,
+        "seconds": round(agent.progress.seconds, 2),
+        "metrics": agent.progress.metrics,
+        **evaluate(agent, env_id, EPISODES, TUNING_SEED).summary(),
+    }
+
+
+def difference(records: list[Record], base: list[Record], key: str) -> tuple[float, float]:
+    """Mean difference of pairs of a seed, and the half-width of its 95 % interval (one pair: NaN)."""
+    pairs = np.array([a[key] - b[key] for a, b in zip(records, base, strict=True)])
+    if len(pairs) < 2:
+        return float(pairs.mean()), float("nan")
+    return float(pairs.mean()), float(stats.t.ppf(0.975, len(pairs) - 1) * stats.sem(pairs))
+
+
+def table(env_id: str, by_variant: dict[str, list[Record]]) -> Table:
+    """A row for each variant."""
+    result = Table(title=f"{env_id} after {ROOMS[env_id]} steps: mean over training seeds")
+    for heading in ("variant", "success, %", "− recipe", "steps over oracle", "− recipe", "seconds"):
+        result.add_column(heading, justify="left" if heading == "variant" else "right")
+    for name, records in by_variant.items():
+        row = [name]
+        for key, scale, digits in (("success_rate", 100, 1), ("steps_over_oracle", 1, 2)):
+            row.append(f"{scale * np.mean([each[key] for each in records]):.{digits}f}")
+            mean, half = difference(records, by_variant[RECIPE], key)
+            base = name == RECIPE
+            row.append("" if base else f"{scale * mean:+.{digits}f} ± {scale * half:.{digits}f}")
+        result.add_row(*row, f"{np.mean([each['seconds'] for each in records]):.0f}")
+    return result
+
+
+def main(config: Ablate) -> None:
+    """Run the benchmark."""
+    jobs = {
+        config.out / env_id / f"{name.replace(' ', '-').replace(':', '')}-seed{seed}.json": (
+            name,
+            env_id,
+            seed,
+        )
+        for seed in range(FIRST_SEED, FIRST_SEED + config.seeds)
+        for env_id in ROOMS
+        for name in VARIANTS
+    }
+    records = run_jobs(
+        run_job,
+        jobs,
+        {"env_steps": ROOMS, "episodes": EPISODES},
+        config.workers,
+        jobs_per_process=16,
+    )
+    for env_id in ROOMS:
+        by_variant = {
+            name: [r for r in records if r["variant"] == name and r["env_id"] == env_id]
+            for name in VARIANTS
+        }
+        Console(width=130).print(table(env_id, by_variant))
+
+
+if __name__ == "__main__":
+    command(Ablate, main)

@@ -1,0 +1,1 @@
+"""Which planner finds the better plan, and at what price?"""

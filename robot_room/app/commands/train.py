@@ -1,0 +1,89 @@
+"""Train an agent, evaluate it, and leave numbers and pictures in a run's directory."""
+
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent, AgentConfig
+from agent.datasets import load_episodes
+from agent.metrics import RunLogger
+from agent.replay import Episode
+from agent.safekeeping import Safekeeping
+from robot_room.app.evaluation.protocol import env_spec
+from robot_room.app.runs.report import report_run
+from robot_room.app.watching.live import Spectator
+from robot_room.panels import SIZE
+from robot_room.viewer import Viewer
+
+ENV_STEPS = 500
+
+INTERRUPTED = "Interrupted. What was learned is saved; go on with: train --resume RUN"
+
+
+@dataclass
+class Train:
+    """Learn an environment from pixels; the defaults are the README's demonstration."""
+
+    env_id: str = "RobotRoom-v0"
+    """A registered environment with image observations and Box actions."""
+    env_kwargs: str = "{}"
+    """Its arguments as JSON, such as '{"distractors": 2}'."""
+    env_steps: int | None = None
+    """Environment steps to learn from, in all; None: 500, or what the run to go on with was to have."""
+    seed: int = 0
+    """Of everything random."""
+    out: Path | None = None
+    """A new directory for the run; None: runs/ENV_ID-seedSEED-TIME."""
+    device: str = "auto"
+    """auto (CUDA if there is one), cpu, cuda, …"""
+    episodes: int = 200
+    """Of the evaluation at the end."""
+    dataset: str | None = None
+    """A Minari dataset to learn from offline, in place of --env-steps in the environment."""
+    live: bool = False
+    """Watch it think in a window while it learns; closing the window goes on without."""
+    resume: Path | None = None
+    """A run to go on with, with its own settings, and the dataset that it has."""
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def __post_init__(self) -> None:
+        if self.env_steps is not None and self.env_steps < 1:
+            raise ValueError(f"env_steps: got {self.env_steps}, allowed: at least 1")
+
+
+def main(config: Train) -> None:
+    """Run the command."""
+    torch.set_num_threads(1)  # the model's operations are too small to share
+    name = f"{config.env_id.split(':')[-1]}-seed{config.seed}-{time.strftime('%m%d-%H%M%S')}"
+    run = config.resume or config.out or Path("runs", name)
+    if config.resume is not None:
+        agent = Agent.load(run / "agent", device=config.device)
+    elif run.exists():
+        raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")
+    else:
+        spec = env_spec(config.env_id, config.env_kwargs)
+        agent = Agent(spec, config.agent, config.seed, config.device)
+    intended = ENV_STEPS if config.resume is None else agent.progress.target_timesteps
+    target = intended if config.env_steps is None else config.env_steps
+    episodes: Iterable[Episode] = ()
+    if config.dataset is not None and config.resume is None:
+        spaces = agent.observation_space, agent.action_space
+        episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
+    viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
+    with (
+        RunLogger(run) as log,
+        Safekeeping(agent, run / "agent") as keep,
+        closing(Spectator(agent, run, viewer)) as spectator,
+    ):
+        callbacks = [log, keep, spectator]
+        if config.dataset is None and target > agent.num_timesteps:
+            agent.learn(target - agent.num_timesteps, callbacks)
+        else:  # offline, or updates that an interrupted run still owes
+            agent.learn_from(episodes, callbacks)
+    agent.save(run / "agent")
+    report_run(agent, run, config.episodes)

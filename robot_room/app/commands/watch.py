@@ -1,0 +1,69 @@
+"""Watch a trained agent think: what it sees, believes and intends; and disturb it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+import robot_room  # noqa: F401 - registers its environments
+from robot_room.app.runs.loading import loaded
+from robot_room.app.watching.live import live, record
+from robot_room.app.watching.session import Session
+from robot_room.panels import SIZE
+from robot_room.viewer import Viewer
+
+
+@dataclass
+class Watch:
+    """Open a window (its keys are written in it), or record to a file without a screen."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run's directory, as `train` made it."""
+    record: Path | None = None
+    """A .gif or .mp4 file to write in place of the window."""
+    env_kwargs: str = "{}"
+    """Other arguments of its room as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
+    prior: bool = False
+    """Ask the run's observation prior about frames from the start."""
+    episodes: int = 3
+    """How many to record."""
+    seed: int = 3_000_000
+    """Episode i starts from reset(seed=SEED + i)."""
+    frames_per_second: int = 30
+    """Of the window."""
+    steps_per_second: int = 8
+    """Of a recording; 10 is real time."""
+    size: tuple[int, int] = SIZE
+    """Width and height of window or recording, in pixels."""
+
+
+def main(config: Watch) -> None:
+    """Run the command."""
+    torch.set_num_threads(1)
+    if config.record is not None and config.record.suffix not in (".gif", ".mp4"):
+        raise ValueError(f"record: got {config.record}, allowed: a name that ends in .gif or .mp4")
+    for name in ("episodes", "frames_per_second", "steps_per_second"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: got {getattr(config, name)}, allowed: at least 1")
+    if min(config.size) < 200:
+        raise ValueError(f"size: got {config.size}, allowed: at least 200 pixels each")
+    if config.record is not None and not config.record.resolve().parent.is_dir():
+        raise ValueError(f"record: got {config.record}, allowed: a file in a folder that exists")
+    notice = ""
+    try:
+        has_prior = config.prior or (config.run / "prior").is_dir()
+        agent, spec = loaded(config.run, None, config.env_kwargs, has_prior)
+    except ValueError as error:  # a prior that is out of date matters only to who asks for it
+        if config.prior:
+            raise
+        agent, spec = loaded(config.run, None, config.env_kwargs, False)
+        notice = str(error)
+    session = Session(agent, spec, config.seed, agent.observation_prior, config.prior)
+    session.notice = notice
+    if config.record is not None:
+        record(session, config.record, config.episodes, config.size, config.steps_per_second)
+    else:
+        live(session, Viewer(config.size, config.frames_per_second, f"{agent.env_id}: {config.run}"))
+    session.close()

@@ -1,0 +1,1 @@
+"""Episodes recorded as Minari datasets."""

@@ -1,0 +1,105 @@
+"""Episodes of a behaviour as a Minari dataset, one whole episode after the other."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from minari import MinariDataset, create_dataset_from_buffers, load_dataset
+from minari.data_collector.episode_buffer import EpisodeBuffer
+from minari.dataset.minari_dataset import parse_dataset_id
+from minari.storage import get_dataset_path
+
+from robot_room.app.evaluation.policies import Behaviour
+
+
+def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBuffer:
+    """One episode from `reset(seed=seed)`: T + 1 observations and infos, T of all else."""
+    observation, info = env.reset(seed=seed)
+    behaviour.reset(np.random.default_rng([seed, 1]))
+    observations, infos, over = [observation], [info], False
+    actions, rewards, terminations, truncations = [], [], [], []
+    while not over:
+        actions.append(behaviour(observation, info))
+        observation, reward, terminated, truncated, info = env.step(actions[-1])
+        over = terminated or truncated
+        observations.append(observation)
+        infos.append(info)
+        rewards.append(float(reward))
+        terminations.append(terminated)
+        truncations.append(truncated)
+    return EpisodeBuffer(
+        seed=seed,
+        # Declared as lists, but stored as arrays, which is what they are here.
+        observations=np.stack(observations),  # pyright: ignore[reportArgumentType]
+        actions=np.stack(actions),  # pyright: ignore[reportArgumentType]
+        rewards=rewards,
+        terminations=terminations,
+        truncations=truncations,
+        infos={
+            name: np.array([step[name] for step in infos])
+            for name in infos[0]
+            if all(name in step for step in infos)
+        },
+    )
+
+
+class Recorder:
+    """A dataset that grows by whole episodes; frames are kept without loss.
+
+    Args:
+        dataset_id: as Minari has it, (namespace/)name-vN, in MINARI_DATASETS_PATH or ~/.minari.
+        env: what the episodes are recorded in.
+        behaviour: who acts, for those who look at the dataset.
+        append: whether to add to a dataset that is there.
+
+    Raises:
+        ValueError: the id is malformed, the dataset exists (and `append` is off), or it is another
+            environment's. Nothing is then changed.
+    """
+
+    def __init__(self, dataset_id: str, env: gym.Env[Any, Any], behaviour: str, append: bool) -> None:
+        if not re.search(r"-v\d+$", dataset_id):  # which Minari answers with a TypeError
+            raise ValueError(
+                f"dataset: got {dataset_id!r}, allowed: (namespace/)name-vN, as room/mixed-v0"
+            )
+        parse_dataset_id(dataset_id)
+        self.dataset_id, self.env, self.behaviour = dataset_id, env, behaviour
+        self.dataset: MinariDataset | None = None
+        if not Path(get_dataset_path(dataset_id)).exists():
+            return
+        if not append:
+            raise ValueError(f"dataset: got {dataset_id}, which exists; allowed: a new id, or --append")
+        self.dataset = load_dataset(dataset_id)
+        if self.dataset.env_spec != env.spec:
+            got, wanted = (
+                spec and f"{spec.id} {spec.kwargs}" for spec in (env.spec, self.dataset.env_spec)
+            )
+            raise ValueError(f"env_id: got {got}, allowed: the dataset's, {wanted}")
+
+    @property
+    def episodes(self) -> int:
+        """How many the dataset has."""
+        return 0 if self.dataset is None else int(self.dataset.total_episodes)
+
+    @property
+    def steps(self) -> int:
+        """How many the dataset has."""
+        return 0 if self.dataset is None else int(self.dataset.total_steps)
+
+    def add(self, episode: EpisodeBuffer) -> None:
+        """Write one more episode."""
+        if self.dataset is not None:
+            self.dataset.update_dataset_from_buffer([episode])
+            return
+        with warnings.catch_warnings():  # Minari misses an author, which is the user's to add
+            warnings.simplefilter("ignore", UserWarning)
+            self.dataset = create_dataset_from_buffers(
+                self.dataset_id,
+                [episode],
+                env=self.env,
+                algorithm_name=self.behaviour,
+                jpeg_encoding=False,
+            )

@@ -1,0 +1,114 @@
+"""Policies that are not learned: random, the exact expert, and mixtures; to collect and to compare.
+
+A behaviour is called with an observation and its `info`, and returns an action. `reset` begins an
+episode.
+"""
+
+import copy
+from typing import Any, Literal, Protocol, get_args
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_room import layouts, oracle
+
+BehaviourKind = Literal["random", "expert", "mixed"]
+PERSISTENCE = 0.7  # probability that a random action is repeated, so that it leads somewhere
+
+
+class Behaviour(Protocol):
+    """What acts in one environment."""
+
+    def reset(self, generator: np.random.Generator) -> None:
+        """Begin an episode, in which all randomness comes from `generator`."""
+        ...
+
+    def __call__(self, observation: NDArray[np.uint8], info: dict[str, Any]) -> NDArray[np.float32]:
+        """The next action, (2,)."""
+        ...
+
+
+class Scripted:
+    """A mixture of the expert and of persistent random actions.
+
+    Args:
+        env: a room; the expert reads its state from `info`.
+        kind: "random", "expert", or "mixed": each episode draws the share of its random actions.
+
+    Raises:
+        ValueError: another kind, or the environment is no room.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], kind: BehaviourKind) -> None:
+        if kind not in get_args(BehaviourKind):
+            raise ValueError(f"policy: got {kind!r}, allowed: {get_args(BehaviourKind)}")
+        self.kind = kind
+        self.params = getattr(env.unwrapped, "params", None)
+        if self.params is None and kind != "random":
+            raise ValueError(f"policy: got {kind!r}, allowed: random, as {env} is no RobotRoom")
+        if not isinstance(env.action_space, gym.spaces.Box):
+            raise ValueError(f"action space: got {env.action_space}, allowed: a Box")
+        self.space = env.action_space
+        self.reset(np.random.default_rng(0))
+
+    def reset(self, generator: np.random.Generator) -> None:
+        """Begin an episode."""
+        self.generator = generator
+        self.share = {"random": 1.0, "expert": 0.0}.get(self.kind, generator.random())
+        self.action = self._random()
+
+    def __call__(self, observation: NDArray[np.uint8], info: dict[str, Any]) -> NDArray[np.float32]:
+        """The next action."""
+        if self.generator.random() > PERSISTENCE:
+            self.action = self._random()
+        if self.generator.random() < self.share:
+            return self.action
+        assert self.params is not None
+        layout = layouts.layout(self.params, info.get("layout", 0))
+        robot, goal = info["robot_position"][None], info["goal_position"][None]
+        return oracle.expert_action(robot, goal, layout)[0]
+
+    def _random(self) -> NDArray[np.float32]:
+        return self.generator.uniform(self.space.low, self.space.high).astype(np.float32)
+
+
+class Learned:
+    """A trained agent, or any other that has stable-baselines3's `predict`.
+
+    Args:
+        agent: it.
+        deterministic: what it is asked for.
+    """
+
+    def __init__(self, agent: Any, deterministic: bool = True) -> None:
+        self.agent, self.deterministic = agent, deterministic
+
+    def reset(self, generator: np.random.Generator) -> None:
+        """Begin an episode."""
+        self.state = None
+
+    def __call__(self, observation: NDArray[np.uint8], info: dict[str, Any]) -> NDArray[np.float32]:
+        """The next action."""
+        action, self.state = self.agent.predict(
+            observation, self.state, deterministic=self.deterministic
+        )
+        return action
+
+
+class Uniform:
+    """The policy that draws every action uniformly from its space, for `evaluate`."""
+
+    def __init__(self, space: gym.Space[Any], seed: int) -> None:
+        self.space = copy.deepcopy(space)
+        self.space.seed(seed)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions for a batch of observations."""
+        return np.stack([self.space.sample() for _ in observation]), None

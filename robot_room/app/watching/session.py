@@ -1,0 +1,333 @@
+"""An agent at work in a room, and a hand that may disturb both; no window is needed.
+
+A session is told which keys were pressed and where the mouse is held, goes on by `step`, and gives a
+`View` of what is to be seen. Nothing that is done to it raises: what a room does not allow does not
+happen, and `notice` says so.
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+
+from agent import Agent
+from agent.collection import scale_actions
+from agent.control import ControlState, Decision, decide
+from agent.observation_prior import ObservationPrior
+from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, PlannerConfig, ShootingConfig
+from robot_room.app.evaluation.protocol import oracle_steps
+from robot_room.app.watching.inspection import Thought, read
+from robot_room.panels import View
+from robot_room.room import GOAL_LIMIT, ROBOT_LIMIT
+
+NOISES = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5)  # std; images lie in [−1, 1]
+SPEEDS = (1, 2, 5, 10, 20, 30, 100)  # steps a second, if the agent can; 10 is real time
+PLANNERS: tuple[type[PlannerConfig], ...] = (ICEMConfig, CEMConfig, MPPIConfig, ShootingConfig)
+HORIZONS = range(2, 21)
+GRASP = 0.16  # m; nearer to the goal's centre than this, a hand takes the goal
+HELP = (
+    "mouse: drag robot or goal    space: pause    n: one step    , .: speed    r: new episode    "
+    "s: still    f1: keys    esc: quit",
+    "h: hand over the camera    [ ]: noise    d: distractors    p: prior    m: planner    - =: horizon",
+)
+
+
+class Session:
+    """One agent in one room.
+
+    Args:
+        agent: acts; it is not changed.
+        spec: of the environment, which may differ from the one that it was trained in.
+        seed: episode i starts from reset(seed=seed + i).
+        prior: an observation prior that can be switched on; None: there is none.
+        prior_on: whether it is.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        spec: EnvSpec,
+        seed: int,
+        prior: ObservationPrior | None = None,
+        prior_on: bool = False,
+    ) -> None:
+        self.agent, self.spec, self.prior, self.prior_on = (
+            agent,
+            spec,
+            prior,
+            prior_on and prior is not None,
+        )
+        self.planner = agent.config.planner
+        self.paused = self.hand = self.closed = False
+        self.help_shown, self.wants_still = True, False
+        self.noise, self.speed = 0, SPEEDS.index(10)
+        self.notice = ""
+        self.arrived = self.finished = 0
+        self.ratios: list[float] = []
+        self._noise = np.random.default_rng(seed)
+        self._seed, self.episode = seed, -1
+        self._env = _made(spec)
+        self._held: str | None = None
+        self.new_episode()
+
+    # ---- going on ------------------------------------------------------------------------------
+
+    def new_episode(self) -> None:
+        """Begin the next episode."""
+        self.episode += 1
+        self.seen, self.info = self._env.reset(seed=self._seed + self.episode)
+        self._before: ControlState | None = None
+        self.steps, self.over, self.touched = 0, False, self.hand or self.noise > 0
+        self.predicted: deque[float] = deque(maxlen=80)
+        self.received: deque[float] = deque(maxlen=80)
+        self._best = self._oracle_steps()
+        self.look()
+
+    def look(self) -> None:
+        """Decide from what the camera shows now."""
+        self.frame = self._through_the_camera(self.seen)
+        agent, device = self.agent, self.agent.device
+        start = torch.tensor([self._before is None], device=device)
+        before = self._before or ControlState.initial(agent.world_model, self.planner, 1)
+        self.decision: Decision
+        self.decision, self._after = decide(
+            agent.world_model,
+            self.planner,
+            torch.from_numpy(np.ascontiguousarray(self.frame[None])).to(device),
+            before,
+            start,
+            torch.Generator(device).manual_seed(agent.seed),
+            prior=self.prior if self.prior_on else None,
+        )
+        self.thought: Thought = read(agent.world_model, self.decision, self.planner)
+
+    def step(self) -> None:
+        """Do what was decided; after an episode's end, begin the next."""
+        if self.over:
+            self.new_episode()
+            return
+        action = scale_actions(self.agent.action_space, self.decision.action[0].cpu().numpy())
+        self.seen, reward, terminated, truncated, self.info = self._env.step(action)
+        self.predicted.append(self.thought.reward)
+        self.received.append(float(reward))
+        self.steps, self._before = self.steps + 1, self._after
+        self.over = bool(terminated or truncated)
+        if self.over and not self.touched:
+            self.finished += 1
+            self.arrived += bool(self.info.get("is_success", False))
+            if self._best:
+                self.ratios.append(self.steps / self._best)
+        self.look()
+
+    # ---- what a hand does ----------------------------------------------------------------------
+
+    def press(self, keys: Iterable[str]) -> None:
+        """Do what keys ask for, in order; unknown ones do nothing."""
+        actions = {
+            "space": self._pause,
+            "n": self._single_step,
+            "r": self.new_episode,
+            "h": self._hand,
+            "[": lambda: self._change_noise(-1),
+            "]": lambda: self._change_noise(1),
+            ",": lambda: self._change_speed(-1),
+            ".": lambda: self._change_speed(1),
+            "d": self._distractors,
+            "p": self._switch_prior,
+            "m": self._next_planner,
+            "-": lambda: self._change_horizon(-1),
+            "=": lambda: self._change_horizon(1),
+            "s": self._still,
+            "f1": self._help,
+            "escape": self._close,
+            "q": self._close,
+        }
+        for key in keys:
+            if key in actions:
+                self.notice = ""
+                actions[key]()
+
+    def drag(self, place: NDArray[np.float64] | None) -> None:
+        """The mouse is held at a place in the room, (x, y) in metres; None: it is not."""
+        if place is None or "robot_position" not in self.info or self.over:
+            self._held = None
+            return
+        params: Any = getattr(self._env.unwrapped, "params", None)
+        if self._held is None:
+            near = np.linalg.norm(place - self.info["goal_position"]) < GRASP
+            self._held = "goal_position" if near else "robot_position"
+            if near and params.goal != "random":
+                self.notice = "this room's goal stays at the centre"
+                self._held = "nothing"
+        if self._held == "nothing":
+            return
+        limit = GOAL_LIMIT if self._held == "goal_position" else ROBOT_LIMIT
+        place = np.clip(place, -limit, limit)
+        if np.allclose(place, self.info[self._held]):
+            return
+        room: Any = self._env.unwrapped
+        state = room.get_state()
+        moved = {self._held: place[None]}
+        if self._held == "robot_position":
+            moved["seen_robot_position"] = place[None]
+        try:
+            self.seen, self.info = room.set_state({**state, **moved})
+        except ValueError:
+            self.notice = "there is a wall"
+            return
+        self.touched = True
+        self.look()
+
+    def _pause(self) -> None:
+        self.paused = not self.paused
+
+    def _single_step(self) -> None:
+        self.paused = True
+        self.step()
+
+    def _hand(self) -> None:
+        self.hand = not self.hand
+        self._disturbed()
+
+    def _change_noise(self, by: int) -> None:
+        self.noise = int(np.clip(self.noise + by, 0, len(NOISES) - 1))
+        self._disturbed()
+
+    def _change_speed(self, by: int) -> None:
+        self.speed = int(np.clip(self.speed + by, 0, len(SPEEDS) - 1))
+
+    def _distractors(self) -> None:
+        room: Any = self._env.unwrapped
+        if "robot_position" not in self.info:
+            self.notice = "this environment has no distractors"
+            return
+        state = room.get_state()
+        count = 0 if state["settings"]["distractors"] else 3
+        spec = dataclasses.replace(self.spec, kwargs=self.spec.kwargs | {"distractors": count})
+        other: Any = _made(spec)
+        other.reset(seed=0)
+        settings = state["settings"] | {"distractors": count}
+        self.seen, self.info = other.unwrapped.set_state({**state, "settings": settings})
+        self._env.close()
+        self._env, self.spec = other, spec
+        self._count_afresh()
+
+    def _switch_prior(self) -> None:
+        if self.prior is None:
+            self.notice = "no prior: make one with robot-room train-prior RUN"
+            return
+        self.prior_on = not self.prior_on
+        self._before = None  # what the filter remembers has another form without a prior
+        self._count_afresh()
+
+    def _next_planner(self) -> None:
+        kinds = [kind.__name__ for kind in PLANNERS]
+        kind = PLANNERS[(kinds.index(type(self.planner).__name__) + 1) % len(PLANNERS)]
+        own = self.agent.config.planner
+        fresh = own if type(own) is kind else kind(discount=own.discount)
+        self._plan_with(dataclasses.replace(fresh, horizon=self.planner.horizon))
+
+    def _change_horizon(self, by: int) -> None:
+        horizon = int(np.clip(self.planner.horizon + by, HORIZONS[0], HORIZONS[-1]))
+        self._plan_with(dataclasses.replace(self.planner, horizon=horizon))
+
+    def _plan_with(self, planner: PlannerConfig) -> None:
+        self.planner = planner
+        if self._before is not None:
+            fresh = ControlState.initial(self.agent.world_model, planner, 1)
+            self._before = self._before._replace(plans=fresh.plans)
+        self._count_afresh()
+
+    def _still(self) -> None:
+        self.wants_still = True
+
+    def _help(self) -> None:
+        self.help_shown = not self.help_shown
+
+    def _close(self) -> None:
+        self.closed = True
+
+    def _count_afresh(self) -> None:
+        """Success so far was that of other conditions."""
+        self.arrived = self.finished = 0
+        self.ratios = []
+        self._disturbed()
+
+    def _disturbed(self) -> None:
+        self.touched = True
+        self.look()
+
+    # ---- what is to be seen --------------------------------------------------------------------
+
+    def view(self) -> View:
+        """All that a window shows of this moment."""
+        planner = type(self.planner).__name__.removesuffix("Config")
+        ratio = f"{np.mean(self.ratios):.2f}" if self.ratios else "–"
+        prior = "none" if self.prior is None else ("on" if self.prior_on else "off")
+        belief = self.decision.belief
+        if self.prior_on and belief.innovation is not None:
+            surprise = f"{float(belief.innovation[0]):.0f}"
+            prior += (
+                f", frame {'believed' if belief.trusted[0] else 'left out'} (innovation {surprise})"
+            )
+        status = [
+            f"episode {self.episode + 1}, step {self.steps}"
+            + ("" if "distance" not in self.info else f", {self.info['distance']:.2f} m to go"),
+            f"arrived {self.arrived} of {self.finished}, steps over the oracle's {ratio}",
+            f"planner {planner}, horizon {self.planner.horizon}, {SPEEDS[self.speed]} steps a second",
+            f"prior {prior}",
+            self.notice,
+        ]
+        if self.noise or self.hand:
+            camera = "hand over the camera" if self.hand else f"noise {NOISES[self.noise]:g}"
+            status.insert(4, f"camera: {camera}")
+        thought = self.thought
+        located = "robot_position" in self.info
+        return View(
+            room=self.seen
+            if self._env.render_mode is None
+            else np.asarray(self._env.render(), np.uint8),
+            title="the room: paths imagined, the best of them, the one it takes",
+            alarm="paused" if self.paused else "",
+            plans=thought.plans if located else None,
+            believed=thought.believed if located else None,
+            frames={"sees": self.frame} | thought.frames,
+            filmstrip=thought.filmstrip,
+            filmstrip_title="what the agent expects to see",
+            curves={"expected": list(self.predicted), "received": list(self.received)},
+            curves_title="reward",
+            status=status,
+            help=HELP if self.help_shown else ("f1: keys",),
+        )
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
+
+    def _through_the_camera(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.hand:
+            return np.zeros_like(frame)
+        if not self.noise:
+            return frame
+        noise = NOISES[self.noise] * 127.5 * self._noise.standard_normal(frame.shape)
+        return np.clip(frame + noise + 0.5, 0, 255).astype(np.uint8)
+
+    def _oracle_steps(self) -> int:
+        info = {name: np.asarray(value)[None] for name, value in self.info.items()}
+        params = getattr(self._env.unwrapped, "params", None)
+        return int(oracle_steps(info, params, 1)[0])
+
+
+def _made(spec: EnvSpec) -> gym.Env[Any, Any]:
+    """The environment, with pictures for people where it has such."""
+    env = gym.make(spec)
+    if "rgb_array" not in env.metadata.get("render_modes", ()):
+        return env
+    env.close()
+    return gym.make(spec, render_mode="rgb_array")
