@@ -3,7 +3,6 @@
 import re
 import sys
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -12,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 project = "RobotRoom"
 author = "the RobotRoom developers"
 copyright = f"2026, {author}"
-version = release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 extensions = [
     "myst_parser",
@@ -34,17 +33,8 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
-# The pages can be built without the agent's dependencies.
-autodoc_mock_imports = [
-    name
-    for name in ("gymnasium", "imageio", "jaxtyping", "minari", "numba", "numpy", "PIL", "pygame")
-    + ("rich", "safetensors", "tensorboard", "torch", "tyro")
-    if find_spec(name) is None
-]
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-suppress_warnings = ["autodoc.mocked_object"]
-
 
 SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:")
 
@@ -65,7 +55,7 @@ def escape(line: str) -> str:
     """Formulas use characters that reStructuredText would take for markup."""
     parts = re.split(r"(`[^`]*`)", line)
     for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"(?<=\w)_(?![A-Za-z0-9])|(?<![\s*])\*(?!\*)|\|", r"\\\g<0>", parts[i])
+        parts[i] = re.sub(r"(?<=\w)_(?![A-Za-z0-9])|(?<=[^\s*])\*(?!\*)|\|", r"\\\g<0>", parts[i])
     return "".join(parts)
 
 
@@ -96,21 +86,21 @@ def from_markdown(app, what, name, obj, options, lines: list[str]) -> None:
         else:
             after_blank = not result or not result[-1].strip()
             if not indent:
-                section = text[:-1] if text in SECTIONS else ""
+                section = text if text in SECTIONS else ""
                 in_list = text.startswith("* ")
                 literal = False
             elif not section and not in_list and after_blank and not literal:
                 literal = True
                 result += ["::", ""]
-            loose = section == "Returns" if section else not in_list and not literal
-            if loose and not after_blank and indent != depth and depth + indent:
-                if not (section and (indent == 0 or depth == 0)):
-                    result.append("")
-            if re.match(r"\S+ {2,}\S", text) and not indent:
-                line = "| " + escape(line)
-            elif not literal:
-                line = escape(line)
-            result.append(line)
+            block = section == "Returns:" if section else not in_list and not literal
+            if block and not after_blank and indent != depth:
+                result.append("")  # a block quote needs empty lines around it
+            if text == "Returns:":  # napoleon would take what is before a colon for a type
+                result.append(":returns:")
+            elif not indent and re.match(r"\S.*\S {3,}\S", text):
+                result.append("| " + escape(line))
+            else:
+                result.append(line if literal else escape(line))
         if text:
             depth = indent
     lines[:] = result
