@@ -30,9 +30,10 @@ from agent.collection import (
     single_spec,
 )
 from agent.control import ControlState, Decision, decide
-from agent.observation_prior import ObservationPrior
+from agent.gate import AcceptAll, Gate
 from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
 from agent.replay import Episode, Replay
+from agent.restoration.restorer import Identity, Restorer
 from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
 
@@ -62,8 +63,9 @@ class Agent:
         config: all settings; the defaults are those of the README.
         seed: of everything random: parameters, exploration, planning, the environment's starts.
         device: "auto" (CUDA if there is one, else the CPU) or a torch device.
-        observation_prior: is asked about frames when acting (not when learning); None: every frame is
-            believed. Also an attribute, to be set later: it is calibrated on an agent that has learned.
+        restorer: is given frames before they are believed, when acting (not when learning).
+        gate: decides which frames are believed. Both are attributes too, to be set later, as they are
+            calibrated on an agent that has learned (see `agent.calibration`).
 
     Raises:
         ValueError: the environment's spaces or the device cannot be served.
@@ -75,7 +77,8 @@ class Agent:
         config: AgentConfig | None = None,
         seed: int = 0,
         device: str = "auto",
-        observation_prior: ObservationPrior | None = None,
+        restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and hold nothing
+        gate: Gate = AcceptAll(),  # noqa: B008
     ) -> None:
         self.config = config or AgentConfig()
         self.seed = seed
@@ -84,7 +87,7 @@ class Agent:
         self.env_spec = single_spec(self.env)
         spaces = self.env.single_observation_space, self.env.single_action_space
         self.observation_space, self.action_space = _served(*spaces)
-        self.observation_prior = observation_prior
+        self.restorer, self.gate = restorer, gate
         self.progress = Progress()
         self.replay = Replay(self.config.training.replay_capacity)
 
@@ -230,7 +233,8 @@ class Agent:
             torch.from_numpy(starts.astype(np.bool_).reshape(rooms)).to(self.device),
             generator,
             noise,
-            self.observation_prior,
+            self.restorer,
+            self.gate,
         )
 
     def save(self, path: str | Path) -> None:
@@ -270,7 +274,8 @@ class Agent:
         path: str | Path,
         env: AnyEnv | None = None,
         device: str = "auto",
-        observation_prior: ObservationPrior | None = None,
+        restorer: Restorer = Identity(),  # noqa: B008
+        gate: Gate = AcceptAll(),  # noqa: B008
     ) -> Self:
         """An agent as it was saved; `learn` goes on from there, in new episodes.
 
@@ -279,7 +284,8 @@ class Agent:
             env: the environment to act in; None: the id and arguments that the agent was made with. The
                 id must be registered already: a checkpoint never decides what is imported or called.
             device: as for `Agent`.
-            observation_prior: as for `Agent`; it is saved by itself.
+            restorer: as for `Agent`; it is saved by itself.
+            gate: as for `Agent`.
 
         Raises:
             ValueError: not a whole checkpoint of this format version, `env` has other spaces, or the
@@ -305,7 +311,7 @@ class Agent:
                 planners[settings["planner_type"]](**settings["planner"]),
                 TrainingConfig(**settings["training"]),
             )
-            agent = cls(env, agent_config, config["seed"], device, observation_prior)
+            agent = cls(env, agent_config, config["seed"], device, restorer, gate)
             for name in ("observation_space", "action_space"):
                 got = _describe(getattr(agent, name))
                 if got != config[name]:

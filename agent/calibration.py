@@ -1,36 +1,92 @@
-"""Calibration of an observation prior: what is usual for this agent where the camera is sound."""
+"""Calibration of a restorer and its gate: what is usual for this agent where the camera is sound."""
 
-import math
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 
 from agent.agent import Agent
+from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from agent.collection import Collector
 from agent.control import ControlState, decide
-from agent.denoiser import Denoiser
-from agent.observation_prior import (
-    CRITICAL_STDS,
-    Critic,
-    ObservationPrior,
-    calibrate,
-    check_promise,
-    conformal_threshold,
-)
+from agent.gate import ConformalGate
 from agent.replay import Replay
+from agent.restoration.conformal import check_promise, conformal_threshold
+from agent.restoration.critic import Critic, calibrate
+from agent.restoration.denoiser import Denoiser, DenoiserConfig
+from agent.restoration.restorer import DiffusionRestorer
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A restorer and a gate that were calibrated together, on one agent."""
+
+    restorer: DiffusionRestorer
+    """Cleans, mends and judges frames."""
+    gate: ConformalGate
+    """Leaves out those that are implausible or contradict the world model's prediction."""
+    calibrated_on: str = ""
+    """Which agent, after how many steps: for another one the thresholds say nothing."""
+
+    def attach(self, agent: Agent) -> Agent:
+        """Let `agent` use both."""
+        agent.restorer, agent.gate = self.restorer, self.gate
+        return agent
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint directory; see `agent.checkpoint`.
+
+        Raises:
+            ValueError: there is something else at `path`. It is left as it was.
+        """
+        denoiser = self.restorer.critic.denoiser
+        config = {
+            "shape": denoiser.shape,
+            "denoiser": dataclasses.asdict(denoiser.config),
+            "critic_mean": self.restorer.critic.mean.tolist(),
+            "critic_std": self.restorer.critic.std.tolist(),
+            "critic_threshold": self.restorer.critic.threshold,
+            "innovation_threshold": self.gate.innovation_threshold,
+            "calibrated_on": self.calibrated_on,
+        }
+        save_checkpoint(Path(path), Checkpoint(config, dict(denoiser.state_dict()), {}, {}))
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> Self:
+        """Both as they were saved, with everything switched on that is on by default.
+
+        Raises:
+            ValueError: not a whole checkpoint of them.
+        """
+        checkpoint = load_checkpoint(Path(path))
+        config = checkpoint.config
+        try:
+            height, width, channels = config["shape"]
+            denoiser = Denoiser((height, width, channels), DenoiserConfig(**config["denoiser"]))
+            denoiser.load_state_dict(checkpoint.model)
+            mean, std = (torch.tensor(config[f"critic_{name}"]).to(device) for name in ("mean", "std"))
+            critic = Critic(denoiser.to(device), mean, std, config["critic_threshold"])
+            gate = ConformalGate(config["innovation_threshold"])
+            return cls(DiffusionRestorer(critic), gate, config["calibrated_on"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path}: got no restorer and gate ({problem})") from error
 
 
 @torch.no_grad()
-def calibrate_prior(
+def calibrate_restorer(
     agent: Agent,
     denoiser: Denoiser,
     episodes: int = 200,
     false_alarms: float = 0.01,
     seed: int = 0,
-) -> ObservationPrior:
-    """An observation prior for `agent`, calibrated on new episodes in its own environment.
+) -> Restoration:
+    """A restorer and a gate for `agent`, calibrated on new episodes in its own environment.
 
-    The agent acts as it does without one. These episodes train nothing: half of them tell the critic
+    The agent acts as it does without them. These episodes train nothing: half of them tell the critic
     what is usual; from each of the other half one frame is drawn for its score, and one for its
     innovation, and they set the two thresholds. So long as every frame is believed, each test accuses
     a frame drawn from a new episode with probability `false_alarms` at most; a gate that leaves
@@ -53,15 +109,12 @@ def calibrate_prior(
         allowed = f"{agent.observation_space.shape}, as the agent's frames"
         raise ValueError(f"denoiser: got shape {denoiser.shape}, allowed: {allowed}")
     denoiser = denoiser.to(agent.device)
-    usual = torch.zeros(len(CRITICAL_STDS), 2, device=agent.device)
-    unsure = Critic(denoiser, usual, usual + 1, math.inf)
-    everything = ObservationPrior(unsure, math.inf, purifies=False, gates=False)
     generator = torch.Generator().manual_seed(seed)
-    frames, innovations = _act(agent, everything, episodes, seed)
+    frames, innovations = _act(agent, episodes, seed)
     critic = calibrate(denoiser, frames, false_alarms, generator)
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in innovations[1::2]]
     threshold = conformal_threshold(torch.stack(drawn), false_alarms)
-    return ObservationPrior(critic, threshold, calibrated_on=described(agent))
+    return Restoration(DiffusionRestorer(critic), ConformalGate(threshold), described(agent))
 
 
 def check_calibration(agent: Agent, episodes: int, false_alarms: float) -> None:
@@ -82,9 +135,7 @@ def described(agent: Agent) -> str:
     return f"{agent.env_id}, seed {agent.seed}, {agent.num_timesteps} steps"
 
 
-def _act(
-    agent: Agent, prior: ObservationPrior, episodes: int, seed: int
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _act(agent: Agent, episodes: int, seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Frames, and innovations of all but the first, of so many whole episodes."""
     collector = Collector(agent.env, Replay(2**31), seed)
     state = ControlState.initial(agent.world_model, agent.config.planner, agent.env.num_envs)
@@ -102,9 +153,7 @@ def _act(
             state,
             torch.from_numpy(starts).to(agent.device),
             generator,
-            prior=prior,
         )
-        assert decision.belief.innovation is not None
         for room in range(len(seen)):
             if starts[room]:
                 if len(innovations[room]) > 0:

@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from agent.belief import Belief, BeliefState, advance, observe
-from agent.observation_prior import ObservationPrior
+from agent.gate import AcceptAll, Gate
 from agent.planning import PLANNERS, Plan, PlannerConfig, Problem, alternatives
+from agent.restoration.restorer import Identity, Restorer
 from agent.world_model import WorldModel
 
 
@@ -43,7 +44,8 @@ def decide(
     episode_start: Bool[Tensor, "N"],  # noqa: F821 - a shape, not a name
     generator: torch.Generator,
     exploration_std: float = 0.0,
-    prior: ObservationPrior | None = None,
+    restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and hold nothing
+    gate: Gate = AcceptAll(),  # noqa: B008
 ) -> tuple[Decision, ControlState]:
     """Take a frame of each room in, and give each its next action in [−1, 1]^A.
 
@@ -55,19 +57,20 @@ def decide(
         episode_start: rooms whose episode starts with this frame; their state is forgotten.
         generator: of the search's noise and the exploration's.
         exploration_std: std of Gaussian noise on the action.
-        prior: is asked about frames before they are believed; None: all are.
+        restorer: is given the frames before they are believed.
+        gate: decides which of them are.
     """
     fresh = ControlState.initial(world_model, planner, len(frames))
     state = _where(episode_start, fresh, state)
-    belief = observe(world_model, prior, frames, state.belief)
+    belief = observe(world_model, restorer, gate, frames, state.belief)
 
     bound = state.belief.action.new_ones(world_model.action_size)
     step = world_model.step if planner.particles == 1 else world_model.sampled_step(generator)
     problem = Problem(step, -bound, bound)
     z = belief.density.mean
     plan = PLANNERS[type(planner)](problem, z, planner, state.plans, generator)
-    if prior is not None and prior.plan_weight > 0:
-        plan = plausible_plan(world_model, prior, z, plan)
+    if restorer.plan_weight > 0:
+        plan = plausible_plan(world_model, restorer, z, plan)
     action = plan.actions[:, 0]
     if exploration_std > 0:
         noise = torch.randn(action.shape, generator=generator, device=action.device)
@@ -80,15 +83,15 @@ def decide(
 
 def plausible_plan(
     world_model: WorldModel,
-    prior: ObservationPrior,
+    restorer: Restorer,
     z: Float[Tensor, "N D"],
     plan: Plan,
     best: int = 5,
 ) -> Plan:
     """Of the best candidates the one with the largest return − w · implausibility.
 
-    Implausibility is the critic's score of the frames imagined along a candidate, their mean; w is
-    `prior.plan_weight`. All candidates at every step would take thousands of the denoiser's passes.
+    Implausibility is the restorer's score of the frames imagined along a candidate, their mean; w is
+    its `plan_weight`. All candidates at every step would take thousands of the denoiser's passes.
     """
     candidates = plan.candidates[:, :best].clamp(-1, 1)
     rooms, kept = candidates.shape[:2]
@@ -96,9 +99,9 @@ def plausible_plan(
     scores = []
     for action in candidates.flatten(0, 1).unbind(1):
         z = world_model.transition(z, action).mean
-        scores.append(prior.critic.score(world_model.decode(z)))
+        scores.append(restorer.implausibility(world_model.decode(z)))
     implausibility = torch.stack(scores).mean(0).view(rooms, kept)
-    chosen = (plan.returns[:, :kept] - prior.plan_weight * implausibility).argmax(1)
+    chosen = (plan.returns[:, :kept] - restorer.plan_weight * implausibility).argmax(1)
     return plan._replace(actions=candidates[torch.arange(rooms), chosen])
 
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from agent import diffusion
 from agent.agent import Agent
 from agent.collection import scale_actions
 from agent.control import Decision
-from agent.denoiser import Denoiser, to_frames, to_images
+from agent.restoration import diffusion
+from agent.restoration.denoiser import Denoiser, to_frames, to_images
 
 Picture = NDArray[np.uint8]
 PAPER, INK = (250, 250, 250), (40, 40, 40)

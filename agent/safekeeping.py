@@ -23,7 +23,7 @@ class Safekeeping:
     KeyboardInterrupt. A second Ctrl-C interrupts at once.
 
     Args:
-        learner: an `Agent`, or a `PriorTrainer`.
+        learner: an `Agent`, or a `DenoiserTrainer`.
         path: of the checkpoint.
     """
 

@@ -1,8 +1,7 @@
 """Learning: collect, fit, collect … The only file that owns an optimiser."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from agent.collection import Collector, FinishedEpisode
 from agent.control import ControlState, decide
+from agent.denormals import flushed_denormals
 from agent.planning import PlannerConfig
 from agent.replay import Replay
 from agent.world_model import WorldModel
@@ -205,20 +205,6 @@ def fit(
         if progress.num_updates % 10 == 0 or progress.num_updates == target:
             for callback in callbacks:
                 callback(progress)
-
-
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Numbers below 1e-38 count as 0 within.
-
-    A softmax that has made up its mind has such weights, nothing depends on them, and each costs a
-    processor a hundred times what another number does: three times the time of an update was seen.
-    """
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 def update(

@@ -8,8 +8,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 from jaxtyping import install_import_hook
 
 TENSORS = (
-    "types distributions networks posteriors denoiser observation_prior world_model planning belief "
-    "control replay"
+    "types distributions networks posteriors world_model planning belief gate control replay "
+    "restoration.denoiser restoration.noise restoration.mending restoration.critic "
+    "restoration.conformal restoration.restorer"
 ).split()
 install_import_hook([f"agent.{name}" for name in TENSORS], "beartype.beartype")
 

@@ -1,6 +1,5 @@
 """The gate: on a world so simple that what should be believed can be written down."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +10,9 @@ from test_agent import SMALL
 from agent import Agent
 from agent.belief import Belief, BeliefState, advance, innovation, observe
 from agent.distributions import Normal, product
-from agent.observation_prior import Critic, ObservationPrior, Sight
+from agent.gate import AcceptAll, ConformalGate
+from agent.restoration.critic import Critic
+from agent.restoration.restorer import DiffusionRestorer, Identity, Restored
 from agent.world_model import WorldModel, WorldModelConfig
 
 TOLD, MOVED = 0.1, 0.05  # stds of what a frame tells and of the transition
@@ -36,17 +37,15 @@ class Line(WorldModel):
         return Normal(torch.zeros(batch, 1), torch.full((batch, 1), 100.0)), torch.zeros(batch, 0)
 
 
-class Eye(ObservationPrior):
+class Eye(Identity):
     """Finds a frame implausible where its second pixel is black."""
 
-    def look(self, frames):
+    def restore(self, frames):
         plausible = frames[:, 0, 1, 0] > 0
-        return Sight(frames, 1.0 - plausible.float(), plausible)
+        return Restored(frames, 1.0 - plausible.float(), plausible)
 
 
-def eye(**switches):
-    nobody = Critic(None, torch.zeros(1, 2), torch.ones(1, 2), 0.5)  # pyright: ignore
-    return Eye(nobody, 9.0, **switches)
+GATE = ConformalGate(9.0)
 
 
 def frame(place, plausible=True):
@@ -55,13 +54,13 @@ def frame(place, plausible=True):
     return picture
 
 
-def follow(frames, prior, action=0.1):
+def follow(frames, restorer, gate=GATE, action=0.1):
     """Beliefs along frames, the same action after each."""
     line, step = Line(), torch.full((1, 1), action)
     state = BeliefState.initial(line, 1)
     beliefs = []
     for each in frames:
-        beliefs.append(observe(line, prior, each, state))
+        beliefs.append(observe(line, restorer, gate, each, state))
         state = advance(line, beliefs[-1], step)
     return beliefs
 
@@ -70,14 +69,16 @@ def walk(count, start=0.5):
     return [frame(start + 0.1 * k) for k in range(count)]
 
 
-def test_frames_that_were_expected_are_believed_as_without_a_prior():
-    for believed, plain in zip(follow(walk(6), eye()), follow(walk(6), None), strict=True):
+def test_frames_that_were_expected_are_believed_as_without_a_gate():
+    for believed, plain in zip(
+        follow(walk(6), Eye()), follow(walk(6), Identity(), AcceptAll()), strict=True
+    ):
         assert believed.trusted.all() and plain.trusted.all()
         torch.testing.assert_close(believed.density, plain.density)
 
 
 def test_while_the_camera_lies_belief_coasts_and_its_variances_add_up():
-    beliefs = follow([*walk(3), *[frame(2.0, plausible=False)] * 4, frame(1.2)], eye())
+    beliefs = follow([*walk(3), *[frame(2.0, plausible=False)] * 4, frame(1.2)], Eye())
     known = beliefs[2].density.mean
     for k in range(1, 5):
         blind = beliefs[2 + k]
@@ -93,14 +94,14 @@ def test_while_the_camera_lies_belief_coasts_and_its_variances_add_up():
 
 
 def test_one_plausible_frame_that_was_not_to_be_expected_is_left_out():
-    beliefs = follow([*walk(3), frame(2.2), frame(0.8)], eye())
+    beliefs = follow([*walk(3), frame(2.2), frame(0.8)], Eye())
     assert [bool(each.trusted) for each in beliefs] == [True, True, True, False, True]
-    assert beliefs[3].sight.plausible.all() and beliefs[3].innovation.item() > 9
+    assert beliefs[3].restored.plausible.all() and beliefs[3].innovation.item() > 9
     assert beliefs[4].density.mean.item() == pytest.approx(0.9, abs=0.1)
 
 
 def test_two_frames_that_agree_with_each_other_outvote_belief():
-    beliefs = follow([*walk(3), frame(2.2), frame(2.3), frame(2.4)], eye())
+    beliefs = follow([*walk(3), frame(2.2), frame(2.3), frame(2.4)], Eye())
     assert [bool(each.trusted) for each in beliefs] == [True, True, True, False, True, True]
     # Belief has started anew at the second frame alone.
     torch.testing.assert_close(beliefs[4].density, beliefs[4].alone)
@@ -108,24 +109,24 @@ def test_two_frames_that_agree_with_each_other_outvote_belief():
 
 
 def test_two_frames_that_disagree_or_are_implausible_do_not():
-    apart = follow([*walk(3), frame(2.2), frame(1.7), frame(2.3)], eye())
+    apart = follow([*walk(3), frame(2.2), frame(1.7), frame(2.3)], Eye())
     assert not any(bool(each.trusted) for each in apart[3:])
-    broken = follow([*walk(3), frame(2.2, plausible=False), frame(2.3)], eye())
+    broken = follow([*walk(3), frame(2.2, plausible=False), frame(2.3)], Eye())
     assert not broken[4].trusted.any()  # what the first of them told counts for nothing
 
 
 def test_nothing_can_surprise_who_has_not_seen_anything():
-    beliefs = follow([frame(2.0, False), frame(2.0, False), frame(1.5), frame(1.6)], eye())
+    beliefs = follow([frame(2.0, False), frame(2.0, False), frame(1.5), frame(1.6)], Eye())
     assert [bool(each.trusted) for each in beliefs] == [False, False, True, True]
     assert [bool(each.located) for each in beliefs] == [False, False, True, True]
     assert beliefs[2].density.mean.item() == pytest.approx(1.5, abs=0.01)
 
 
-def test_a_prior_that_does_not_gate_changes_no_belief():
+def test_a_restorer_without_a_gate_changes_no_belief():
     frames = [*walk(3), frame(2.2), frame(2.0, plausible=False)]
-    beliefs = follow(frames, eye(gates=False))
-    for believed, plain in zip(beliefs, follow(frames, None), strict=True):
-        assert believed.trusted.all() and believed.innovation is not None
+    beliefs = follow(frames, Eye(), AcceptAll())
+    for believed, plain in zip(beliefs, follow(frames, Identity(), AcceptAll()), strict=True):
+        assert believed.trusted.all() and believed.innovation.item() >= 0
         torch.testing.assert_close(believed.density, plain.density)
 
 
@@ -134,9 +135,9 @@ def test_rooms_are_gated_one_by_one():
     scripts = [[*walk(3), frame(2.2)], [*walk(3), frame(0.8)], [*walk(3), frame(0.8, plausible=False)]]
     state = BeliefState.initial(line, 3)
     for moment in zip(*scripts, strict=True):
-        belief = observe(line, eye(), torch.cat(moment), state)
+        belief = observe(line, Eye(), GATE, torch.cat(moment), state)
         state = advance(line, belief, torch.full((3, 1), 0.1))
-    alone = [follow(script, eye())[-1] for script in scripts]
+    alone = [follow(script, Eye())[-1] for script in scripts]
     assert belief.trusted.tolist() == [False, True, False]
     for room, each in enumerate(alone):
         torch.testing.assert_close(belief.density.mean[room], each.density.mean[0])
@@ -163,9 +164,9 @@ def agent():
     return Agent("RobotRoom-v0", SMALL).learn(80)
 
 
-class Trusting(ObservationPrior):
-    def look(self, frames):
-        return Sight(frames, torch.zeros(len(frames)), torch.ones(len(frames), dtype=torch.bool))
+class Trusting(DiffusionRestorer):
+    def restore(self, frames):
+        return Identity().restore(frames)
 
 
 def rollout(agent, steps=4):
@@ -177,17 +178,17 @@ def rollout(agent, steps=4):
     return decisions
 
 
-def test_an_agent_whose_prior_objects_to_nothing_acts_as_without(agent):
+def test_an_agent_whose_restorer_changes_nothing_acts_as_without(agent):
     plain = rollout(agent)
     nobody = Critic(None, torch.zeros(1, 2), torch.ones(1, 2), 0.0)  # pyright: ignore
-    agent.observation_prior = Trusting(nobody, math.inf)
+    agent.restorer, agent.gate = Trusting(nobody), ConformalGate(math.inf)
     asked = rollout(agent)
-    agent.observation_prior = dataclasses.replace(agent.observation_prior, innovation_threshold=0.0)
+    agent.gate = ConformalGate(0.0)
     gated = rollout(agent)
-    agent.observation_prior = None
+    agent.restorer, agent.gate = Identity(), AcceptAll()
     for a, b in zip(plain, asked, strict=True):
-        torch.testing.assert_close(a.action, b.action)
-        assert a.belief.sight is None and b.belief.sight is not None
+        assert torch.equal(a.action, b.action)
+        assert torch.equal(a.belief.innovation, b.belief.innovation)  # the filter always knows it
     assert gated[0].belief.trusted.all() and not gated[1].belief.trusted.any()
     assert isinstance(gated[1].belief, Belief)
 
@@ -205,9 +206,9 @@ def test_the_plan_that_looks_plausible_wins_where_plausibility_weighs(agent):
     dark = Aversion(None, torch.zeros(1, 2), torch.ones(1, 2), 0.0)  # pyright: ignore
     chosen = {}
     for weight in (1e-9, 1e9):
-        agent.observation_prior = Trusting(dark, math.inf, plan_weight=weight)
+        agent.restorer = Trusting(dark, plan_weight=weight)
         chosen[weight], _ = agent.decide(frames)
-    agent.observation_prior = None
+    agent.restorer = Identity()
     best = plain.plan.candidates[:, :5].clamp(-1, 1)
     torch.testing.assert_close(chosen[1e-9].plan.actions, best[:, 0])
     brightness = []

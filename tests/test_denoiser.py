@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from agent import diffusion
 from agent.checkpoint import FORMAT_VERSION
-from agent.denoiser import SKIP_STD, Denoiser, DenoiserConfig, to_frames, to_images
-from agent.prior_training import PriorTrainer, PriorTrainingConfig
+from agent.restoration import diffusion
+from agent.restoration.denoiser import SKIP_STD, Denoiser, DenoiserConfig, to_frames, to_images
+from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
 
 SHAPE = (16, 16, 3)
 SMALL = DenoiserConfig(width=16, steps=40)
@@ -33,8 +33,8 @@ def every_square():
 
 
 def trainer(updates, seed=0, **settings):
-    config = PriorTrainingConfig(updates=updates, batch=16, **settings)
-    return PriorTrainer(SHAPE, SMALL, config, seed)
+    config = DenoiserTrainingConfig(updates=updates, batch=16, **settings)
+    return DenoiserTrainer(SHAPE, SMALL, config, seed)
 
 
 def test_frames_and_images_are_each_others_inverse():
@@ -133,7 +133,7 @@ def test_a_resumed_training_repeats_an_unbroken_one(tmp_path):
     with pytest.raises(Stop):
         broken.fit(frames, stop)
     broken.save(tmp_path / "prior")
-    resumed = PriorTrainer.load(tmp_path / "prior")
+    resumed = DenoiserTrainer.load(tmp_path / "prior")
     assert resumed.updates == 5
     resumed.fit(frames)
     for name, value in whole.averaged.state_dict().items():
@@ -146,9 +146,9 @@ def test_a_resumed_training_repeats_an_unbroken_one(tmp_path):
         (lambda: Denoiser((60, 64, 3)), r"shape: got \(60, 64, 3\), allowed: .* multiples of 8"),
         (lambda: DenoiserConfig(width=12), "width: got 12"),
         (lambda: DenoiserConfig(steps=1), "steps: got 1"),
-        (lambda: PriorTrainingConfig(updates=0), "updates: got 0"),
-        (lambda: PriorTrainingConfig(learning_rate=math.nan), "learning_rate: got nan"),
-        (lambda: PriorTrainingConfig(decay=1.0), "decay: got 1.0"),
+        (lambda: DenoiserTrainingConfig(updates=0), "updates: got 0"),
+        (lambda: DenoiserTrainingConfig(learning_rate=math.nan), "learning_rate: got nan"),
+        (lambda: DenoiserTrainingConfig(decay=1.0), "decay: got 1.0"),
         (lambda: trainer(1).fit(torch.zeros(3, 16, 16, 3)), "frames: got torch.float32"),
         (lambda: trainer(1).fit(torch.zeros(0, 16, 16, 3).byte()), "frames: got torch.uint8"),
     ],
@@ -163,4 +163,4 @@ def test_something_else_is_no_prior(tmp_path):
     trainer(1).save(tmp_path / "prior")
     (tmp_path / "prior" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     with pytest.raises(ValueError, match="got no checkpoint of a prior"):
-        PriorTrainer.load(tmp_path / "prior")
+        DenoiserTrainer.load(tmp_path / "prior")

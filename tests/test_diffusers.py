@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agent import diffusion
-from agent.diffusion import Schedule
+from agent.restoration import diffusion
+from agent.restoration.diffusion import Schedule
 
 with warnings.catch_warnings():  # of its own imports
     warnings.simplefilter("ignore")

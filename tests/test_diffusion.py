@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from agent import diffusion
-from agent.diffusion import Schedule
+from agent.restoration import diffusion
+from agent.restoration.diffusion import Schedule
 
 KINDS = ("eps", "x0", "mean", "v")
 SCHEDULES = {

@@ -3,15 +3,15 @@
     log p(x) ≥ E_q [ log p(h_N) + Σ_n log p(h_{n−1} | h_n) − Σ_n log q(h_n | h_{n−1}) ],   h_0 = x
 
 The left is computed as for any such VAE, by drawing the whole chain of latents and adding up
-log-densities; the right, term by term, by `agent.diffusion`.
+log-densities; the right, term by term, by `agent.restoration.diffusion`.
 """
 
 import pytest
 import torch
 from torch.distributions import Normal
 
-from agent import diffusion
-from agent.diffusion import Schedule
+from agent.restoration import diffusion
+from agent.restoration.diffusion import Schedule
 
 CHAINS = 200_000
 

@@ -1,6 +1,5 @@
 """The experiment's arithmetic, and one small job of it."""
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -9,8 +8,10 @@ import torch
 from test_agent import SMALL
 
 from agent import Agent, calibration
-from agent.calibration import calibrate_prior
-from agent.denoiser import Denoiser, DenoiserConfig
+from agent.calibration import calibrate_restorer
+from agent.gate import AcceptAll
+from agent.restoration.denoiser import Denoiser, DenoiserConfig
+from agent.restoration.restorer import Identity
 from benchmarks.camera import prior_quality, robustness
 from benchmarks.camera.robustness import ARMS, CLEAN, LIMIT, NAMES, TRAINED, gain, interval, run_job
 from robot_room.app.evaluation.protocol import env_spec
@@ -22,7 +23,7 @@ def small():
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
     frames = torch.from_numpy(np.stack([f for e in agent.replay.episodes for f in e.frames]))
     denoiser.initialise(frames)
-    return agent, calibrate_prior(agent, denoiser, 18, 0.1)
+    return agent, calibrate_restorer(agent, denoiser, 18, 0.1)
 
 
 def test_new_episodes_are_accused_about_as_often_as_promised():
@@ -31,23 +32,26 @@ def test_new_episodes_are_accused_about_as_often_as_promised():
     spec.max_episode_steps = 6
     agent = Agent(spec, SMALL).learn(60)
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
-    prior = calibrate_prior(agent, denoiser, 80, 0.1, seed=1)
-    trusting = dataclasses.replace(prior, purifies=False, gates=False)
-    frames, innovations = calibration._act(agent, trusting, 60, seed=1000)
+    restoration = calibrate_restorer(agent, denoiser, 80, 0.1, seed=1)
+    frames, innovations = calibration._act(agent, 60, seed=1000)
     generator = torch.Generator().manual_seed(3)
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in frames]
     surprises = [each[torch.randint(len(each), (), generator=generator)] for each in innovations]
     margin = 3 * np.sqrt(0.09 / 60 + 0.09 / 40)
-    accused = prior.critic.score(torch.stack(drawn)) > prior.critic.threshold
+    accused = (
+        restoration.restorer.critic.score(torch.stack(drawn)) > restoration.restorer.critic.threshold
+    )
     assert accused.float().mean() < 0.1 + margin
-    assert (torch.stack(surprises) > prior.innovation_threshold).float().mean() < 0.1 + margin
+    assert (
+        torch.stack(surprises) > restoration.gate.innovation_threshold
+    ).float().mean() < 0.1 + margin
 
 
 def test_calibration_needs_frames_that_the_denoiser_knows(small):
     with pytest.raises(ValueError, match=r"denoiser: got shape \(32, 32, 3\), allowed: \(64, 64, 3\)"):
-        calibrate_prior(small[0], Denoiser((32, 32, 3)), 18, 0.1)
+        calibrate_restorer(small[0], Denoiser((32, 32, 3)), 18, 0.1)
     with pytest.raises(ValueError, match="episodes: got 10, allowed: at least 18"):
-        calibrate_prior(small[0], Denoiser((64, 64, 3)), 10, 0.1)
+        calibrate_restorer(small[0], Denoiser((64, 64, 3)), 10, 0.1)
 
 
 def test_a_job_has_every_arm_on_the_same_starts(small, monkeypatch):
@@ -64,17 +68,18 @@ def test_a_job_has_every_arm_on_the_same_starts(small, monkeypatch):
 
 
 def test_arms_differ_in_what_is_asked(small):
-    agent, prior = small
+    agent, restoration = small
     asked = {}
     for name, arm in ARMS.items():
-        arm(agent, prior)
-        asked[name] = agent.observation_prior
-    assert asked["nothing"] is None and asked["median"] is None
-    assert asked["purify + gate"] is prior
-    alone = asked["innovation gate"]
+        arm(agent, restoration)
+        asked[name] = agent.restorer, agent.gate
+    assert asked["nothing"] == asked["median"] == (Identity(), AcceptAll())
+    assert asked["purify + gate"] == (restoration.restorer, restoration.gate)
+    assert asked["purify"] == (restoration.restorer, AcceptAll())
+    assert asked["innovation gate"] == (Identity(), restoration.gate)
+    judge, gate = asked["prior gate"]
     frames = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
-    assert alone.look(frames).plausible.all() and torch.equal(alone.look(frames).frames, frames)
-    assert alone.innovation_threshold == prior.innovation_threshold
+    assert torch.equal(judge.restore(frames).frames, frames) and gate is restoration.gate
 
 
 def test_the_interval_is_that_of_a_mean():

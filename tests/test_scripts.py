@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from agent import Agent, AgentConfig
-from agent.calibration import calibrate_prior
-from agent.denoiser import Denoiser, DenoiserConfig
-from agent.prior_training import PriorTrainer
+from agent.calibration import calibrate_restorer
 from agent.replay import Episode
+from agent.restoration.denoiser import Denoiser, DenoiserConfig
+from agent.restoration.training import DenoiserTrainer
 from agent.training import TrainingConfig
 from robot_room.app.runs.loading import loaded
 
@@ -145,11 +145,11 @@ def test_a_prior_learns_from_a_runs_frames_and_goes_on(trained):
     assert code == 0, err
     for name in ("prior_samples.png", "prior_denoised.png"):
         assert imageio.imread(trained / name).std() > 10
-    done = PriorTrainer.load(trained / "prior_training")
+    done = DenoiserTrainer.load(trained / "prior_training")
     assert done.updates == 3 and done.denoiser.config.width == 8
     code, _, err = run("train_prior", trained, "--training.updates", "5", *few)
     assert code == 0, err
-    assert PriorTrainer.load(trained / "prior_training").updates == 5
+    assert DenoiserTrainer.load(trained / "prior_training").updates == 5
     failing = ("--env-kwargs", '{"corruption": "blackout", "severity": 5}')
     code, out, err = run(
         "evaluate", trained, "--episodes", 2, "--seed", 7, "--json", "--prior", *failing
@@ -166,7 +166,7 @@ def test_a_prior_of_an_agent_that_has_learned_on_is_refused(trained, tmp_path):
     shutil.copytree(trained / "agent", tmp_path / "agent")
     agent = Agent.load(tmp_path / "agent")
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
-    calibrate_prior(agent, denoiser, 18, 0.1).save(tmp_path / "prior")
+    calibrate_restorer(agent, denoiser, 18, 0.1).save(tmp_path / "prior")
     loaded(tmp_path, None, "{}", prior=True)
     agent.learn(8).save(tmp_path / "agent")
     with pytest.raises(

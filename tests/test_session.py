@@ -17,7 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from window_session import any_prior
 
 from agent import Agent
+from agent.gate import AcceptAll
 from agent.planning import ShootingConfig
+from agent.restoration.restorer import Identity
 from robot_room.app.commands import watch
 from robot_room.app.watching.inspection import read
 from robot_room.app.watching.live import PICTURES, Spectator, frame, record
@@ -247,7 +249,7 @@ def test_a_session_leaves_its_agent_alone(agent, session):
     for _ in range(3):
         session.press({"m", "="})
     assert isinstance(session.planner, ShootingConfig) and agent.config.planner is planner
-    assert agent.observation_prior is None
+    assert agent.restorer == Identity() and agent.gate == AcceptAll()
 
 
 def test_an_environment_that_is_no_room_can_be_watched():

@@ -19,9 +19,11 @@ import torch
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from agent.calibration import described
-from agent.denoiser import Denoiser, DenoiserConfig
-from agent.observation_prior import Critic, ObservationPrior
+from agent.calibration import Restoration, described
+from agent.gate import ConformalGate
+from agent.restoration.critic import Critic
+from agent.restoration.denoiser import Denoiser, DenoiserConfig
+from agent.restoration.restorer import DiffusionRestorer
 from robot_room import panels
 from robot_room.app.watching.live import frame
 from robot_room.app.watching.session import HELP, NOISES, PLANNERS, SPEEDS, Session
@@ -82,7 +84,7 @@ def any_prior(agent):
     torch.manual_seed(0)
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
     critic = Critic(denoiser, torch.zeros(2, 2), torch.ones(2, 2), 1e9)
-    return ObservationPrior(critic, 1e9, calibrated_on=described(agent))
+    return Restoration(DiffusionRestorer(critic), ConformalGate(1e9), described(agent))
 
 
 def main(folder):

@@ -32,12 +32,13 @@ from rich.table import Table
 from scipy import stats
 from torch import Tensor
 
-from agent import Agent, diffusion
+from agent import Agent
+from agent.calibration import Restoration
 from agent.control import ControlState, decide
-from agent.denoiser import to_frames, to_images
-from agent.observation_prior import ObservationPrior
-from agent.prior_training import PriorTrainer
-from benchmarks.camera.robustness import MIDDLE, ROOM, TRAINING_STEPS, learned_prior, with_prior
+from agent.restoration import diffusion
+from agent.restoration.denoiser import to_frames, to_images
+from agent.restoration.training import DenoiserTrainer
+from benchmarks.camera.robustness import MIDDLE, ROOM, TRAINING_STEPS, learned_restoration, plain
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, env_spec
@@ -74,7 +75,7 @@ def every_frame() -> Tensor:
 def denoiser_errors(seed: int, frames: int = 200) -> dict[str, float]:
     """By std of the noise: how far the network is from the exact denoiser."""
     every = every_frame()
-    trainer = PriorTrainer((64, 64, 3), seed=seed)
+    trainer = DenoiserTrainer((64, 64, 3), seed=seed)
     with torch.enable_grad():
         trainer.fit(every)
     denoiser = trainer.averaged
@@ -105,19 +106,18 @@ class Watched(NamedTuple):
 
 
 @torch.no_grad()
-def watch(agent: Agent, prior: ObservationPrior, kwargs: dict[str, object]) -> Watched:
+def watch(agent: Agent, restoration: Restoration, kwargs: dict[str, object]) -> Watched:
     """Frames, scores as the camera gave them, innovations, and where episodes start; (T, N, …)."""
     spec = env_spec(ROOM, json.dumps(kwargs))
     env = gym.make_vec(spec, ROOMS, autoreset_mode=AutoresetMode.SAME_STEP)
     seen, _ = env.reset(seed=HELD_OUT_SEED)
     state, starting = None, np.ones(ROOMS, np.bool_)
     frames, scores, innovations, starts = [], [], [], []
-    with_prior(agent, prior)
+    restoration.attach(agent)
     for _ in range(STEPS):
         decision, state = agent.decide(seen, state, starting)
-        assert decision.belief.innovation is not None
         frames.append(torch.from_numpy(seen.copy()))
-        scores.append(prior.critic.score(frames[-1]))
+        scores.append(restoration.restorer.critic.score(frames[-1]))
         innovations.append(decision.belief.innovation)
         starts.append(torch.from_numpy(starting))
         seen, _, terminated, truncated, _ = env.step(decision.action.numpy())
@@ -132,18 +132,18 @@ def area(sound: Tensor, broken: Tensor) -> float:
     return float(statistic / (sound.numel() * broken.numel()))
 
 
-def detection(agent: Agent, prior: ObservationPrior) -> dict[str, dict[str, float]]:
+def detection(agent: Agent, restoration: Restoration) -> dict[str, dict[str, float]]:
     """Areas by what is wrong, and the share of sound frames that are accused."""
-    frames, scores, innovations, starts = watch(agent, prior, {})
+    frames, scores, innovations, starts = watch(agent, restoration, {})
     expected = innovations[~starts]  # nothing was predicted for an episode's first frame
     result = {
         "accused": {
-            "score": (scores > prior.critic.threshold).float().mean().item(),
-            "innovation": (expected > prior.innovation_threshold).float().mean().item(),
+            "score": (scores > restoration.restorer.critic.threshold).float().mean().item(),
+            "innovation": (expected > restoration.gate.innovation_threshold).float().mean().item(),
         }
     }
     for kind in SEVERITIES:
-        failing = watch(agent, prior, {"corruption": kind, "severity": MIDDLE})
+        failing = watch(agent, restoration, {"corruption": kind, "severity": MIDDLE})
         broken = torch.ones_like(failing.starts)
         if kind == "blackout":
             broken = failing.frames.flatten(2).amax(2) == 0
@@ -159,7 +159,7 @@ def detection(agent: Agent, prior: ObservationPrior) -> dict[str, dict[str, floa
     apart = ((first > 250).all(-1) & (other > 140).all(-1)).flatten(1).sum(1) == 0
     two = torch.maximum(first, other)[apart]
     for name, wrong in (("missing robot", empty[:1]), ("two robots", two)):
-        result[name] = {"score": area(scores, prior.critic.score(wrong))}
+        result[name] = {"score": area(scores, restoration.restorer.critic.score(wrong))}
     return result
 
 
@@ -173,7 +173,7 @@ def milliseconds(function: Callable[[], object]) -> float:
     return 1000 * float(np.median(times[5:]))
 
 
-def frame_times(agent: Agent, prior: ObservationPrior) -> dict[str, float]:
+def frame_times(agent: Agent, restoration: Restoration) -> dict[str, float]:
     """Milliseconds: a decision without a prior, and a look at frames of three kinds."""
     env = gym.make(ROOM)
     clean = torch.from_numpy(env.reset(seed=HELD_OUT_SEED)[0])[None]
@@ -189,9 +189,9 @@ def frame_times(agent: Agent, prior: ObservationPrior) -> dict[str, float]:
         "decision": milliseconds(
             lambda: decide(agent.world_model, planner, clean, state, starts, generator)
         ),
-        "clean": milliseconds(lambda: prior.look(clean)),
-        "noise": milliseconds(lambda: prior.look(noisy)),
-        "occluder": milliseconds(lambda: prior.look(hidden)),
+        "clean": milliseconds(lambda: restoration.restorer.restore(clean)),
+        "noise": milliseconds(lambda: restoration.restorer.restore(noisy)),
+        "occluder": milliseconds(lambda: restoration.restorer.restore(hidden)),
     }
 
 
@@ -199,13 +199,13 @@ def run_job(seed: int) -> Record:
     """All of it for one seed."""
     agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
     began = time.perf_counter()
-    prior = learned_prior(agent, seed)
+    restoration = learned_restoration(agent, seed)
     seconds = time.perf_counter() - began
     return {
         "training_seed": seed,
         "denoiser": denoiser_errors(seed),
-        "detection": detection(agent, prior),
-        "milliseconds": frame_times(with_prior(agent, None), prior),
+        "detection": detection(agent, restoration),
+        "milliseconds": frame_times(plain(agent), restoration),
         "prior_seconds": seconds,
         "agent_seconds": agent.progress.seconds,
     }

@@ -25,7 +25,6 @@ camera, some 1,200 steps, which train nothing.
 import copy
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -41,10 +40,12 @@ from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from agent.calibration import calibrate_prior
-from agent.denoiser import to_frames, to_images
-from agent.observation_prior import ObservationPrior, neighbourhood_median
-from agent.prior_training import PriorTrainer
+from agent.calibration import Restoration, calibrate_restorer
+from agent.gate import AcceptAll
+from agent.restoration.denoiser import to_frames, to_images
+from agent.restoration.noise import neighbourhood_median
+from agent.restoration.restorer import Identity
+from agent.restoration.training import DenoiserTrainer
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Policy, env_spec, evaluate
 from robot_room.sensors import SEVERITIES
@@ -96,19 +97,19 @@ class Filtered:
 
 
 @cache
-def prepared(seed: int) -> tuple[Agent, ObservationPrior]:
-    """An agent that learned with a sound camera, and its prior; made once in a process."""
+def prepared(seed: int) -> tuple[Agent, Restoration]:
+    """An agent that learned with a sound camera, its restorer and gate; made once in a process."""
     agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
-    return agent, learned_prior(agent, seed)
+    return agent, learned_restoration(agent, seed)
 
 
-def learned_prior(agent: Agent, seed: int) -> ObservationPrior:
-    """A prior that has learned from the agent's frames, and is calibrated."""
+def learned_restoration(agent: Agent, seed: int) -> Restoration:
+    """A restorer that has learned from the agent's frames, and its gate, calibrated."""
     frames = [frame for episode in agent.replay.episodes for frame in episode.frames]
     height, width, channels = agent.observation_space.shape
-    trainer = PriorTrainer((height, width, channels), seed=seed)
+    trainer = DenoiserTrainer((height, width, channels), seed=seed)
     trainer.fit(torch.from_numpy(np.stack(frames)))
-    return calibrate_prior(agent, trainer.averaged, seed=seed)
+    return calibrate_restorer(agent, trainer.averaged, seed=seed)
 
 
 def failing(kind: str, severity: int) -> EnvSpec:
@@ -122,25 +123,38 @@ def learned_with(kind: str, severity: int, seed: int, steps: int) -> Agent:
     return Agent(failing(kind, severity), seed=seed, device="cpu").learn(steps)
 
 
-def with_prior(agent: Agent, prior: ObservationPrior | None) -> Agent:
-    """The agent, asking `prior`."""
-    agent.observation_prior = prior
+def plain(agent: Agent) -> Agent:
+    """The agent, believing every frame as it is."""
+    agent.restorer, agent.gate = Identity(), AcceptAll()
     return agent
 
 
-def innovation_gate(prior: ObservationPrior) -> ObservationPrior:
+def innovation_gate(agent: Agent, restoration: Restoration) -> Agent:
     """No diffusion model has a say: every frame is plausible, none is cleaned."""
-    critic = prior.critic._replace(threshold=math.inf)
-    return dataclasses.replace(prior, critic=critic, purifies=False)
+    agent.restorer, agent.gate = Identity(), restoration.gate
+    return agent
 
 
-ARMS: dict[str, Callable[[Agent, ObservationPrior], Policy]] = {
-    "nothing": lambda agent, prior: with_prior(agent, None),
-    "median": lambda agent, prior: Filtered(with_prior(agent, None)),
-    "innovation gate": lambda agent, prior: with_prior(agent, innovation_gate(prior)),
-    "prior gate": lambda agent, prior: with_prior(agent, dataclasses.replace(prior, purifies=False)),
-    "purify": lambda agent, prior: with_prior(agent, dataclasses.replace(prior, gates=False)),
-    "purify + gate": lambda agent, prior: with_prior(agent, prior),
+def judged(agent: Agent, restoration: Restoration) -> Agent:
+    """Frames are judged and left out, not cleaned."""
+    agent.restorer = dataclasses.replace(restoration.restorer, purifies=False)
+    agent.gate = restoration.gate
+    return agent
+
+
+def cleaned(agent: Agent, restoration: Restoration) -> Agent:
+    """Frames are cleaned, and all of them are believed."""
+    agent.restorer, agent.gate = restoration.restorer, AcceptAll()
+    return agent
+
+
+ARMS: dict[str, Callable[[Agent, Restoration], Policy]] = {
+    "nothing": lambda agent, restoration: plain(agent),
+    "median": lambda agent, restoration: Filtered(plain(agent)),
+    "innovation gate": innovation_gate,
+    "prior gate": judged,
+    "purify": cleaned,
+    "purify + gate": lambda agent, restoration: restoration.attach(agent),
 }
 TRAINED, LONGER = "trained on it", "trained on it, four times as long"
 NAMES = ["nothing", "median", TRAINED, "innovation gate", "prior gate", "purify", "purify + gate"]
@@ -149,7 +163,7 @@ WITHOUT_DIFFUSION = NAMES[:4]
 
 def run_job(kind: str, severity: int, seed: int, episodes: int) -> Record:
     """Every arm, on the same starts."""
-    agent, prior = prepared(seed)
+    agent, restoration = prepared(seed)
     record: Record = {"kind": kind, "severity": severity, "training_seed": seed, "arms": {}}
     spec = failing(kind, severity)
     for name in NAMES:
@@ -158,7 +172,7 @@ def run_job(kind: str, severity: int, seed: int, episodes: int) -> Record:
                 continue
             policy: Policy = learned_with(kind, severity, seed, TRAINING_STEPS)
         else:
-            policy = ARMS[name](agent, prior)
+            policy = ARMS[name](agent, restoration)
         record["arms"][name] = outcome(policy, spec, episodes)
     return record
 

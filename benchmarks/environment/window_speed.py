@@ -47,7 +47,7 @@ class Window:
 
 def think_and_show(config: Window) -> tuple[list[float], list[float]]:
     """Seconds of drawing a picture, and of a whole frame with a decision in it."""
-    agent, spec = loaded(config.run, None, "{}", False, "cpu")
+    agent, spec, _ = loaded(config.run, None, "{}", False, "cpu")
     viewer, session = Viewer(SIZE, 0, "speed"), Session(agent, spec, 0)
     drawing, whole = [], []
     for _ in range(config.frames):

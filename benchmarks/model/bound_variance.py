@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from agent import diffusion
-from agent.diffusion import Schedule
+from agent.restoration import diffusion
+from agent.restoration.diffusion import Schedule
 from robot_room.app.command_line import run
 from robot_room.rendering import Scene, render
 

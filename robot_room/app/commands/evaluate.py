@@ -25,7 +25,7 @@ class Evaluate:
     env_kwargs: str = "{}"
     """Other arguments as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
     prior: bool = False
-    """Ask the run's observation prior about frames, see `train_prior`."""
+    """Restore frames and leave out what cannot be, see `train-prior`."""
     episodes: int = 1000
     """How many."""
     seed: int = HELD_OUT_SEED
@@ -41,7 +41,8 @@ class Evaluate:
 def main(config: Evaluate) -> None:
     """Run the command."""
     torch.set_num_threads(config.threads)
-    agent, env = loaded(config.run, config.env_id, config.env_kwargs, config.prior, config.device)
+    how = config.env_kwargs, config.prior, config.device
+    agent, env, _ = loaded(config.run, config.env_id, *how)
     with Console(stderr=True).status(f"{config.episodes} episodes"):
         summary = evaluate(agent, env, config.episodes, config.seed).summary()
     if config.json:

@@ -13,11 +13,11 @@ from rich.progress import Progress
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from agent.calibration import calibrate_prior, check_calibration
+from agent.calibration import calibrate_restorer, check_calibration
 from agent.datasets import load_episodes
-from agent.denoiser import DenoiserConfig
 from agent.pictures import denoised_frames, prior_samples
-from agent.prior_training import PriorTrainer, PriorTrainingConfig
+from agent.restoration.denoiser import DenoiserConfig
+from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
 from agent.safekeeping import Safekeeping
 
 INTERRUPTED = "Interrupted. What was learned is saved; the same command goes on."
@@ -42,7 +42,7 @@ class TrainPrior:
     seed: int = 0
     """Of everything random."""
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    training: PriorTrainingConfig = field(default_factory=PriorTrainingConfig)
+    training: DenoiserTrainingConfig = field(default_factory=DenoiserTrainingConfig)
 
 
 def main(config: TrainPrior) -> None:
@@ -56,10 +56,12 @@ def main(config: TrainPrior) -> None:
         episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
     frames = torch.from_numpy(np.stack([frame for each in episodes for frame in each.frames]))
     if path.exists():
-        trainer = PriorTrainer.load(path, config.training.updates)
+        trainer = DenoiserTrainer.load(path, config.training.updates)
     else:
         height, width, channels = agent.observation_space.shape
-        trainer = PriorTrainer((height, width, channels), config.denoiser, config.training, config.seed)
+        trainer = DenoiserTrainer(
+            (height, width, channels), config.denoiser, config.training, config.seed
+        )
     with Progress() as bar:
         task = bar.add_task("the prior", total=trainer.training.updates)
 
@@ -74,6 +76,6 @@ def main(config: TrainPrior) -> None:
     imageio.imwrite(config.run / "prior_denoised.png", denoised_frames(trainer.averaged, some))
     with Console(stderr=True).status(f"calibrating on {config.calibration_episodes} episodes"):
         how = config.calibration_episodes, config.false_alarms, config.seed
-        calibrate_prior(agent, trainer.averaged, *how).save(config.run / "prior")
+        calibrate_restorer(agent, trainer.averaged, *how).save(config.run / "prior")
     print(f"in {config.run}: prior  prior_training  prior_samples.png  prior_denoised.png")
     print(f"use it: robot-room watch {config.run} --prior")

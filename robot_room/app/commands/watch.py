@@ -26,7 +26,7 @@ class Watch:
     env_kwargs: str = "{}"
     """Other arguments of its room as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
     prior: bool = False
-    """Ask the run's observation prior about frames from the start."""
+    """Restore frames, and leave out what cannot be, from the start."""
     episodes: int = 3
     """How many to record."""
     seed: int = 3_000_000
@@ -54,13 +54,13 @@ def main(config: Watch) -> None:
     notice = ""
     try:
         has_prior = config.prior or (config.run / "prior").is_dir()
-        agent, spec = loaded(config.run, None, config.env_kwargs, has_prior)
+        agent, spec, restoration = loaded(config.run, None, config.env_kwargs, has_prior)
     except ValueError as error:  # a prior that is out of date matters only to who asks for it
         if config.prior:
             raise
-        agent, spec = loaded(config.run, None, config.env_kwargs, False)
+        agent, spec, restoration = loaded(config.run, None, config.env_kwargs, False)
         notice = str(error)
-    session = Session(agent, spec, config.seed, agent.observation_prior, config.prior)
+    session = Session(agent, spec, config.seed, restoration, config.prior)
     session.notice = notice
     if config.record is not None:
         record(session, config.record, config.episodes, config.size, config.steps_per_second)

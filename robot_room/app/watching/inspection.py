@@ -35,13 +35,16 @@ class Thought(NamedTuple):
 
 
 @torch.no_grad()
-def read(model: WorldModel, decision: Decision, planner: PlannerConfig) -> Thought:
+def read(
+    model: WorldModel, decision: Decision, planner: PlannerConfig, restored: bool = False
+) -> Thought:
     """What a decision for one room rests on.
 
     Args:
         model: that decided.
         decision: of `agent.control.decide`.
         planner: that it was made with.
+        restored: whether to show what a restorer made of the frame.
     """
     belief, plan = decision.belief, decision.plan
     mean, std = belief.density.mean, belief.density.std
@@ -64,10 +67,9 @@ def read(model: WorldModel, decision: Decision, planner: PlannerConfig) -> Thoug
     noise = torch.randn((DRAWS, mean.shape[1]), generator=generator, device=mean.device)
     spread = model.decode(mean + noise * std).float().std(0).mean(-1).cpu().numpy()
     frames: dict[str, Picture] = {}
-    if belief.sight is not None:
-        frames["mended" if belief.sight.plausible[0] else "cannot be"] = (
-            belief.sight.frames[0].cpu().numpy()
-        )
+    if restored:
+        name = "mended" if belief.restored.plausible[0] else "cannot be"
+        frames[name] = belief.restored.frames[0].cpu().numpy()
     frames["believes" if belief.trusted[0] else "believes, blind"] = here[0]
     frames["is unsure about"] = heat(spread.astype(np.float64), 40.0)
 

@@ -17,10 +17,12 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from agent import Agent
+from agent.calibration import Restoration
 from agent.collection import scale_actions
 from agent.control import ControlState, Decision, decide
-from agent.observation_prior import ObservationPrior
+from agent.gate import AcceptAll
 from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, PlannerConfig, ShootingConfig
+from agent.restoration.restorer import Identity
 from robot_room.app.evaluation.protocol import oracle_steps
 from robot_room.app.watching.inspection import Thought, read
 from robot_room.panels import View
@@ -45,8 +47,8 @@ class Session:
         agent: acts; it is not changed.
         spec: of the environment, which may differ from the one that it was trained in.
         seed: episode i starts from reset(seed=seed + i).
-        prior: an observation prior that can be switched on; None: there is none.
-        prior_on: whether it is.
+        restoration: a restorer and gate that can be switched on; None: there are none.
+        restoring: whether they are.
     """
 
     def __init__(
@@ -54,15 +56,11 @@ class Session:
         agent: Agent,
         spec: EnvSpec,
         seed: int,
-        prior: ObservationPrior | None = None,
-        prior_on: bool = False,
+        restoration: Restoration | None = None,
+        restoring: bool = False,
     ) -> None:
-        self.agent, self.spec, self.prior, self.prior_on = (
-            agent,
-            spec,
-            prior,
-            prior_on and prior is not None,
-        )
+        self.agent, self.spec, self.restoration = agent, spec, restoration
+        self.restoring = restoring and restoration is not None
         self.planner = agent.config.planner
         self.paused = self.hand = self.closed = False
         self.help_shown, self.wants_still = True, False
@@ -96,6 +94,7 @@ class Session:
         start = torch.tensor([self._before is None], device=device)
         before = self._before or ControlState.initial(agent.world_model, self.planner, 1)
         self.decision: Decision
+        restoration = self.restoration if self.restoring else None
         self.decision, self._after = decide(
             agent.world_model,
             self.planner,
@@ -103,9 +102,12 @@ class Session:
             before,
             start,
             torch.Generator(device).manual_seed(agent.seed),
-            prior=self.prior if self.prior_on else None,
+            restorer=Identity() if restoration is None else restoration.restorer,
+            gate=AcceptAll() if restoration is None else restoration.gate,
         )
-        self.thought: Thought = read(agent.world_model, self.decision, self.planner)
+        self.thought: Thought = read(
+            agent.world_model, self.decision, self.planner, restored=self.restoring
+        )
 
     def step(self) -> None:
         """Do what was decided; after an episode's end, begin the next."""
@@ -139,7 +141,7 @@ class Session:
             ",": lambda: self._change_speed(-1),
             ".": lambda: self._change_speed(1),
             "d": self._distractors,
-            "p": self._switch_prior,
+            "p": self._switch_restoration,
             "m": self._next_planner,
             "-": lambda: self._change_horizon(-1),
             "=": lambda: self._change_horizon(1),
@@ -218,12 +220,11 @@ class Session:
         self._env, self.spec = other, spec
         self._count_afresh()
 
-    def _switch_prior(self) -> None:
-        if self.prior is None:
+    def _switch_restoration(self) -> None:
+        if self.restoration is None:
             self.notice = "no prior: make one with robot-room train-prior RUN"
             return
-        self.prior_on = not self.prior_on
-        self._before = None  # what the filter remembers has another form without a prior
+        self.restoring = not self.restoring
         self._count_afresh()
 
     def _next_planner(self) -> None:
@@ -269,9 +270,9 @@ class Session:
         """All that a window shows of this moment."""
         planner = type(self.planner).__name__.removesuffix("Config")
         ratio = f"{np.mean(self.ratios):.2f}" if self.ratios else "–"
-        prior = "none" if self.prior is None else ("on" if self.prior_on else "off")
+        prior = "none" if self.restoration is None else ("on" if self.restoring else "off")
         belief = self.decision.belief
-        if self.prior_on and belief.innovation is not None:
+        if self.restoring:
             surprise = f"{float(belief.innovation[0]):.0f}"
             prior += (
                 f", frame {'believed' if belief.trusted[0] else 'left out'} (innovation {surprise})"

@@ -8,22 +8,16 @@ import pytest
 import torch
 from scipy import ndimage
 
-from agent import diffusion
+from agent.calibration import Restoration
 from agent.checkpoint import FORMAT_VERSION
-from agent.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
-from agent.observation_prior import (
-    CRITICAL_STDS,
-    QUIET,
-    Critic,
-    ObservationPrior,
-    calibrate,
-    conformal_threshold,
-    mend,
-    neighbourhood_median,
-    noise_std,
-    purify,
-    repair,
-)
+from agent.gate import ConformalGate
+from agent.restoration import diffusion
+from agent.restoration.conformal import conformal_threshold
+from agent.restoration.critic import CRITICAL_STDS, Critic, calibrate
+from agent.restoration.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
+from agent.restoration.mending import mend, repair
+from agent.restoration.noise import QUIET, neighbourhood_median, noise_std, purify
+from agent.restoration.restorer import DiffusionRestorer
 from robot_room import sensors
 from robot_room.rendering import Scene, render
 
@@ -238,21 +232,21 @@ def prior():
     """With the exact denoiser of the very episodes that it is asked about."""
     some = episodes(60, seed=5)
     exact = Exact(torch.cat(some))
-    return ObservationPrior(calibrate(exact, some, 0.05, torch.Generator().manual_seed(0)), 20.0)
+    return DiffusionRestorer(calibrate(exact, some, 0.05, torch.Generator().manual_seed(0)))
 
 
 def test_looking_leaves_clean_frames_alone_and_mends_the_others(prior):
     clean = torch.cat(episodes(60, seed=5)[:5])
-    sight = prior.look(clean)
-    assert torch.equal(sight.frames, clean) and sight.plausible.float().mean() > 0.9
+    restored = prior.restore(clean)
+    assert torch.equal(restored.frames, clean) and restored.plausible.float().mean() > 0.9
     hidden = occluded(clean, 0, 0, 20)
     whole = torch.ones(len(clean), dtype=torch.bool)
     visible = (hidden == 255).all(-1).flatten(1).sum(1) > 12
     for broken, seen in ((with_noise(clean, 0.6), whole), (hidden, visible)):
-        sight = prior.look(broken)
-        assert (sight.frames[seen].int() - clean[seen].int()).abs().float().mean() < 1
-        assert sight.plausible[seen].float().mean() > 0.9
-    dark = prior.look(torch.zeros_like(clean))
+        restored = prior.restore(broken)
+        assert (restored.frames[seen].int() - clean[seen].int()).abs().float().mean() < 1
+        assert restored.plausible[seen].float().mean() > 0.9
+    dark = prior.restore(torch.zeros_like(clean))
     assert not dark.plausible.any()
 
 
@@ -260,9 +254,9 @@ def test_a_prior_that_does_not_purify_only_judges(prior):
     clean = torch.cat(episodes(60, seed=5)[:3])
     blind = dataclasses.replace(prior, purifies=False)
     noisy = with_noise(clean, 0.6)
-    sight = blind.look(noisy)
-    assert torch.equal(sight.frames, noisy) and not sight.plausible.any()
-    torch.testing.assert_close(sight.score, prior.critic.score(noisy))
+    restored = blind.restore(noisy)
+    assert torch.equal(restored.frames, noisy) and not restored.plausible.any()
+    torch.testing.assert_close(restored.score, prior.critic.score(noisy))
 
 
 def test_the_guess_that_mending_starts_from_is_made_at_a_noise_of_one(prior):
@@ -279,16 +273,17 @@ def test_the_guess_that_mending_starts_from_is_made_at_a_noise_of_one(prior):
 
 def test_a_saved_prior_sees_as_before(tmp_path):
     critic = calibrate(Denoiser((64, 64, 3)), episodes(60, seed=6), 0.05, None)
-    prior = ObservationPrior(critic, 12.5)
-    prior.save(tmp_path / "prior")
-    again = ObservationPrior.load(tmp_path / "prior")
+    restoration = Restoration(DiffusionRestorer(critic), ConformalGate(12.5), "somebody")
+    restoration.save(tmp_path / "prior")
+    again = Restoration.load(tmp_path / "prior")
     noisy = with_noise(room_frames(6), 0.5)
-    for a, b in zip(prior.look(noisy), again.look(noisy), strict=True):
+    for a, b in zip(restoration.restorer.restore(noisy), again.restorer.restore(noisy), strict=True):
         assert torch.equal(a, b)
-    assert again.innovation_threshold == 12.5 and again.critic.threshold == critic.threshold
+    assert again.gate == restoration.gate and again.calibrated_on == "somebody"
+    assert again.restorer.critic.threshold == critic.threshold
     (tmp_path / "prior" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
-    with pytest.raises(ValueError, match="got no observation prior"):
-        ObservationPrior.load(tmp_path / "prior")
+    with pytest.raises(ValueError, match="got no restorer and gate"):
+        Restoration.load(tmp_path / "prior")
 
 
 def test_conformal_thresholds_keep_their_promise_on_average():

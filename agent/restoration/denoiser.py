@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from agent import diffusion
-from agent.diffusion import Schedule
+from agent.restoration import diffusion
+from agent.restoration.diffusion import Schedule
 
 PATCH = 4  # pixels
 SKIP_STD = 0.02  # k: noise below which the estimate starts from y
@@ -223,3 +223,14 @@ def to_frames(images: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B H W C"]:
     """Images as frames, rounded and clipped."""
     pixels = ((images + 1) * 127.5 + 0.5).clamp(0, 255)
     return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def check_frames(denoiser: Denoiser, frames: Tensor) -> None:
+    """Whether these are frames that the denoiser knows.
+
+    Raises:
+        ValueError: another shape, or another dtype than uint8.
+    """
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1:] != denoiser.shape:
+        got, allowed = f"{frames.dtype} {tuple(frames.shape)}", f"torch.uint8 (N, *{denoiser.shape})"
+        raise ValueError(f"frames: got {got}, allowed: {allowed}, values 0 to 255")

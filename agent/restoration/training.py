@@ -21,12 +21,12 @@ from agent.checkpoint import (
     restore_state,
     save_checkpoint,
 )
-from agent.denoiser import Denoiser, DenoiserConfig
-from agent.training import flushed_denormals
+from agent.denormals import flushed_denormals
+from agent.restoration.denoiser import Denoiser, DenoiserConfig
 
 
 @dataclass(frozen=True)
-class PriorTrainingConfig:
+class DenoiserTrainingConfig:
     """How hard to fit.
 
     Raises:
@@ -59,7 +59,7 @@ Callback = Callable[[int, dict[str, float]], None]
 """Called after every update with their number and its metrics. To stop early, raise."""
 
 
-class PriorTrainer:
+class DenoiserTrainer:
     """A denoiser in training.
 
     Args:
@@ -77,10 +77,10 @@ class PriorTrainer:
         self,
         shape: tuple[int, int, int],
         config: DenoiserConfig | None = None,
-        training: PriorTrainingConfig | None = None,
+        training: DenoiserTrainingConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.training = training or PriorTrainingConfig()
+        self.training = training or DenoiserTrainingConfig()
         self.seed, self.updates = seed, 0
         with torch.random.fork_rng(devices=[]):  # torch's initialisers know only the global stream
             torch.manual_seed(seed)
@@ -170,7 +170,7 @@ class PriorTrainer:
         checkpoint = load_checkpoint(Path(path))
         config = checkpoint.config
         try:
-            training = PriorTrainingConfig(**config["prior_training"])
+            training = DenoiserTrainingConfig(**config["prior_training"])
             if updates is not None:
                 training = dataclasses.replace(training, updates=updates)
             height, width, channels = config["shape"]
@@ -189,6 +189,6 @@ class PriorTrainer:
             restore_state(trainer._optimizer, adam)
         except (KeyError, TypeError, RuntimeError) as error:
             problem = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{path}: got no checkpoint of a prior ({problem})") from error
+            raise ValueError(f"{path}: got no checkpoint of a denoiser ({problem})") from error
         trainer.updates = config["updates"]
         return trainer
