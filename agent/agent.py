@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,7 @@ from agent.collection import (
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll, Gate
 from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
+from agent.progress_bar import ProgressBar
 from agent.replay import Episode, Replay
 from agent.restoration.restorer import Identity, Restorer
 from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
@@ -83,7 +85,7 @@ class Agent:
         self.config = config or AgentConfig()
         self.seed = seed
         self.device = _device(device)
-        self.env = as_vector_env(env, self.config.training.rooms)
+        self.env = as_vector_env(env, self.config.training.num_envs)
         self.env_spec = single_spec(self.env)
         spaces = self.env.single_observation_space, self.env.single_action_space
         self.observation_space, self.action_space = _served(*spaces)
@@ -112,38 +114,49 @@ class Agent:
         """Environment steps learned from."""
         return self.progress.num_timesteps
 
-    def learn(self, total_timesteps: int, callback: Callback | Sequence[Callback] = ()) -> Self:
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Callback | Sequence[Callback] | None = None,
+        progress_bar: bool = False,
+    ) -> Self:
         """Take `total_timesteps` more environment steps (or up to a round more), and learn.
 
         Args:
             total_timesteps: environment steps.
             callback: one or several, called with the `Progress` after each round of steps and
                 every tenth update.
+            progress_bar: whether to show a line of progress on standard error.
 
         Raises:
-            ValueError: total_timesteps is below 1.
+            ValueError: total_timesteps is below 1, or what is no callback. Nothing is learned.
             FloatingPointError: a term of the loss is not finite.
         """
         if total_timesteps < 1:
             raise ValueError(f"total_timesteps: got {total_timesteps}, allowed: at least 1")
+        callbacks = _callbacks(callback)
         # Other starts than those of an earlier call, and the same in every run.
         env_seed = (self._env_seed + self.num_timesteps) % 2**31
         collector = Collector(self.env, self.replay, env_seed, self.config.training.longest_episode)
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
-        train(
-            self.world_model,
-            self._optimizer,
-            collector,
-            self.config.planner,
-            self.config.training,
-            self.progress,
-            self._generators,
-            [callback] if callable(callback) else callback,
-        )
+        with ProgressBar() if progress_bar else nullcontext() as bar:
+            train(
+                self.world_model,
+                self._optimizer,
+                collector,
+                self.config.planner,
+                self.config.training,
+                self.progress,
+                self._generators,
+                callbacks if bar is None else [*callbacks, bar],
+            )
         return self
 
     def learn_from(
-        self, episodes: Iterable[Episode], callback: Callback | Sequence[Callback] = ()
+        self,
+        episodes: Iterable[Episode],
+        callback: Callback | Sequence[Callback] | None = None,
+        progress_bar: bool = False,
     ) -> Self:
         """Learn offline, from recorded episodes; no environment is stepped.
 
@@ -153,24 +166,27 @@ class Agent:
         Args:
             episodes: frames, actions in [−1, 1], rewards; none goes on with what is there.
             callback: as for `learn`.
+            progress_bar: as for `learn`.
 
         Raises:
-            ValueError: there are no steps to learn from.
+            ValueError: there are no steps to learn from, or what is no callback.
             FloatingPointError: a term of the loss is not finite.
         """
+        callbacks = _callbacks(callback)
         for episode in episodes:
             self.replay.add(episode)
             self.progress.num_timesteps += len(episode.actions)
         self.progress.target_timesteps = self.num_timesteps
-        fit(
-            self.world_model,
-            self._optimizer,
-            self.replay,
-            self.config.training,
-            self.progress,
-            self._generators,
-            [callback] if callable(callback) else callback,
-        )
+        with ProgressBar() if progress_bar else nullcontext() as bar:
+            fit(
+                self.world_model,
+                self._optimizer,
+                self.replay,
+                self.config.training,
+                self.progress,
+                self._generators,
+                callbacks if bar is None else [*callbacks, bar],
+            )
         return self
 
     def predict(
@@ -188,7 +204,8 @@ class Agent:
             episode_start: whether an episode starts with each frame, (N,); None: none does, unless
                 `state` is None.
             deterministic: the action is a function of the arguments alone; if not, it carries the
-                noise of exploration.
+                noise of exploration. True unless told, unlike in stable-baselines3, whose policies are
+                trained to be drawn from: here the noise only serves collecting, and acts worse.
 
         Returns:
             An action (A,) or a batch (N, A), in the environment's units.
@@ -351,6 +368,15 @@ def _device(name: str) -> torch.device:
             f"device: got {name!r}, allowed: auto, cpu, or a device that is there"
         ) from error
     return device
+
+
+def _callbacks(callback: Callback | Sequence[Callback] | None) -> Sequence[Callback]:
+    """None, one or several callbacks as several."""
+    several = () if callback is None else [callback] if callable(callback) else callback
+    if isinstance(several, str) or not isinstance(several, Sequence) or not all(map(callable, several)):
+        allowed = "None, a callable, or several"
+        raise ValueError(f"callback: got {callback!r}, allowed: {allowed}")
+    return several
 
 
 def _served(

@@ -20,7 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+RENAMED_IN_5 = {
+    "world_model": {"latents": "latent_dim", "width": "hidden_dim", "maps": "num_keypoints"},
+    "training": {"rooms": "num_envs", "windows": "batch_size", "window_length": "sequence_length"},
+    "denoiser_training": {"batch": "batch_size"},
+}
+"""Fields of format 4 by the section that they stand in, and what they are called now."""
 
 
 class Checkpoint(NamedTuple):
@@ -87,8 +93,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         config = json.loads((path / name).read_text())
         version = config.get("format_version")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"{path / name}: got format version {version}, allowed: {FORMAT_VERSION}")
+        if version == 4:
+            config = _migrated(config)
+        elif version != FORMAT_VERSION:
+            raise ValueError(
+                f"{path / name}: got format version {version}, allowed: 4, {FORMAT_VERSION}"
+            )
         name = "model.safetensors"
         model = load_file(path / name)
         name = "optimizer.safetensors"
@@ -108,3 +118,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
         problem = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path / name}: missing, damaged or cut short ({problem})") from error
     return Checkpoint(config, model, optimizer, replay)
+
+
+def _migrated(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of format 4 in the words of format 5; what it lacks is missed by who reads it."""
+    config = dict(config)
+    if "prior_training" in config:
+        config["denoiser_training"] = config.pop("prior_training")
+    agent = config.get("agent")
+    sections = [config] if not isinstance(agent, dict) else [config, dict(agent)]
+    for section in sections:
+        for name, renamed in RENAMED_IN_5.items():
+            if isinstance(section.get(name), dict):
+                section[name] = {renamed.get(k, k): v for k, v in section[name].items()}
+    if len(sections) == 2:
+        config["agent"] = sections[1]
+    return config

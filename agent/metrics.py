@@ -2,15 +2,14 @@
 
 import json
 import time
-from collections import deque
 from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from agent.training import Progress as LearningProgress
+from agent.progress_bar import ProgressBar
+from agent.training import Progress
 
 
 class RunLogger:
@@ -28,40 +27,21 @@ class RunLogger:
         directory.mkdir(parents=True, exist_ok=True)
         self._lines = (directory / "metrics.jsonl").open("a")
         self._writer = SummaryWriter(str(directory / "tensorboard"))
-        self._outcomes: deque[bool] = deque(maxlen=20)
         self._last_update = -1
         self._began = time.perf_counter()
-        self._bar = Progress(
-            BarColumn(bar_width=10),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-            console=console or Console(stderr=True),
-        )
-        self._task = self._bar.add_task("learning", total=None, status="steps")
+        self._bar = ProgressBar(console)
 
-    def __call__(self, progress: LearningProgress) -> None:
+    def __call__(self, progress: Progress) -> None:
         """Show and write how far learning has come."""
         for episode in progress.finished:
             step = progress.num_timesteps
             self._writer.add_scalar("episode/length", episode.length, step)
             self._writer.add_scalar("episode/return", episode.episode_return, step)
-            if episode.is_success is not None:
-                self._outcomes.append(episode.is_success)
-        done, total, status = progress.num_timesteps, progress.target_timesteps, "steps"
-        if progress.target_updates is not None:
-            done, total, status = progress.num_updates, progress.target_updates, "updates offline"
-        else:
-            status += f" {progress.num_updates} updates"
-        if progress.metrics:
-            status += f", loss {progress.metrics['loss']:.1f}"
-        if self._outcomes:
-            status += f", success {sum(self._outcomes)}/{len(self._outcomes)}"
-        self._bar.update(self._task, completed=min(done, total), total=total, status=status)
+        self._bar(progress)
         if progress.metrics and progress.num_updates != self._last_update:
             self._write(progress)
 
-    def _write(self, progress: LearningProgress) -> None:
+    def _write(self, progress: Progress) -> None:
         self._last_update = progress.num_updates
         record = {
             "seconds": round(time.perf_counter() - self._began, 3),
@@ -69,8 +49,8 @@ class RunLogger:
             "updates": progress.num_updates,
             **progress.metrics,
         }
-        if self._outcomes:
-            record["success_rate"] = sum(self._outcomes) / len(self._outcomes)
+        if outcomes := self._bar.outcomes:
+            record["success_rate"] = sum(outcomes) / len(outcomes)
         self._lines.write(json.dumps(record) + "\n")
         for name, value in record.items():
             if name not in ("timesteps", "updates"):
@@ -78,11 +58,11 @@ class RunLogger:
 
     def __enter__(self) -> Self:
         """Show the line."""
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Close everything."""
-        self._bar.stop()
+        self._bar.__exit__(*error)
         self._lines.close()
         self._writer.close()

@@ -25,15 +25,15 @@ class TrainingConfig:
         ValueError: a field has a value that is not allowed.
     """
 
-    rooms: int = 8
+    num_envs: int = 8
     """Environments that act in step, where the agent makes them itself from an id."""
     random_steps: int = 100
     """Environment steps with random actions, before the planner takes over."""
     updates_per_step: float = 2.0
     """Gradient updates for each environment step."""
-    windows: int = 16
+    batch_size: int = 16
     """B, windows in a batch."""
-    window_length: int = 4
+    sequence_length: int = 4
     """T, frames in a window."""
     learning_rate: float = 5e-3
     """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
@@ -50,12 +50,12 @@ class TrainingConfig:
     """Environment steps kept."""
 
     def __post_init__(self) -> None:
-        for field_name in ("rooms", "random_steps", "windows", "replay_capacity"):
+        for field_name in ("num_envs", "random_steps", "batch_size", "replay_capacity"):
             value = getattr(self, field_name)
             if value < 1:
                 raise ValueError(f"{field_name}: got {value}, allowed: at least 1")
-        if self.window_length < 2:
-            raise ValueError(f"window_length: got {self.window_length}, allowed: at least 2")
+        if self.sequence_length < 2:
+            raise ValueError(f"sequence_length: got {self.sequence_length}, allowed: at least 2")
         for field_name in ("updates_per_step", "learning_rate", "clip_norm"):
             value = getattr(self, field_name)
             if not value > 0:
@@ -168,7 +168,7 @@ def train(
 
         if progress.num_timesteps >= random_steps:
             if progress.num_updates == 0:
-                world_model.initialise(replay.all(config.window_length).to(device))
+                world_model.initialise(replay.all(config.sequence_length).to(device))
             while progress.num_updates < config.updates_per_step * progress.num_timesteps:
                 left = 1 - progress.num_timesteps / progress.target_timesteps
                 update(world_model, optimizer, replay, config, progress, generators, left)
@@ -194,7 +194,7 @@ def fit(
     """
     if progress.num_updates == 0:
         # A sample, as all of a large dataset would not fit into memory as floats.
-        first = replay.sample(INITIAL_WINDOWS, config.window_length, generators.replay)
+        first = replay.sample(INITIAL_WINDOWS, config.sequence_length, generators.replay)
         world_model.initialise(first.to(world_model.mean_frame.device))
     progress.target_updates = target = int(config.updates_per_step * progress.num_timesteps)
     while progress.num_updates < target:
@@ -221,7 +221,7 @@ def update(
     The learning rate rises over the first updates and falls towards the end: `left` is the share of
     learning that lies ahead, 1 to 0.
     """
-    batch = replay.sample(config.windows, config.window_length, generators.replay)
+    batch = replay.sample(config.batch_size, config.sequence_length, generators.replay)
     optimizer.zero_grad(set_to_none=True)
     with flushed_denormals():
         loss, metrics = world_model.loss(batch.to(world_model.mean_frame.device), generators.loss)

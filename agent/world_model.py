@@ -38,11 +38,11 @@ class WorldModelConfig:
 
     posterior: PosteriorKind = "filter"
     """"filter": q(z_t | x_t, z_{t−1}, a_{t−1}); "recurrent": q(z_t | x_{1:t}, a_{1:t−1}) by a GRU."""
-    latents: int = 8
+    latent_dim: int = 8
     """D, dimensions of z."""
-    width: int = 128
+    hidden_dim: int = 128
     """Hidden units of every MLP."""
-    maps: int = 16
+    num_keypoints: int = 16
     """Maps, and features, of the encoder."""
     rank: int = 8
     """K, outer products that the decoder adds up."""
@@ -60,7 +60,7 @@ class WorldModelConfig:
         if self.posterior not in get_args(PosteriorKind):
             allowed = get_args(PosteriorKind)
             raise ValueError(f"posterior: got {self.posterior!r}, allowed: {allowed}")
-        for field in ("latents", "width", "maps", "rank"):
+        for field in ("latent_dim", "hidden_dim", "num_keypoints", "rank"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: got {getattr(self, field)}, allowed: at least 1")
         for field in ("frame_std", "reward_std"):
@@ -88,11 +88,11 @@ class WorldModel(nn.Module):
     ) -> None:
         super().__init__()
         config = config or WorldModelConfig()
-        self.config, self.action_size, self.latents = config, action_size, config.latents
-        latents, width = config.latents, config.width
-        self.encoder = KeypointEncoder(frame_shape, config.maps, config.maps)
+        self.config, self.action_size, self.latent_dim = config, action_size, config.latent_dim
+        latents, width = config.latent_dim, config.hidden_dim
+        self.encoder = KeypointEncoder(frame_shape, config.num_keypoints, config.num_keypoints)
         posterior = {"filter": FilterPosterior, "recurrent": RecurrentPosterior}[config.posterior]
-        self.posterior = posterior(config.maps, latents, action_size)
+        self.posterior = posterior(config.num_keypoints, latents, action_size)
         self.decoder = SeparableDecoder(frame_shape, latents, config.rank, width)
         self.transition_net = mlp(latents + action_size, width, 2 * latents)
         self.reward_net = mlp(latents, width, 1)
@@ -133,7 +133,7 @@ class WorldModel(nn.Module):
     def initial(self, batch: int) -> tuple[Normal, Tensor]:
         """p(z_1) = N(0, I) and the posterior's empty memory, for `batch` sequences."""
         memory = self.mean_frame.new_zeros(batch, self.posterior.memory_size)
-        return standard_normal(batch, self.latents, self.mean_frame), memory
+        return standard_normal(batch, self.latent_dim, self.mean_frame), memory
 
     @torch.no_grad()
     def step(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,16 +11,16 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from agent import Agent, AgentConfig
-from agent.checkpoint import FORMAT_VERSION
+from agent.checkpoint import FORMAT_VERSION, RENAMED_IN_5
 from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, ShootingConfig
 from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
 SMALL = AgentConfig(
-    WorldModelConfig(width=32),
+    WorldModelConfig(hidden_dim=32),
     CEMConfig(candidates=20, elites=4, iterations=2),
-    TrainingConfig(rooms=4, random_steps=40, updates_per_step=0.5, windows=8),
+    TrainingConfig(num_envs=4, random_steps=40, updates_per_step=0.5, batch_size=8),
 )
 
 
@@ -119,7 +119,7 @@ def test_an_environment_may_be_given_instead_of_an_id():
 
 def test_the_recurrent_posterior_learns_and_acts_too(frames):
     config = AgentConfig(
-        WorldModelConfig(posterior="recurrent", width=32), SMALL.planner, SMALL.training
+        WorldModelConfig(posterior="recurrent", hidden_dim=32), SMALL.planner, SMALL.training
     )
     agent = Agent("RobotRoom-v0", config).learn(60)
     _, state = agent.predict(frames)
@@ -254,6 +254,38 @@ def test_a_loaded_agent_learns_on_identically(saved):
         torch.testing.assert_close(value, b.world_model.state_dict()[name], rtol=0, atol=0)
 
 
+def test_a_checkpoint_of_format_4_loads_and_acts_identically(agent, saved, frames):
+    config = json.loads((saved / "config.json").read_text())
+    for section in ("world_model", "training"):
+        before = {new: old for old, new in RENAMED_IN_5[section].items()}
+        assert set(before) <= set(config["agent"][section])
+        config["agent"][section] = {before.get(k, k): v for k, v in config["agent"][section].items()}
+    (saved / "config.json").write_text(json.dumps(config | {"format_version": 4}))
+    loaded = Agent.load(saved)
+    assert loaded.config == agent.config
+    np.testing.assert_array_equal(loaded.predict(frames)[0], agent.predict(frames)[0])
+
+
+@pytest.mark.parametrize("callback", [None, (), [], lambda progress: None])
+def test_learning_needs_no_callback(callback, capsys):
+    agent = Agent("RobotRoom-v0", SMALL).learn(8, callback=callback)
+    assert agent.num_timesteps == 8 and capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("callback", [5, "log", [5], [None]])
+def test_what_is_no_callback_is_refused_before_anything_is_learned(callback):
+    agent = Agent("RobotRoom-v0", SMALL)
+    with pytest.raises(ValueError, match=r"callback: got .*, allowed: None, a callable, or several"):
+        agent.learn(8, callback)
+    assert agent.num_timesteps == 0 and agent.progress.target_timesteps == 0
+
+
+def test_a_progress_bar_shows_how_far_learning_has_come(capsys):
+    Agent("RobotRoom-v0", SMALL).learn(48, progress_bar=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "48/48" in err
+
+
 def test_saving_over_a_checkpoint_replaces_it(agent, saved):
     agent.save(saved)
     assert sorted(p.name for p in saved.parent.iterdir()) == ["agent"]
@@ -298,12 +330,12 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(saved, name, damage):
 def test_another_format_version_is_refused(saved):
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(config | {"format_version": 99}))
-    with pytest.raises(ValueError, match=f"got format version 99, allowed: {FORMAT_VERSION}"):
+    with pytest.raises(ValueError, match=f"got format version 99, allowed: 4, {FORMAT_VERSION}"):
         Agent.load(saved)
 
 
 def test_files_of_two_agents_are_refused(saved, tmp_path):
-    wide = AgentConfig(WorldModelConfig(width=48), SMALL.planner, SMALL.training)
+    wide = AgentConfig(WorldModelConfig(hidden_dim=48), SMALL.planner, SMALL.training)
     Agent("RobotRoom-v0", wide).learn(40).save(tmp_path / "wide")
     shutil.copy(tmp_path / "wide" / "model.safetensors", saved / "model.safetensors")
     with pytest.raises(ValueError, match="its files do not belong together"):

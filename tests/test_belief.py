@@ -22,7 +22,7 @@ class Line(WorldModel):
     """z is a place on a line, which the first pixel shows in hundredths; an action moves by itself."""
 
     def __init__(self):
-        super().__init__((16, 16, 3), 1, WorldModelConfig(latents=1, width=8))
+        super().__init__((16, 16, 3), 1, WorldModelConfig(latent_dim=1, hidden_dim=8))
 
     def features(self, frames):
         return frames[:, 0, 0, :1].float() / 100

@@ -137,9 +137,9 @@ def test_learning_offline_needs_no_step_and_learns_the_model():
     for seed in range(4):
         recorder.add(record(env, Scripted(env, "mixed"), seed))
     config = AgentConfig(
-        WorldModelConfig(width=32),
+        WorldModelConfig(hidden_dim=32),
         CEMConfig(candidates=20, elites=4, iterations=2),
-        TrainingConfig(rooms=1, updates_per_step=1.0, windows=8),
+        TrainingConfig(num_envs=1, updates_per_step=1.0, batch_size=8),
     )
 
     def learned():

@@ -33,7 +33,7 @@ def every_square():
 
 
 def trainer(updates, seed=0, **settings):
-    config = DenoiserTrainingConfig(updates=updates, batch=16, **settings)
+    config = DenoiserTrainingConfig(updates=updates, batch_size=16, **settings)
     return DenoiserTrainer(SHAPE, SMALL, config, seed)
 
 

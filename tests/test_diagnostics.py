@@ -131,7 +131,7 @@ def test_a_linear_probe_reads_what_is_linear_and_nothing_else():
 
 
 def test_walks_come_from_the_agents_environment():
-    small = AgentConfig(WorldModelConfig(width=32), training=TrainingConfig(random_steps=20))
+    small = AgentConfig(WorldModelConfig(hidden_dim=32), training=TrainingConfig(random_steps=20))
     small_agent = Agent("RobotRoom-v0", small).learn(24)
     walks = random_walks(small_agent, seed=0, episodes=5, length=7)
     assert walks.frames.shape == (5, 7, 64, 64, 3) and walks.actions.shape == (5, 6, 2)

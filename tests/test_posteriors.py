@@ -33,7 +33,7 @@ class LinearTransition(nn.Linear):
 def linear_world_model():
     """All maps of the sequential VAE without a bend; frames are four numbers, rewards play no part."""
     torch.manual_seed(0)
-    config = WorldModelConfig(latents=D, frame_std=FRAME_STD, open_loop_weight=0.0, maps=8)
+    config = WorldModelConfig(latent_dim=D, frame_std=FRAME_STD, open_loop_weight=0.0, num_keypoints=8)
     model = WorldModel((16, 16, 1), ACTIONS, config)
     pixels = math.prod(SHAPE)
     model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8))

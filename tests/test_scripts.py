@@ -25,7 +25,7 @@ from robot_room.app.runs.loading import loaded
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    *("--agent.training.rooms", "4", "--agent.training.random-steps", "20"),
+    *("--agent.training.num-envs", "4", "--agent.training.random-steps", "20"),
     *("--agent.training.updates-per-step", "0.5", "--agent.planner.candidates", "20"),
 ]
 

@@ -17,7 +17,7 @@ MODELS = {name: kind for name, kind in VARIANTS.items() if isinstance(kind, type
 
 def made(kind, batch):
     torch.manual_seed(0)
-    model = kind((64, 64, 3), 2, WorldModelConfig(width=32))
+    model = kind((64, 64, 3), 2, WorldModelConfig(hidden_dim=32))
     model.initialise(batch)
     return model
 

@@ -39,7 +39,7 @@ def room_batch(windows=6, length=5, seed=0):
 
 def make_model(batch, **settings):
     torch.manual_seed(0)
-    model = WorldModel((64, 64, 3), 2, WorldModelConfig(width=32, **settings))
+    model = WorldModel((64, 64, 3), 2, WorldModelConfig(hidden_dim=32, **settings))
     model.initialise(batch)
     return model
 
@@ -49,7 +49,7 @@ def slow_terms(model, batch, generator):
     B, T = batch.mask.shape
     config = model.config
     # The model draws its noise one time step at a time for all windows.
-    eps = [torch.randn(B, config.latents, generator=generator) for _ in range(T)]
+    eps = [torch.randn(B, config.latent_dim, generator=generator) for _ in range(T)]
     total = {"log_p_frames": 0.0, "log_p_rewards": 0.0, "kl": 0.0}
     reward_std = config.reward_std * model.reward_scale
     for b in range(B):
@@ -154,7 +154,7 @@ def test_without_the_open_loop_term_the_loss_is_minus_the_elbo():
 def test_open_loop_term_agrees_with_a_slow_direct_computation():
     batch = padded(room_batch())
     model = make_model(batch)
-    B, T, D = *batch.mask.shape, model.latents
+    B, T, D = *batch.mask.shape, model.latent_dim
     with torch.no_grad():
         _, metrics = model.loss(batch, torch.Generator().manual_seed(7))
         generator = torch.Generator().manual_seed(7)
@@ -218,7 +218,7 @@ def test_the_filter_weighs_frame_and_prediction_by_their_precision():
 def test_decoded_frames_are_images():
     batch = room_batch()
     model = make_model(batch)
-    frames = model.decode(torch.zeros(2, model.latents))
+    frames = model.decode(torch.zeros(2, model.latent_dim))
     assert frames.dtype == torch.uint8 and frames.shape == (2, 64, 64, 3)
 
 
@@ -226,7 +226,7 @@ def test_decoded_frames_are_images():
     "setting",
     [
         {"posterior": "smoother"},
-        {"latents": 0},
+        {"latent_dim": 0},
         {"rank": -1},
         {"frame_std": 0.0},
         {"reward_std": math.nan},

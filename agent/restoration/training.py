@@ -35,7 +35,7 @@ class DenoiserTrainingConfig:
 
     updates: int = 1000
     """Gradient updates in all."""
-    batch: int = 32
+    batch_size: int = 32
     """Frames in an update."""
     learning_rate: float = 3e-3
     """Of Adam, after a warm-up of 30 updates; it falls to a twentieth over the second half."""
@@ -45,7 +45,7 @@ class DenoiserTrainingConfig:
     """Largest norm of a gradient."""
 
     def __post_init__(self) -> None:
-        for name, least in (("updates", 1), ("batch", 2)):
+        for name, least in (("updates", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least {least}")
         for name in ("learning_rate", "clip_norm"):
@@ -114,7 +114,7 @@ class DenoiserTrainer:
 
     def _update(self, frames: Tensor, generator: torch.Generator) -> dict[str, float]:
         config = self.training
-        chosen = torch.randint(len(frames), (config.batch,), generator=generator)
+        chosen = torch.randint(len(frames), (config.batch_size,), generator=generator)
         self._optimizer.zero_grad(set_to_none=True)
         with flushed_denormals():
             loss, metrics = self.denoiser.loss(frames[chosen], generator)
@@ -149,7 +149,7 @@ class DenoiserTrainer:
             "seed": self.seed,
             "updates": self.updates,
             "denoiser": dataclasses.asdict(self.denoiser.config),
-            "prior_training": dataclasses.asdict(self.training),
+            "denoiser_training": dataclasses.asdict(self.training),
         }
         raw = {f"raw.{k}": v.detach() for k, v in self.denoiser.named_parameters()}
         adam = {f"adam.{key}": value for key, value in flat_state(self._optimizer).items()}
@@ -170,7 +170,7 @@ class DenoiserTrainer:
         checkpoint = load_checkpoint(Path(path))
         config = checkpoint.config
         try:
-            training = DenoiserTrainingConfig(**config["prior_training"])
+            training = DenoiserTrainingConfig(**config["denoiser_training"])
             if updates is not None:
                 training = dataclasses.replace(training, updates=updates)
             height, width, channels = config["shape"]

@@ -104,7 +104,7 @@ def recipe() -> AgentConfig:
             longest_episode=200,
             random_steps=800,
             updates_per_step=0.5,
-            windows=32,
+            batch_size=32,
         ),
     )
 

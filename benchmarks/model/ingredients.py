@@ -105,7 +105,7 @@ class Ensemble(WorldModel):
 
     def __init__(self, shape: Shape, action_size: int, config: WorldModelConfig) -> None:
         super().__init__(shape, action_size, config)
-        sizes = config.latents + action_size, config.width, 2 * config.latents
+        sizes = config.latent_dim + action_size, config.hidden_dim, 2 * config.latent_dim
         self.transition_net = _Ensemble(*sizes)
 
 
@@ -127,7 +127,7 @@ class ConvolutionalEncoder(WorldModel):
 
     def __init__(self, shape: Shape, action_size: int, config: WorldModelConfig) -> None:
         super().__init__(shape, action_size, config)
-        self.encoder = _Convolutions(shape, config.maps)
+        self.encoder = _Convolutions(shape, config.num_keypoints)
 
 
 class _Convolutions(nn.Module):
@@ -161,7 +161,7 @@ class ConvolutionalDecoder(WorldModel):
 
     def __init__(self, shape: Shape, action_size: int, config: WorldModelConfig) -> None:
         super().__init__(shape, action_size, config)
-        self.decoder = _Deconvolutions(shape, config.latents)
+        self.decoder = _Deconvolutions(shape, config.latent_dim)
 
 
 class _Deconvolutions(nn.Module):

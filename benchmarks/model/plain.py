@@ -21,9 +21,9 @@ def plain_loss(model: WorldModel, batch: Batch, generator: torch.Generator | Non
     frames = batch.frames.float() / 255
     total = torch.zeros(())
     reward_std = model.config.reward_std * model.reward_scale
-    prior = Normal(torch.zeros(windows, model.latents), torch.ones(windows, model.latents))
+    prior = Normal(torch.zeros(windows, model.latent_dim), torch.ones(windows, model.latent_dim))
     posteriors: list[Normal] = []
-    z_first = z = torch.zeros(windows, model.latents)
+    z_first = z = torch.zeros(windows, model.latent_dim)
     for t in range(length):
         if t > 0:
             prior = _transition(model, z, batch.actions[:, t - 1])

@@ -122,7 +122,7 @@ def run_job(env_id: str, env_steps: int, seed: int) -> Record:
     trained = agent.world_model
     trained.config = dataclasses.replace(trained.config, open_loop_weight=0.0)
     trained.requires_grad_(False)
-    features, latents, actions = trained.config.maps, trained.latents, trained.action_size
+    features, latents, actions = trained.config.num_keypoints, trained.latent_dim, trained.action_size
     result: Record = {"env_id": env_id, "env_steps": env_steps, "training_seed": seed}
     for family in FAMILIES:
         torch.manual_seed(seed)

@@ -53,7 +53,7 @@ def main(config: Throughput) -> None:
     def update(name: str) -> float:
         loss_of, optimizer = losses[name]
         began = time.perf_counter()
-        loss = loss_of(agent.replay.sample(training.windows, training.window_length, generator))
+        loss = loss_of(agent.replay.sample(training.batch_size, training.sequence_length, generator))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
@@ -65,7 +65,7 @@ def main(config: Throughput) -> None:
         for name, times in milliseconds.items():
             update(name)  # warms up what the other has left cold
             times.append(round(float(np.median([update(name) for _ in range(config.updates)])), 3))
-    frames = training.windows * training.window_length
+    frames = training.batch_size * training.sequence_length
     record = {
         "frames_per_update": frames,
         "milliseconds_per_update": milliseconds,
