@@ -6,7 +6,7 @@ starts anew from them.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,6 +20,7 @@ class Verdict(NamedTuple):
     outvoted: Bool[Tensor, "N"]  # noqa: F821 - belief starts anew from it
 
 
+@runtime_checkable
 class Gate(Protocol):
     """What the filter needs of a gate."""
 

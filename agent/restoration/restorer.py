@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -23,6 +23,7 @@ class Restored(NamedTuple):
     plausible: Bool[Tensor, "N"]  # noqa: F821 - whether it can be a frame at all
 
 
+@runtime_checkable
 class Restorer(Protocol):
     """What control needs of a restorer."""
 
