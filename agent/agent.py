@@ -231,14 +231,14 @@ class Agent:
             got = f"{frames.dtype} {frames.shape}"
             raise ValueError(f"observation: got {got}, allowed: uint8 {shape} or (N, *{shape})")
         frames = frames.reshape(-1, *shape)
-        rooms = len(frames)
+        num_envs = len(frames)
         if state is None:
-            state = ControlState.initial(self.world_model, self.config.planner, rooms)
-            episode_start = np.ones(rooms, np.bool_)
-        starts = np.zeros(rooms, np.bool_) if episode_start is None else np.asarray(episode_start)
-        if len(state.plans) != rooms or starts.size != rooms:
+            state = ControlState.initial(self.world_model, self.config.planner, num_envs)
+            episode_start = np.ones(num_envs, np.bool_)
+        starts = np.zeros(num_envs, np.bool_) if episode_start is None else np.asarray(episode_start)
+        if len(state.plans) != num_envs or starts.size != num_envs:
             got = f"state of {len(state.plans)} and episode_start of {starts.size}"
-            raise ValueError(f"state, episode_start: got {got}, allowed: {rooms}, as observation")
+            raise ValueError(f"state, episode_start: got {got}, allowed: {num_envs}, as observation")
         generator, noise = self._generators.control, self.config.training.exploration_std
         if deterministic:
             generator, noise = torch.Generator(self.device).manual_seed(self.seed), 0.0
@@ -247,7 +247,7 @@ class Agent:
             self.config.planner,
             torch.from_numpy(np.ascontiguousarray(frames)).to(self.device),
             state,
-            torch.from_numpy(starts.astype(np.bool_).reshape(rooms)).to(self.device),
+            torch.from_numpy(starts.astype(np.bool_).reshape(num_envs)).to(self.device),
             generator,
             noise,
             self.restorer,

@@ -154,13 +154,13 @@ def _act(agent: Agent, episodes: int, seed: int) -> tuple[list[torch.Tensor], li
             torch.from_numpy(starts).to(agent.device),
             generator,
         )
-        for room in range(len(seen)):
-            if starts[room]:
-                if len(innovations[room]) > 0:
-                    whole.append((torch.stack(frames[room]), torch.stack(innovations[room])))
-                frames[room], innovations[room] = [], []
+        for i in range(len(seen)):
+            if starts[i]:
+                if len(innovations[i]) > 0:
+                    whole.append((torch.stack(frames[i]), torch.stack(innovations[i])))
+                frames[i], innovations[i] = [], []
             else:
-                innovations[room].append(decision.belief.innovation[room])
-            frames[room].append(seen[room])
+                innovations[i].append(decision.belief.innovation[i])
+            frames[i].append(seen[i])
         collector.step(decision.action.cpu().numpy())
     return [each for each, _ in whole[:episodes]], [each for _, each in whole[:episodes]]

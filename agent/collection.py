@@ -30,9 +30,9 @@ class FinishedEpisode(NamedTuple):
 
 
 def as_vector_env(
-    env: str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], rooms: int
+    env: str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], num_envs: int
 ) -> VectorEnv[Any, Any, Any]:
-    """An id or a spec as `rooms` environments in step, a single environment as a batch of one.
+    """An id or a spec as `num_envs` environments in step, a single environment as a batch of one.
 
     Raises:
         ValueError: no environment is registered under the id.
@@ -40,7 +40,7 @@ def as_vector_env(
     mode = AutoresetMode.DISABLED
     if isinstance(env, str | EnvSpec):
         try:
-            return gym.make_vec(env, rooms, "sync", vector_kwargs={"autoreset_mode": mode})
+            return gym.make_vec(env, num_envs, "sync", vector_kwargs={"autoreset_mode": mode})
         except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
             raise ValueError(
                 f"env: got {env!r}, allowed: a registered id; import the package that registers it, "
@@ -136,7 +136,7 @@ class Collector:
 
     Attributes:
         frames: what the cameras see now, (N, H, W, C).
-        episode_start: rooms whose episode starts with these frames, (N,).
+        episode_start: environments whose episode starts with these frames, (N,).
     """
 
     def __init__(
@@ -150,10 +150,10 @@ class Collector:
         self._episodes: list[Episode] = [replay.start(frame.copy()) for frame in self.frames]
 
     def step(self, actions: Actions) -> tuple[int, list[FinishedEpisode]]:
-        """Take one step in each room, with actions in [−1, 1]^A.
+        """Take one step in each environment, with actions in [−1, 1]^A.
 
         Returns:
-            How many steps were taken (a room that only resets takes none), and what has finished.
+            How many steps were taken (one that only resets takes none), and what has finished.
         """
         space = self.env.single_action_space
         assert isinstance(space, gym.spaces.Box)
@@ -180,10 +180,10 @@ class Collector:
         self.frames, self.episode_start = frames, starting
         return int(acted.sum()), finished
 
-    def _finished(self, room: int, infos: dict[str, Any]) -> FinishedEpisode:
+    def _finished(self, i: int, infos: dict[str, Any]) -> FinishedEpisode:
         if self.mode == AutoresetMode.SAME_STEP:
             infos = infos.get("final_info", {})
-        said = "is_success" in infos and bool(infos.get("_is_success", np.ones(room + 1))[room])
-        rewards = self._episodes[room].rewards
-        is_success = bool(infos["is_success"][room]) if said else None
+        said = "is_success" in infos and bool(infos.get("_is_success", np.ones(i + 1))[i])
+        rewards = self._episodes[i].rewards
+        is_success = bool(infos["is_success"][i]) if said else None
         return FinishedEpisode(len(rewards), sum(rewards), is_success)

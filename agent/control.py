@@ -14,21 +14,21 @@ from agent.world_model import WorldModel
 
 
 class ControlState(NamedTuple):
-    """What control remembers of N rooms between two frames."""
+    """What control remembers of N environments between two frames."""
 
     belief: BeliefState
     plans: Float[Tensor, "N W H A"]  # the last one and its best rivals, a step later
 
     @classmethod
-    def initial(cls, world_model: WorldModel, planner: PlannerConfig, rooms: int) -> "ControlState":
+    def initial(cls, world_model: WorldModel, planner: PlannerConfig, num_envs: int) -> "ControlState":
         """Before the first frame of an episode."""
-        belief = BeliefState.initial(world_model, rooms)
-        size = (rooms, 1 + alternatives(planner), planner.horizon, world_model.action_size)
+        belief = BeliefState.initial(world_model, num_envs)
+        size = (num_envs, 1 + alternatives(planner), planner.horizon, world_model.action_size)
         return cls(belief, belief.action.new_zeros(size))
 
 
 class Decision(NamedTuple):
-    """What control decided in N rooms, and why."""
+    """What control decided in N environments, and why."""
 
     action: Float[Tensor, "N A"]
     belief: Belief
@@ -47,14 +47,14 @@ def decide(
     restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and hold nothing
     gate: Gate = AcceptAll(),  # noqa: B008
 ) -> tuple[Decision, ControlState]:
-    """Take a frame of each room in, and give each its next action in [−1, 1]^A.
+    """Take a frame of each environment in, and give each its next action in [−1, 1]^A.
 
     Args:
         world_model: the belief's and the plan's model.
         planner: settings of the search.
         frames: what the cameras see now.
         state: what the last call returned.
-        episode_start: rooms whose episode starts with this frame; their state is forgotten.
+        episode_start: environments whose episode starts with this frame; their state is forgotten.
         generator: of the search's noise and the exploration's.
         exploration_std: std of Gaussian noise on the action.
         restorer: is given the frames before they are believed.
@@ -94,15 +94,15 @@ def plausible_plan(
     its `plan_weight`. All candidates at every step would take thousands of the denoiser's passes.
     """
     candidates = plan.candidates[:, :best].clamp(-1, 1)
-    rooms, kept = candidates.shape[:2]
+    num_envs, kept = candidates.shape[:2]
     z = z.repeat_interleave(kept, 0)
     scores = []
     for action in candidates.flatten(0, 1).unbind(1):
         z = world_model.transition(z, action).mean
         scores.append(restorer.implausibility(world_model.decode(z)))
-    implausibility = torch.stack(scores).mean(0).view(rooms, kept)
+    implausibility = torch.stack(scores).mean(0).view(num_envs, kept)
     chosen = (plan.returns[:, :kept] - restorer.plan_weight * implausibility).argmax(1)
-    return plan._replace(actions=candidates[torch.arange(rooms), chosen])
+    return plan._replace(actions=candidates[torch.arange(num_envs), chosen])
 
 
 def _where(rows: Tensor, new: Any, old: Any) -> Any:

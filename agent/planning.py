@@ -3,8 +3,8 @@
     argmax over a_{t:t+H−1} of E Σ_{k=1..H} γ^k r(z_{t+k})
 
 A planner knows a `Problem`, which is a function `step` with bounds, and no network: it serves an
-analytic model as well. It searches for N rooms at once. All rooms share one draw of noise, so that,
-where `step` draws nothing itself, a room's plan does not depend on its neighbours.
+analytic model as well. It searches for N environments at once. All share one draw of noise, so that,
+where `step` draws nothing itself, a plan does not depend on its neighbours.
 
 A candidate is clipped to the bounds where it is acted out, not where it is proposed. So a proposal
 can lie beyond a bound and put nearly all its candidates on it: the best action of a bounded problem is
@@ -148,7 +148,7 @@ class MPPIConfig(Refining):
 
 
 class Plan(NamedTuple):
-    """What a planner found for N rooms."""
+    """What a planner found for N environments."""
 
     actions: Float[Tensor, "N H A"]
     """What to do, within the bounds."""
@@ -176,7 +176,7 @@ def imagined_return(
     Raises:
         ValueError: `step` or a hook returns another shape, or returns are not finite.
     """
-    rooms, candidates = actions.shape[:2]
+    num_envs, candidates = actions.shape[:2]
     z = z.repeat_interleave(candidates * particles, 0)
     actions = actions.clamp(problem.low, problem.high).flatten(0, 1).repeat_interleave(particles, 0)
     total = z.new_zeros(len(z))
@@ -194,7 +194,7 @@ def imagined_return(
         hooks = {"penalty": problem.penalty, "terminal_value": problem.terminal_value}
         names = ", ".join(["step", *(name for name, hook in hooks.items() if hook is not None)])
         raise ValueError(f"{names}: got returns that are not finite, allowed: finite numbers")
-    return total.view(rooms, candidates, particles).mean(2)
+    return total.view(num_envs, candidates, particles).mean(2)
 
 
 @torch.no_grad()
@@ -209,7 +209,7 @@ def random_shooting(
 
     Args:
         problem: the world and the bounds.
-        z: where each room is now.
+        z: where each environment is now.
         config: how hard to search.
         warm_start: plans that compete, `Plan.shifted` of the last; None: standing still. The other
             planners start their proposal at the first of them.
@@ -341,12 +341,12 @@ def _start(
     if z.ndim != 2 or not torch.isfinite(z).all():
         raise ValueError(f"z: got shape {tuple(z.shape)}, allowed: finite numbers (N, D)")
     problem = replace(problem, low=problem.low.to(z), high=problem.high.to(z))
-    rooms, horizon, size = len(z), config.horizon, len(problem.low)
+    num_envs, horizon, size = len(z), config.horizon, len(problem.low)
     if warm_start is None:
-        warm_start = z.new_zeros(rooms, 1, horizon, size)
+        warm_start = z.new_zeros(num_envs, 1, horizon, size)
     got = tuple(warm_start.shape)
-    if (*got[:1], *got[2:]) != (rooms, horizon, size) or not 1 <= got[1] <= config.candidates:
-        allowed = f"({rooms}, 1 to {config.candidates}, {horizon}, {size})"
+    if (*got[:1], *got[2:]) != (num_envs, horizon, size) or not 1 <= got[1] <= config.candidates:
+        allowed = f"({num_envs}, 1 to {config.candidates}, {horizon}, {size})"
         raise ValueError(f"warm_start: got shape {got}, allowed: {allowed}")
     # A shifted plan ends in zeros, which the bounds need not allow.
     centre = warm_start[:, :1].to(z).clamp(problem.low, problem.high)

@@ -40,8 +40,8 @@ class TrainingConfig:
     clip_norm: float = 10.0
     """Largest norm of a gradient."""
     longest_episode: int = 10
-    """Steps after which a collecting room is reset, where rooms can be reset one by one: many starts
-    teach more than long episodes. The environment's own limit holds too."""
+    """Steps after which an environment is reset while collecting, where that can be done one by one:
+    many starts teach more than long episodes. The environment's own limit holds too."""
     random_correlation: float = 0.7
     """Probability that a random action is kept for another step, so that it leads somewhere."""
     exploration_std: float = 0.3
@@ -126,7 +126,7 @@ def train(
 ) -> None:
     """Learn until `progress.num_timesteps` reaches `progress.target_timesteps`.
 
-    Random episodes come first and initialise the model. Then each round acts in every room once,
+    Random episodes come first and initialise the model. Then each round acts in every environment once,
     with the planner, and makes the updates that these steps have earned.
 
     Raises:
@@ -135,7 +135,7 @@ def train(
     device = world_model.mean_frame.device
     replay = collector.replay
     progress.target_updates = None
-    rooms = len(collector.frames)
+    num_envs = len(collector.frames)
     began = time.perf_counter()
 
     def report() -> None:
@@ -146,12 +146,12 @@ def train(
         progress.finished = []
         began = time.perf_counter()
 
-    actions = np.zeros((rooms, world_model.action_size), np.float32)
-    state = ControlState.initial(world_model, planner, rooms)
+    actions = np.zeros((num_envs, world_model.action_size), np.float32)
+    state = ControlState.initial(world_model, planner, num_envs)
     random_steps = min(config.random_steps, progress.target_timesteps)  # so that a fit always follows
     while progress.num_timesteps < progress.target_timesteps:
         if progress.num_timesteps < random_steps:
-            changed = generators.exploration.random(rooms) >= config.random_correlation
+            changed = generators.exploration.random(num_envs) >= config.random_correlation
             drawn = generators.exploration.uniform(-1, 1, actions.shape).astype(np.float32)
             actions = np.where((changed | collector.episode_start)[:, None], drawn, actions)
         else:

@@ -1,6 +1,6 @@
 """The shapes that the agent's files share.
 
-Sizes: B sequences, T time steps, N anything else that is batched (frames, rooms), H × W × C an
+Sizes: B sequences, T time steps, N anything else that is batched (frames, environments), H × W × C an
 image, A action dimensions, D latent dimensions, K candidates.
 
 What aligns with what, for one episode of T frames:

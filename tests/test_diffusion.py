@@ -188,7 +188,7 @@ class GaussianData:
 
 @pytest.mark.parametrize("std", [0.3, 1.0, 2.0])
 def test_the_bound_of_gaussian_data_is_entropy_plus_prior_mismatch(std):
-    """Formulas.md, 3, to 1e-10: expectations over x_0 and x_n by Gauss-Hermite quadrature, exactly.
+    """To 1e-10: expectations over x_0 and x_n by Gauss-Hermite quadrature, exactly.
 
     The reverse kernel q(x_{n−1} | x_n) is Gaussian with variance β̃ + c² Var[x_0 | x_n], which the
     fixed β̃ is not; its term is added for every n, and the continuous decoder stands for L_0.
@@ -344,7 +344,7 @@ def test_the_score_is_the_gradient_of_the_log_density(schedule):
 
 @pytest.mark.parametrize("noise_std", [0.2, 1.0, 3.0])
 def test_tweedies_estimate_is_the_posterior_mean(noise_std):
-    """Formulas.md, 5: with ᾱ = 1/(1 + σ²), x̂_0 = y − σ ε̂ for Gaussian data is the textbook's."""
+    """With ᾱ = 1/(1 + σ²), x̂_0 = y − σ ε̂ for Gaussian data is the textbook's."""
     alpha_bar, std, y = 1 / (1 + noise_std**2), 0.7, torch.tensor([[0.9]], dtype=torch.float64)
     xn = math.sqrt(alpha_bar) * y
     optimal_eps = math.sqrt(1 - alpha_bar) / (alpha_bar * std**2 + 1 - alpha_bar) * xn

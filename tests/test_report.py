@@ -109,8 +109,8 @@ def test_runs_that_fall_below_again_are_told(results):
     assert said in report.losses(found, {})
 
 
-def test_a_target_missed_by_little_does_not_read_as_met(results):
-    rows = report.targets(Scores(results), {"td3": scores.Estimate(0.948, 0.888, 1.0)})
+def test_a_goal_missed_by_little_does_not_read_as_met(results):
+    rows = report.headlines(Scores(results), {"td3": scores.Estimate(0.948, 0.888, 1.0)})
     assert rows[-1][1:3] == ["0.948 (0.888 to 1.000) (td3)", "≥ 0.95"]
 
 
@@ -146,7 +146,7 @@ def test_a_baseline_that_arrives_sooner_is_named_first(results):
 def test_an_unfinished_sweep_has_a_report(results, tmp_path):
     for path in results.glob("RobotRoomRandomGoal-v0/world-model*"):
         path.unlink()  # no room that all have run in but v0
-    said = [row[1] for row in report.targets(Scores(results), {})]
+    said = [row[1] for row in report.headlines(Scores(results), {})]
     steps, seconds = "at least 3.3 (where sac ended without it)", "2.5 (ppo)"
     assert said == [steps, "ours has not run", seconds, "ours has not run"]
     report.main(report.Report(results, tmp_path / "page.html", None))
@@ -154,7 +154,7 @@ def test_an_unfinished_sweep_has_a_report(results, tmp_path):
     assert "ours has not run" in page and "world-model has no seed" not in page
     for path in results.glob("*/[ps]*"):
         path.unlink()  # ours and random alone
-    assert report.targets(Scores(results), {}) == []
+    assert report.headlines(Scores(results), {}) == []
     report.main(report.Report(results, tmp_path / "page.html", None))
     for path in results.glob("*/w*"):
         path.unlink()

@@ -35,7 +35,7 @@ def with_noise(frames, std, seed=0):
 
 @pytest.mark.parametrize("std", [0.05, 0.1, 0.2, 0.4])
 def test_the_noise_is_estimated_to_a_few_per_cent(std):
-    """On a mid-grey floor; formulas.md, 5, has ± 3 % a frame."""
+    """On a mid-grey floor, to a few per cent a frame."""
     found = noise_std(with_noise(room_frames(), std))
     assert found.mean().item() == pytest.approx(std, rel=0.03)
     assert found.std().item() < max(0.04 * std, 1 / 255)
