@@ -3,14 +3,14 @@
 A `View` is all that is to be seen, in numbers; `draw` makes a picture of any size of it. Only the
 room is always there, and what a view does not have leaves its place to the rest:
 
-    room, with plans in it │ frames: camera, belief, …
+    room, with an overlay  │ frames: camera, belief, …
                            │ curves
                            │ status
     filmstrip
     keys
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,23 +24,10 @@ Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 PAPER, INK, FAINT, ALARM = (22, 24, 29), (232, 234, 237), (140, 146, 156), (255, 138, 76)
-CANDIDATE, ELITE, CHOSEN = (120, 210, 255, 100), (255, 214, 90, 170), (255, 64, 160, 255)
 CURVES: tuple[Colour, ...] = ((255, 64, 160), (120, 200, 255), (255, 214, 90))
 MARGIN, LINE = 12, 20  # pixels
 SIZE = (1080, 760)
 """Of a window that shows everything."""
-
-
-@dataclass(frozen=True)
-class Plans:
-    """Ways that were imagined, each a row of places (x, y) in metres; NaN where none is known."""
-
-    candidates: NDArray[np.float64]
-    """(K, H, 2)."""
-    elites: NDArray[np.float64]
-    """(E, H, 2), the best of them."""
-    chosen: NDArray[np.float64]
-    """(H, 2), the one that is followed."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +40,8 @@ class View:
     """Above the room."""
     alarm: str = ""
     """Written across the room, when something is wrong with it."""
-    plans: Plans | None = None
-    believed: NDArray[np.float64] | None = None
-    """Where the robot is believed to be, (2,) in metres."""
+    overlay: "Overlay | None" = None
+    """Draws over the room, before the alarm is written."""
     frames: Mapping[str, Picture] = field(default_factory=dict)
     """Small pictures with their names."""
     filmstrip: Mapping[str, Picture] = field(default_factory=dict)
@@ -77,6 +63,10 @@ class Box(NamedTuple):
     top: int
     width: int
     height: int
+
+
+Overlay = Callable[[Any, Box], None]
+"""Draws on a pygame surface, in the box that shows the room; `to_pixels` tells where a place is."""
 
 
 class Layout(NamedTuple):
@@ -160,16 +150,13 @@ def draw(view: View, size: tuple[int, int] = SIZE) -> Any:
     Raises:
         ImportError: pygame is missing.
     """
-    pygame = _pygame()
+    pygame = import_pygame()
     surface, places = pygame.Surface(size), layout(view, size)
     surface.fill(PAPER)
     _write(surface, view.title, (MARGIN, MARGIN - 2), width=places.room.width)
     _paste(surface, view.room, places.room)
-    if view.plans is not None:
-        _draw_plans(surface, places.room, view.plans)
-    if view.believed is not None and np.isfinite(view.believed).all():
-        centre = to_pixels(places.room, view.believed)
-        pygame.draw.circle(surface, CHOSEN[:3], centre, 7, 2)
+    if view.overlay is not None:
+        view.overlay(surface, places.room)
     if view.alarm:
         box = places.room
         _write(surface, view.alarm, (box.left + MARGIN, box.top + box.height - 2 * LINE), ALARM, 28)
@@ -191,38 +178,12 @@ def draw(view: View, size: tuple[int, int] = SIZE) -> Any:
 
 def to_picture(surface: Any) -> Picture:
     """The pixels of a surface, (height, width, 3)."""
-    pixels = _pygame().surfarray.array3d(surface)
+    pixels = import_pygame().surfarray.array3d(surface)
     return np.ascontiguousarray(pixels.swapaxes(0, 1))
 
 
-def heat(values: NDArray[np.float64], largest: float) -> Picture:
-    """Values (H, W) from 0 to `largest` as colours from black over red to white, (H, W, 3)."""
-    share = np.clip(values / largest, 0, 1)[..., None] * 3 - [0, 1, 2]
-    return (np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _draw_plans(surface: Any, box: Box, plans: Plans) -> None:
-    """All candidates faint, elites stronger, the chosen one bright with its steps as dots."""
-    pygame = _pygame()
-    veil = pygame.Surface((box.width, box.height), pygame.SRCALPHA)
-    inside = Box(0, 0, box.width, box.height)
-    for ways, colour, width in (
-        (plans.candidates, CANDIDATE, 1),
-        (plans.elites, ELITE, 2),
-        (plans.chosen[None], CHOSEN, 4),
-    ):
-        for way in to_pixels(inside, ways):
-            way = way[np.isfinite(way).all(1)]
-            if len(way) > 1:
-                pygame.draw.lines(veil, colour, False, way.tolist(), width)
-    chosen = to_pixels(inside, plans.chosen)
-    for place in chosen[np.isfinite(chosen).all(1)].tolist():
-        pygame.draw.circle(veil, CHOSEN, place, 4)
-    surface.blit(veil, box[:2])
-
-
 def _draw_curves(surface: Any, box: Box, view: View) -> None:
-    pygame = _pygame()
+    pygame = import_pygame()
     _write(surface, view.curves_title, (box.left, box.top - LINE // 2), FAINT)
     left = box.left + 12 + _font(18).size(view.curves_title)[0]
     values = [value for curve in view.curves.values() for value in curve]
@@ -244,7 +205,7 @@ def _draw_curves(surface: Any, box: Box, view: View) -> None:
 
 def _paste(surface: Any, picture: Picture, box: Box) -> None:
     """A picture stretched over a box; one channel is grey, of stacked frames the last is shown."""
-    pygame = _pygame()
+    pygame = import_pygame()
     picture = np.broadcast_to(picture[..., -3:], (*picture.shape[:2], 3))
     size = picture.shape[1], picture.shape[0]
     image = pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB")
@@ -272,7 +233,7 @@ def _written(text: str, colour: Colour, size: int) -> Any:
 
 
 def _font(size: int) -> Any:
-    pygame = _pygame()
+    pygame = import_pygame()
     if not pygame.font.get_init():  # or no more: other environments end all of pygame when they close
         pygame.font.init()
         _kept_font.cache_clear()
@@ -281,10 +242,15 @@ def _font(size: int) -> Any:
 
 @lru_cache(maxsize=8)
 def _kept_font(size: int) -> Any:
-    return _pygame().font.Font(None, size)
+    return import_pygame().font.Font(None, size)
 
 
-def _pygame() -> Any:
+def import_pygame() -> Any:
+    """The module, which is needed only where something is drawn.
+
+    Raises:
+        ImportError: it is missing; says what to do.
+    """
     try:
         import pygame
     except ImportError as error:

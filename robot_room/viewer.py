@@ -29,7 +29,7 @@ class Viewer:
     """
 
     def __init__(self, size: tuple[int, int], frames_per_second: float, title: str) -> None:
-        self._pygame: Any = panels._pygame()
+        self._pygame: Any = panels.import_pygame()
         self._size = size
         self._frames_per_second = frames_per_second
         self.keys: list[str] = []

@@ -7,11 +7,9 @@ import pytest
 
 import robot_room  # noqa: F401 - registers its environments
 from robot_room import panels
-from robot_room.panels import CHOSEN, INK, PAPER, Plans, View, draw, layout, to_metres, to_picture
-from robot_room.rendering import locate_robot
+from robot_room.app.watching.paths import Paths
+from robot_room.panels import INK, PAPER, View, draw, layout, to_metres, to_picture
 from robot_room.viewer import Viewer
-
-NOWHERE = np.zeros((0, 3, 2))
 
 
 def room(robot=(0.3, -0.4), goal=(-0.5, 0.5)):
@@ -28,8 +26,7 @@ def full():
     return View(
         picture,
         alarm="paused",
-        plans=Plans(ways, ways[:2], ways[0]),
-        believed=np.array([0.3, -0.4]),
+        overlay=Paths(ways, ways[:2], ways[0], np.array([0.3, -0.4])).draw,
         frames={"sees": frame, "believes": frame[..., :1], "unsure": frame},
         filmstrip={f"{k}": frame for k in range(6)},
         filmstrip_title="film",
@@ -88,35 +85,6 @@ def test_metres_and_pixels_are_each_others_inverse():
     assert top_left[0] < -0.99 and top_left[1] > 0.99  # y grows upwards
 
 
-def test_the_chosen_plan_is_drawn_through_its_places():
-    way = np.array([[0.0, 0.0], [0.5, 0.0], [0.5, 0.5], [np.nan, np.nan]])
-    picture, _ = room(robot=(-0.8, -0.8), goal=(-0.8, 0.8))
-    bare = View(picture)
-    view = View(picture, plans=Plans(NOWHERE, NOWHERE, way))
-    size = (640, 660)
-    before, after = (to_picture(draw(each, size)).astype(int) for each in (bare, view))
-    box = layout(view, size).room
-    for place in ([0.0, 0.0], [0.25, 0.0], [0.5, 0.0], [0.5, 0.25], [0.5, 0.5]):
-        x, y = panels.to_pixels(box, np.array(place)).astype(int)
-        assert after[y, x].tolist() == list(CHOSEN[:3]), place
-    changed = np.argwhere((before != after).any(-1))
-    lowest, highest = panels.to_pixels(box, np.array([[-0.02, 0.52], [0.52, -0.02]]))
-    assert (changed >= lowest[::-1] - 2).all() and (changed <= highest[::-1] + 2).all()
-
-
-def test_elites_are_stronger_than_candidates_and_weaker_than_the_chosen():
-    picture, _ = room(robot=(-0.8, -0.8), goal=(-0.8, 0.8))
-    lines = {y: np.array([[[-0.5, y], [0.5, y], [0.5, y]]]) for y in (0.4, 0.0, -0.4)}
-    view = View(picture, plans=Plans(lines[0.4], lines[0.0], lines[-0.4][0]))
-    shown = to_picture(draw(view, (640, 660))).astype(int)
-    box = layout(view, (640, 660)).room
-    strength = []
-    for y in lines:
-        column, row = panels.to_pixels(box, np.array([0.1, y])).astype(int)
-        strength.append(np.abs(shown[row - 2 : row + 3, column] - 128).sum(-1).max())
-    assert 0 < strength[0] < strength[1] < strength[2]
-
-
 def test_curves_end_at_the_right_and_span_their_values():
     picture, _ = room()
     view = View(picture, curves={"line": [-3.0, -1.0, 5.0]})
@@ -126,27 +94,6 @@ def test_curves_end_at_the_right_and_span_their_values():
     rows, columns = np.nonzero((np.abs(inside.astype(int) - panels.CURVES[0]) < 60).all(-1))
     assert columns.min() <= 2 and columns.max() >= box.width - 3
     assert rows[columns.argmax()] < 12 < inside.shape[0] - 24 < rows[columns.argmin()]
-
-
-def test_heat_goes_from_black_over_red_to_white():
-    colours = panels.heat(np.array([[0.0, 1.0, 3.0, 9.0, -1.0]]), 3.0)[0].tolist()
-    assert colours == [[0, 0, 0], [255, 0, 0], [255, 255, 255], [255, 255, 255], [0, 0, 0]]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_robot_is_found_in_frames_to_half_a_centimetre(seed):
-    env = gym.make("RobotRoomRandomGoal-v0")
-    frame, info = env.reset(seed=seed)
-    found = locate_robot(np.stack([frame, frame[::-1]]))
-    np.testing.assert_allclose(found[0], info["robot_position"], atol=0.005)
-    np.testing.assert_allclose(found[1], info["robot_position"] * [1, -1], atol=0.005)
-
-
-def test_where_there_is_no_robot_there_is_no_place():
-    assert np.isnan(locate_robot(np.full((1, 64, 64, 3), 128, np.uint8))).all()
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[..., 0] = 255
-    assert np.isnan(locate_robot(red)).all()
 
 
 def test_the_window_hears_keys_and_mouse_and_its_size():

@@ -112,8 +112,8 @@ def test_what_is_read_from_a_mind_is_the_models_own(agent, session):
             assert np.abs(frame.astype(int) - model.decode(z)[0].numpy()).max() <= 1
     elites = agent.config.planner.elites
     assert len(thought.filmstrip) == agent.config.planner.horizon
-    assert thought.plans.elites.shape == (elites, agent.config.planner.horizon + 1, 2)
-    assert len(thought.plans.candidates) == plan.candidates.shape[1] - elites
+    assert thought.paths.elites.shape == (elites, agent.config.planner.horizon + 1, 2)
+    assert len(thought.paths.candidates) == plan.candidates.shape[1] - elites
 
 
 def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
@@ -127,8 +127,8 @@ def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
     thought = read(model, decision, session.planner)
     elites = agent.config.planner.elites
     best = decision.plan.candidates[0].clamp(-1, 1)
-    rows = ((thought.plans.chosen, decision.plan.actions[0]), (thought.plans.elites[0], best[0]))
-    for way, actions in (*rows, (thought.plans.candidates[3], best[elites + 3])):
+    rows = ((thought.paths.chosen, decision.plan.actions[0]), (thought.paths.elites[0], best[0]))
+    for way, actions in (*rows, (thought.paths.candidates[3], best[elites + 3])):
         z, expected = decision.belief.density.mean, []
         with torch.no_grad():
             expected.append(brightness(model.decode(z).numpy())[0])
@@ -151,7 +151,7 @@ def test_paths_come_from_decoded_frames_and_not_from_the_room(agent, session):
             return torch.from_numpy(shown).expand(len(z), -1, -1, -1)
 
     thought = read(Dreamer, session.decision, session.planner)
-    for ways in (thought.plans.chosen, thought.plans.elites, thought.plans.candidates):
+    for ways in (thought.paths.chosen, thought.paths.elites, thought.paths.candidates):
         np.testing.assert_allclose(ways, np.broadcast_to([0.5, -0.25], ways.shape), atol=0.01)
 
 
@@ -261,7 +261,7 @@ def test_an_environment_that_is_no_room_can_be_watched():
     for _ in range(7):
         session.step()
         draw(session.view(), (500, 400))
-    assert session.view().plans is None and (session.finished, session.episode) == (1, 2)
+    assert session.view().overlay is None and (session.finished, session.episode) == (1, 2)
     session.close()
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from agent.control import Decision
 from agent.planning import CEMConfig, PlannerConfig
 from agent.world_model import WorldModel
-from robot_room.panels import Picture, Plans, heat
-from robot_room.rendering import locate_robot
+from robot_room.app.watching.localisation import locate_robot
+from robot_room.app.watching.paths import Paths
+from robot_room.panels import Picture
 
 DRAWS = 16  # of z from the belief, whose frames' spread is the uncertainty shown
 CHUNK = 48  # frames decoded at a time: more do not fit into a processor's cache
@@ -27,9 +28,8 @@ class Thought(NamedTuple):
     """What it makes of the frame, belief, uncertainty."""
     filmstrip: dict[str, Picture]
     """The frames that it expects along its plan."""
-    plans: Plans
-    believed: NDArray[np.float64]
-    """Where it believes the robot to be, (2,) in metres."""
+    paths: Paths
+    """What it imagines to drive, and where it believes the robot to be."""
     reward: float
     """That it expects to arrive with the next frame."""
 
@@ -76,5 +76,11 @@ def read(
     elites = planner.elites if isinstance(planner, CEMConfig) else max(len(candidates) // 10, 1)
     names = ["next", *(f"in {k} steps" for k in range(2, actions.shape[1] + 1))]
     filmstrip = dict(zip(names, decoded, strict=False))  # the chosen plan comes first
-    plans = Plans(places[1 + elites :], places[1 : 1 + elites], places[0])
-    return Thought(frames, filmstrip, plans, believed, reward)
+    paths = Paths(places[1 + elites :], places[1 : 1 + elites], places[0], believed)
+    return Thought(frames, filmstrip, paths, reward)
+
+
+def heat(values: NDArray[np.float64], largest: float) -> Picture:
+    """Values (H, W) from 0 to `largest` as colours from black over red to white, (H, W, 3)."""
+    share = np.clip(values / largest, 0, 1)[..., None] * 3 - [0, 1, 2]
+    return (np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)
