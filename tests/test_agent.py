@@ -17,6 +17,8 @@ from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
+pytestmark = pytest.mark.slow
+
 SMALL = AgentConfig(
     WorldModelConfig(hidden_dim=32),
     CEMConfig(candidates=20, elites=4, iterations=2),

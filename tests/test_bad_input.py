@@ -13,6 +13,8 @@ from hypothesis.extra import numpy as hnp
 from robot_room.env import RobotRoomEnv
 from robot_room.vector_env import RobotRoomVectorEnv
 
+pytestmark = pytest.mark.slow
+
 ROOMS = 3
 # 5 tests of 2,000 examples and one of 400 throw 10,400 arbitrary inputs.
 many = settings(

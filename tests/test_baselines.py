@@ -20,6 +20,8 @@ from benchmarks.comparison.baselines import (
 )
 from benchmarks.comparison.tune import ALGORITHMS, Tune, merit, run_job
 
+pytestmark = pytest.mark.slow
+
 
 def test_tuning_knows_every_algorithm_and_gives_each_settings_enough():
     assert get_args(Algorithm) == ALGORITHMS == tuple(SETTINGS)

@@ -13,6 +13,8 @@ from benchmarks.comparison import baselines, contest
 from benchmarks.comparison.contest import ROOMS, Looks, Room
 from benchmarks.comparison.tune import merit
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 TINY = Room(0.99, 112, 0.5)
 

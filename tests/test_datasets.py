@@ -17,6 +17,8 @@ from robot_room import layouts, oracle
 from robot_room.app.datasets.recording import Recorder, record
 from robot_room.app.evaluation.policies import Scripted
 
+pytestmark = pytest.mark.slow
+
 SPACES = (
     gym.spaces.Box(0, 255, (64, 64, 3), np.uint8),
     gym.spaces.Box(-1.0, 1.0, (2,), np.float32),

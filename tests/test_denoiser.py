@@ -11,6 +11,8 @@ from agent.restoration import diffusion
 from agent.restoration.denoiser import SKIP_STD, Denoiser, DenoiserConfig, to_frames, to_images
 from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (16, 16, 3)
 SMALL = DenoiserConfig(width=16, steps=40)
 
@@ -162,5 +164,5 @@ def test_bad_input_is_named(make, message, monkeypatch):
 def test_something_else_is_no_prior(tmp_path):
     trainer(1).save(tmp_path / "prior")
     (tmp_path / "prior" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
-    with pytest.raises(ValueError, match="got no checkpoint of a prior"):
+    with pytest.raises(ValueError, match="got no checkpoint of a denoiser"):
         DenoiserTrainer.load(tmp_path / "prior")

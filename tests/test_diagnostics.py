@@ -11,6 +11,8 @@ from agent.distributions import Normal
 from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
 
+pytestmark = pytest.mark.slow
+
 EPISODES, LENGTH, TRUE_STD = 400, 6, 0.1
 
 

@@ -13,6 +13,8 @@ import pytest
 from benchmarks.engine.backends import Failure, OnRay, Processes, attempt
 from benchmarks.engine.jobs import FailedJobsError, run_jobs
 
+pytestmark = pytest.mark.slow
+
 
 def number(value):
     return {"value": value}

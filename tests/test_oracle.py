@@ -93,6 +93,7 @@ def test_among_walls_the_minimum_is_that_of_a_brute_force_search(number):
         assert best[0] == brute_force_steps(robot, goal, layout.mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lattice", [False, True], ids=["anywhere", "exact contacts"])
 def test_among_walls_the_expert_attains_the_minimum(lattice):
     generator = np.random.default_rng(5)

@@ -8,6 +8,8 @@ from benchmarks.comparison.pendulum import ENV_ID, SIDE, recipe
 from robot_room.app.evaluation.policies import Uniform
 from robot_room.app.evaluation.protocol import evaluate
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_image_is_the_last_two_frames_of_the_pendulum():
     env, plain = gym.make(ENV_ID), gym.make("Pendulum-v1", render_mode="rgb_array")

@@ -16,6 +16,8 @@ from benchmarks.comparison import contest, figures, report, scores, sweep
 from benchmarks.comparison.contest import ROOMS
 from benchmarks.comparison.scores import Reached, Scores
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
@@ -297,7 +299,7 @@ def browser():
         chromium.close()
 
 
-@pytest.mark.slow
+@pytest.mark.screen
 @pytest.mark.parametrize("where", ["made up", "committed"])
 def test_the_page_stands_alone_in_a_browser(where, results, tmp_path, browser):
     page_file = RESULTS / "report.html"

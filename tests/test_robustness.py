@@ -16,6 +16,8 @@ from benchmarks.camera import prior_quality, robustness
 from benchmarks.camera.robustness import ARMS, CLEAN, LIMIT, NAMES, TRAINED, gain, interval, run_job
 from robot_room.app.evaluation.protocol import env_spec
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small():

@@ -23,6 +23,8 @@ from agent.restoration.training import DenoiserTrainer
 from agent.training import TrainingConfig
 from robot_room.app.runs.loading import loaded
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SMALL = [
     *("--agent.training.num-envs", "4", "--agent.training.random-steps", "20"),

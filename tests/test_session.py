@@ -27,6 +27,8 @@ from robot_room.app.watching.session import Session
 from robot_room.panels import draw
 from robot_room.viewer import Viewer
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 ROOM = "RobotRoomRandomGoal-v0"
 
@@ -59,7 +61,7 @@ def screen():
         server.terminate()
 
 
-@pytest.mark.slow
+@pytest.mark.screen
 def test_every_key_and_the_mouse_in_a_real_window(screen, tmp_path):
     command = [sys.executable, str(HERE / "window_session.py"), str(tmp_path)]
     done = subprocess.run(command, env=os.environ | screen, capture_output=True, text=True, timeout=300)
@@ -226,7 +228,7 @@ def test_what_a_room_does_not_allow_does_not_happen():
     session.drag(session.info["goal_position"])
     assert "stays at the centre" in session.notice
     session.press({"p", "x", "left"})
-    assert "train_prior" in session.notice and not session.prior_on
+    assert "train-prior" in session.notice and not session.restoring
     session.close()
 
 

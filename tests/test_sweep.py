@@ -12,6 +12,8 @@ from benchmarks.comparison import baselines, command, sweep
 from benchmarks.comparison.contest import ALGORITHMS, ROOMS, Room
 from benchmarks.engine.backends import PACKAGES
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_sweep_refuses_unknown_names_and_other_versions(tmp_path):
     with pytest.raises(ValueError, match="algorithms: got 'dqn', allowed"):

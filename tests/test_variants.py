@@ -12,6 +12,8 @@ from benchmarks.model import ingredients
 from benchmarks.model.ablation import VARIANTS, difference
 from benchmarks.planning.planners import rollouts
 
+pytestmark = pytest.mark.slow
+
 MODELS = {name: kind for name, kind in VARIANTS.items() if isinstance(kind, type)}
 
 

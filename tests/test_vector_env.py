@@ -88,6 +88,7 @@ def test_native_and_sync_give_the_same_bits(kwargs, mode, compiled):
     assert native.action_space == sync.action_space
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES, ids=[m.name for m in MODES])
 def test_they_stay_the_same_over_thousands_of_steps(mode):
     kwargs = {"id": "RobotRoomRandomGoal-v0", "slip": 0.1}

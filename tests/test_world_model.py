@@ -183,6 +183,7 @@ def test_open_loop_term_agrees_with_a_slow_direct_computation():
     torch.testing.assert_close(open_loop(metrics), total / batch.mask.sum(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_one_batch_can_be_overfitted(posterior):
     batch = room_batch()

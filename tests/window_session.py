@@ -142,10 +142,10 @@ def main(folder):
     assert near(session.info["robot_position"], [0.4, 0.6])  # it stays where it was
     still("distractors")
     user.press("d", lambda: session.spec.kwargs.get("distractors") == 0)
-    user.press("p", lambda: session.prior_on)
+    user.press("p", lambda: session.restoring)
     still("prior")
     user.press("n", lambda: session.steps > 0)
-    user.press("p", lambda: not session.prior_on)
+    user.press("p", lambda: not session.restoring)
     for kind in (*PLANNERS[1:], PLANNERS[0]):
         user.press("m", lambda kind=kind: type(session.planner) is kind)
         before = session.steps
