@@ -53,7 +53,7 @@ def test_where_the_robot_is_believed_to_be_is_a_ring_around_the_place():
     x, y = panels.to_pixels(layout(view, size).room, np.array([0.3, -0.4]))
     rows, columns = np.nonzero((before != after).any(-1))
     distance = np.hypot(columns - x, rows - y)
-    assert 4 <= distance.min() and distance.max() <= 9
+    assert 3 <= distance.min() and distance.max() <= 9 and abs(distance.mean() - 6) < 1
     assert after[rows, columns].tolist() == [list(CHOSEN[:3])] * len(rows)
 
 

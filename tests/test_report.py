@@ -326,7 +326,7 @@ def test_the_page_stands_alone_in_a_browser(where, results, tmp_path, browser):
         assert image.evaluate("i => i.naturalWidth") == 64
     assert page.locator("img").count() > 0
     text = page.inner_text("body")
-    assert text.index("where a baseline wins") < text.index("The figures that were asked for")
+    assert text.index("where a baseline wins") < text.index("How much sooner")
     assert "nan" not in text.lower().split() and "undefined" not in text
     if where == "made up":
         assert "Quick & <small>" in text
