@@ -4,6 +4,7 @@ Importing this package registers `RobotRoom-v0` and its variants; so does
 `gym.make("robot_room:RobotRoom-v0")`.
 """
 
+from importlib import metadata
 from typing import Any
 
 from gymnasium.envs.registration import register
@@ -28,3 +29,10 @@ for _id, _kwargs in VARIANTS.items():
         max_episode_steps=200 if "walls" in _kwargs else 100,
         kwargs=_kwargs,
     )
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, read from the installed package when somebody asks."""
+    if name == "__version__":
+        return metadata.version("robot-room")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

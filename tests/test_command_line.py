@@ -1,0 +1,87 @@
+"""The console command: its table, its errors, and what it does without what it needs."""
+
+import builtins
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import robot_room
+from robot_room.app import command_line
+from robot_room.app.command_line import COMMANDS, main
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Options:
+    """Nothing to choose but one thing."""
+
+    once: bool = True
+    """Whether to do it once."""
+
+
+def test_the_table_has_every_command(capsys):
+    for arguments in ([], ["--help"], ["-h"]):
+        main(arguments)
+        shown = capsys.readouterr().out
+        assert all(f"\n  {name} " in shown for name in COMMANDS)
+
+
+def test_the_version_is_that_of_the_project(capsys):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    main(["--version"])
+    assert capsys.readouterr().out == f"robot-room {version}\n"
+    assert robot_room.__version__ == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_an_unknown_command_is_refused_with_those_there_are():
+    with pytest.raises(SystemExit, match="error: command: got 'nope', allowed: train, evaluate"):
+        main(["nope"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_its_options(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and f"usage: robot-room {name}" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "message"),
+    [
+        ("train", "torch", r"install what it needs: pip install 'robot-room\[agent\]'"),
+        ("play", "tyro", r"install what it needs: pip install 'robot-room\[agent\]'"),
+        ("benchmark", "benchmarks", "not of the package; use a clone"),
+    ],
+)
+def test_what_is_missing_is_one_line(name, missing, message, monkeypatch):
+    found, fetch = builtins.__import__, command_line.importlib.import_module
+
+    def lacking(module, *arguments, **more):
+        if module.split(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+        return found(module, *arguments, **more)
+
+    def fetch_lacking(module):
+        if module.split(".")[0] == missing or (missing == "torch" and name == "train"):
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+        return fetch(module)
+
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setattr(command_line.importlib, "import_module", fetch_lacking)
+    with pytest.raises(SystemExit, match=message):
+        main([name])
+
+
+def test_ctrl_c_says_what_is_kept(capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(Options, interrupted, "All is saved.", arguments=[])
+    assert ended.value.code == command_line.INTERRUPTED
+    assert capsys.readouterr().err == "All is saved.\n"
