@@ -1,13 +1,10 @@
-"""What a window shows of an agent over the room: imagined paths, places, heat."""
+"""What a window shows of an agent over the room: imagined paths, a place, heat."""
 
-import gymnasium as gym
 import numpy as np
-import pytest
 from test_panels import room
 
 from robot_room import panels
 from robot_room.app.watching.inspection import heat
-from robot_room.app.watching.localisation import locate_robot
 from robot_room.app.watching.paths import CHOSEN, Paths
 from robot_room.panels import View, draw, layout, to_picture
 
@@ -60,19 +57,3 @@ def test_where_the_robot_is_believed_to_be_is_a_ring_around_the_place():
 def test_heat_goes_from_black_over_red_to_white():
     colours = heat(np.array([[0.0, 1.0, 3.0, 9.0, -1.0]]), 3.0)[0].tolist()
     assert colours == [[0, 0, 0], [255, 0, 0], [255, 255, 255], [255, 255, 255], [0, 0, 0]]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_robot_is_found_in_frames_to_half_a_centimetre(seed):
-    env = gym.make("RobotRoomRandomGoal-v0")
-    frame, info = env.reset(seed=seed)
-    found = locate_robot(np.stack([frame, frame[::-1]]))
-    np.testing.assert_allclose(found[0], info["robot_position"], atol=0.005)
-    np.testing.assert_allclose(found[1], info["robot_position"] * [1, -1], atol=0.005)
-
-
-def test_where_there_is_no_robot_there_is_no_place():
-    assert np.isnan(locate_robot(np.full((1, 64, 64, 3), 128, np.uint8))).all()
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[..., 0] = 255
-    assert np.isnan(locate_robot(red)).all()
