@@ -23,7 +23,7 @@ from agent.restoration.restorer import Identity
 from robot_room.app.commands import watch
 from robot_room.app.watching.inspection import read
 from robot_room.app.watching.live import PICTURES, Spectator, frame, record
-from robot_room.app.watching.session import Session
+from robot_room.app.watching.session import ACTIONS, HELP, KEYS, Session
 from robot_room.panels import draw
 from robot_room.viewer import Viewer
 
@@ -235,7 +235,7 @@ def test_what_a_room_does_not_allow_does_not_happen():
 def test_keys_in_any_order_never_break_it(agent):
     generator = np.random.default_rng(0)
     session = Session(agent, agent.env_spec, 0, any_prior(agent))
-    keys = [*"rhd[],.mnps=-", "space", "f1", "tab", "left shift"]
+    keys = [*ACTIONS, "tab", "left shift"]
     for _ in range(100):
         session.press(str(key) for key in generator.choice(keys, generator.integers(0, 4)))
         if generator.random() < 0.3:
@@ -244,6 +244,17 @@ def test_keys_in_any_order_never_break_it(agent):
             session.step()
         draw(session.view(), (320, 240))
     session.close()
+
+
+def test_every_key_is_there_once_and_told_of():
+    names = [key.name for line in KEYS for key in line]
+    assert len(names) == len(set(names)) == len(ACTIONS)
+    assert HELP == (
+        "mouse: drag robot or goal    space: pause    n: one step    , .: speed    r: new episode    "
+        "s: still    f1: keys    esc: quit",
+        "h: hand over the camera    [ ]: noise    d: distractors    p: prior    m: planner    "
+        "- =: horizon",
+    )
 
 
 def test_a_session_leaves_its_agent_alone(agent, session):

@@ -7,8 +7,9 @@ happen, and `notice` says so.
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -33,11 +34,6 @@ SPEEDS = (1, 2, 5, 10, 20, 30, 100)  # steps a second, if the agent can; 10 is r
 PLANNERS: tuple[type[PlannerConfig], ...] = (ICEMConfig, CEMConfig, MPPIConfig, ShootingConfig)
 HORIZONS = range(2, 21)
 GRASP = 0.16  # m; nearer to the goal's centre than this, a hand takes the goal
-HELP = (
-    "mouse: drag robot or goal    space: pause    n: one step    , .: speed    r: new episode    "
-    "s: still    f1: keys    esc: quit",
-    "h: hand over the camera    [ ]: noise    d: distractors    p: prior    m: planner    - =: horizon",
-)
 
 
 class Session:
@@ -131,29 +127,10 @@ class Session:
 
     def press(self, keys: Iterable[str]) -> None:
         """Do what keys ask for, in order; unknown ones do nothing."""
-        actions = {
-            "space": self._pause,
-            "n": self._single_step,
-            "r": self.new_episode,
-            "h": self._hand,
-            "[": lambda: self._change_noise(-1),
-            "]": lambda: self._change_noise(1),
-            ",": lambda: self._change_speed(-1),
-            ".": lambda: self._change_speed(1),
-            "d": self._distractors,
-            "p": self._switch_restoration,
-            "m": self._next_planner,
-            "-": lambda: self._change_horizon(-1),
-            "=": lambda: self._change_horizon(1),
-            "s": self._still,
-            "f1": self._help,
-            "escape": self._close,
-            "q": self._close,
-        }
         for key in keys:
-            if key in actions:
+            if key in ACTIONS:
                 self.notice = ""
-                actions[key]()
+                ACTIONS[key](self)
 
     def drag(self, place: NDArray[np.float64] | None) -> None:
         """The mouse is held at a place in the room, (x, y) in metres; None: it is not."""
@@ -303,7 +280,7 @@ class Session:
             curves={"expected": list(self.predicted), "received": list(self.received)},
             curves_title="reward",
             status=status,
-            help=HELP if self.help_shown else ("f1: keys",),
+            help=HELP if self.help_shown else NO_HELP,
         )
 
     def close(self) -> None:
@@ -331,3 +308,57 @@ def _made(spec: EnvSpec) -> gym.Env[Any, Any]:
         return env
     env.close()
     return gym.make(spec, render_mode="rgb_array")
+
+
+# ---- keys --------------------------------------------------------------------------------------
+
+
+class Key(NamedTuple):
+    """A key, and what it does."""
+
+    name: str
+    """As pygame calls it."""
+    label: str
+    """In the help, where neighbours with the same one share it; "": the help leaves the key out."""
+    action: Callable[[Session], None]
+
+
+HELP_KEY = Key("f1", "keys", Session._help)
+KEYS: tuple[tuple[Key, ...], ...] = (
+    (
+        Key("space", "pause", Session._pause),
+        Key("n", "one step", Session._single_step),
+        Key(",", "speed", lambda session: session._change_speed(-1)),
+        Key(".", "speed", lambda session: session._change_speed(1)),
+        Key("r", "new episode", Session.new_episode),
+        Key("s", "still", Session._still),
+        HELP_KEY,
+        Key("escape", "quit", Session._close),
+        Key("q", "", Session._close),
+    ),
+    (
+        Key("h", "hand over the camera", Session._hand),
+        Key("[", "noise", lambda session: session._change_noise(-1)),
+        Key("]", "noise", lambda session: session._change_noise(1)),
+        Key("d", "distractors", Session._distractors),
+        Key("p", "prior", Session._switch_restoration),
+        Key("m", "planner", Session._next_planner),
+        Key("-", "horizon", lambda session: session._change_horizon(-1)),
+        Key("=", "horizon", lambda session: session._change_horizon(1)),
+    ),
+)
+"""Lines as the help shows them."""
+ACTIONS = {key.name: key.action for line in KEYS for key in line}
+
+
+def _help_line(keys: Iterable[Key], *first: str) -> str:
+    told = [
+        f"{' '.join({'escape': 'esc'}.get(key.name, key.name) for key in same)}: {label}"
+        for label, same in groupby(keys, lambda key: key.label)
+        if label
+    ]
+    return "    ".join([*first, *told])
+
+
+HELP = (_help_line(KEYS[0], "mouse: drag robot or goal"), _help_line(KEYS[1]))
+NO_HELP = (_help_line([HELP_KEY]),)
