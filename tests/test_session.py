@@ -23,7 +23,7 @@ from agent.restoration.restorer import Identity
 from robot_room.app.commands import watch
 from robot_room.app.watching.inspection import read
 from robot_room.app.watching.live import PICTURES, Spectator, frame, record
-from robot_room.app.watching.session import ACTIONS, HELP, KEYS, Session
+from robot_room.app.watching.session import ACTIONS, HELP, KEYS, Score, Session
 from robot_room.panels import draw
 from robot_room.viewer import Viewer
 
@@ -126,7 +126,7 @@ def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
     plan, model = session.decision.plan, agent.world_model
     other = plan._replace(actions=-plan.actions)  # iCEM follows its best candidate, others need not
     decision = session.decision._replace(plan=other)
-    thought = read(model, decision, session.planner)
+    thought = read(model, decision, session.chosen.planner)
     elites = agent.config.planner.elites
     best = decision.plan.candidates[0].clamp(-1, 1)
     rows = ((thought.paths.chosen, decision.plan.actions[0]), (thought.paths.elites[0], best[0]))
@@ -152,7 +152,7 @@ def test_paths_come_from_decoded_frames_and_not_from_the_room(agent, session):
         def decode(z):
             return torch.from_numpy(shown).expand(len(z), -1, -1, -1)
 
-    thought = read(Dreamer, session.decision, session.planner)
+    thought = read(Dreamer, session.decision, session.chosen.planner)
     for ways in (thought.paths.chosen, thought.paths.elites, thought.paths.candidates):
         np.testing.assert_allclose(ways, np.broadcast_to([0.5, -0.25], ways.shape), atol=0.01)
 
@@ -162,22 +162,22 @@ def test_disturbed_episodes_count_for_nothing(session):
     session.drag(session.info["robot_position"] + 0.01)  # takes the robot
     session.drag(goal - 0.2 * np.sign(goal))
     session.drag(goal)
-    while not session.over:
+    while not session.episode.over:
         session.step()
-    assert session.finished == 0
+    assert session.score.finished == 0
     session.step()
-    assert session.episode == 1 and not session.touched
+    assert session.episode.number == 1 and not session.episode.touched
 
 
 def test_success_is_counted_under_one_set_of_conditions(session):
-    session.finished, session.arrived, session.ratios = 3, 2, [1.0, 2.0]
+    session.score = Score(finished=3, arrived=2, ratios=[1.0, 2.0])
     session.press(["m"])
-    assert (session.finished, session.arrived, session.ratios) == (0, 0, [])
+    assert session.score == Score()
     session.press(["]", "r"])
-    assert session.touched  # noise goes on into the next episode
+    assert session.episode.touched  # noise goes on into the next episode
     own = session.agent.config.planner
     session.press(["m", "m", "m"])
-    assert session.planner == own
+    assert session.chosen.planner == own
 
 
 def test_pictures_that_fail_do_not_end_the_learning(tmp_path, monkeypatch):
@@ -228,7 +228,7 @@ def test_what_a_room_does_not_allow_does_not_happen():
     session.drag(session.info["goal_position"])
     assert "stays at the centre" in session.notice
     session.press({"p", "x", "left"})
-    assert "train-prior" in session.notice and not session.restoring
+    assert "train-prior" in session.notice and not session.chosen.restoring
     session.close()
 
 
@@ -261,7 +261,7 @@ def test_a_session_leaves_its_agent_alone(agent, session):
     planner = agent.config.planner
     for _ in range(3):
         session.press({"m", "="})
-    assert isinstance(session.planner, ShootingConfig) and agent.config.planner is planner
+    assert isinstance(session.chosen.planner, ShootingConfig) and agent.config.planner is planner
     assert agent.restorer == Identity() and agent.gate == AcceptAll()
 
 
@@ -274,7 +274,7 @@ def test_an_environment_that_is_no_room_can_be_watched():
     for _ in range(7):
         session.step()
         draw(session.view(), (500, 400))
-    assert session.view().overlay is None and (session.finished, session.episode) == (1, 2)
+    assert session.view().overlay is None and (session.score.finished, session.episode.number) == (1, 2)
     session.close()
 
 
@@ -298,7 +298,7 @@ def test_a_recording_has_every_step_and_holds_the_last(session, tmp_path, ending
     step = session.step
 
     def counted():
-        seen.append(session.over)
+        seen.append(session.episode.over)
         step()
 
     session.step = counted

@@ -107,12 +107,12 @@ def main(folder):
         imageio.imwrite(folder / f"{name}.png", viewer.picture())
 
     still("start")
-    user.press("space", lambda: session.paused)
+    user.press("space", lambda: session.chosen.paused)
     for _ in range(3):
-        before = session.steps
-        user.press("n", lambda before=before: session.steps == before + 1)
+        before = session.episode.steps
+        user.press("n", lambda before=before: session.episode.steps == before + 1)
     still("paused")
-    user.press("r", lambda: session.episode == 1 and session.steps == 0)
+    user.press("r", lambda: session.episode.number == 1 and session.episode.steps == 0)
 
     for place in ([-0.5, -0.5], [0.4, -0.6], [0.4, 0.6]):
         user.mouse(session.info["robot_position"], "down")
@@ -128,40 +128,40 @@ def main(folder):
     user.mouse([-0.3, 0.5], "move")
     user.until(lambda: near(session.info["goal_position"], [-0.3, 0.5]), "drag the goal back")
     user.mouse([-0.3, 0.5], "up")
-    assert near(session.info["robot_position"], [0.4, 0.6]) and session.touched
+    assert near(session.info["robot_position"], [0.4, 0.6]) and session.episode.touched
     still("dragged")
 
-    user.press("h", lambda: session.hand)
+    user.press("h", lambda: session.chosen.hand)
     assert not session.frame.any() and session.seen.any()
     still("hand")
-    user.press("h", lambda: not session.hand)
+    user.press("h", lambda: not session.chosen.hand)
     for level in range(1, len(NOISES)):
-        user.press("]", lambda level=level: session.noise == level)
+        user.press("]", lambda level=level: session.chosen.noise == level)
     still("noise")
     assert np.abs(session.frame.astype(int) - session.seen).mean() > 20
-    user.press("[", lambda: session.noise == len(NOISES) - 2)
+    user.press("[", lambda: session.chosen.noise == len(NOISES) - 2)
     user.press("d", lambda: session.spec.kwargs.get("distractors") == 3)
     assert near(session.info["robot_position"], [0.4, 0.6])  # it stays where it was
     still("distractors")
     user.press("d", lambda: session.spec.kwargs.get("distractors") == 0)
-    user.press("p", lambda: session.restoring)
+    user.press("p", lambda: session.chosen.restoring)
     still("prior")
-    user.press("n", lambda: session.steps > 0)
-    user.press("p", lambda: not session.restoring)
+    user.press("n", lambda: session.episode.steps > 0)
+    user.press("p", lambda: not session.chosen.restoring)
     for kind in (*PLANNERS[1:], PLANNERS[0]):
-        user.press("m", lambda kind=kind: type(session.planner) is kind)
-        before = session.steps
-        user.press("n", lambda before=before: session.steps != before)
-    horizon = session.planner.horizon
-    user.press("=", lambda: session.planner.horizon == horizon + 1)
+        user.press("m", lambda kind=kind: type(session.chosen.planner) is kind)
+        before = session.episode.steps
+        user.press("n", lambda before=before: session.episode.steps != before)
+    horizon = session.chosen.planner.horizon
+    user.press("=", lambda: session.chosen.planner.horizon == horizon + 1)
     assert session.decision.plan.actions.shape[1] == horizon + 1
-    user.press("-", lambda: session.planner.horizon == horizon)
-    speed = session.speed
-    user.press(".", lambda: session.speed == speed + 1)
-    user.press(",", lambda: session.speed == speed)
-    assert SPEEDS[session.speed] == 10
-    user.press("f1", lambda: not session.help_shown)
-    user.press("f1", lambda: session.help_shown)
+    user.press("-", lambda: session.chosen.planner.horizon == horizon)
+    speed = session.chosen.speed
+    user.press(".", lambda: session.chosen.speed == speed + 1)
+    user.press(",", lambda: session.chosen.speed == speed)
+    assert SPEEDS[session.chosen.speed] == 10
+    user.press("f1", lambda: not session.chosen.help_shown)
+    user.press("f1", lambda: session.chosen.help_shown)
     os.chdir(folder)
     user.press("s", lambda: list(folder.glob("still-*.png")))
 
@@ -171,7 +171,7 @@ def main(folder):
         xdotool("windowsize", window, 700, 900)
         user.until(lambda: pygame.display.get_surface().get_size() == (700, 900), "resize")
         still("resized")
-    user.press("space", lambda: not session.paused)
+    user.press("space", lambda: not session.chosen.paused)
     for _ in range(5):
         session.step()
         user.frames()

@@ -44,8 +44,8 @@ def live(session: Session, viewer: Viewer) -> None:
     last, owed = time.perf_counter(), 0.0
     while frame(session, viewer):
         now = time.perf_counter()
-        owed, last = min(owed + (now - last) * SPEEDS[session.speed], 10.0), now
-        if session.paused:
+        owed, last = min(owed + (now - last) * SPEEDS[session.chosen.speed], 10.0), now
+        if session.chosen.paused:
             owed = 0.0
         while owed >= 1 and time.perf_counter() - now < 1 / 40:  # more would make the window jerk
             session.step()
@@ -103,7 +103,7 @@ class Spectator:
     def _show(self, viewer: Viewer) -> None:
         if self._session is None:
             self._session = self._new_session()
-        elif not self._session.paused:
+        elif not self._session.chosen.paused:
             self._session.step()
         if not frame(self._session, viewer):
             viewer.close()
@@ -137,9 +137,9 @@ def record(session: Session, path: Path, episodes: int, size: tuple[int, int], r
         options = {"fps": rate, "macro_block_size": 2}
     writer: Any = get_writer(path, **options)  # one picture at a time, as a film may be long
     with writer as film:
-        while session.episode < episodes:
+        while session.episode.number < episodes:
             view = replace(session.view(), help=())  # nobody has keys to press
             picture = to_picture(draw(view, size))
-            for _ in range(5 if session.over else 1):  # so that one sees it arrive
+            for _ in range(5 if session.episode.over else 1):  # so that one sees it arrive
                 film.append_data(picture)
             session.step()

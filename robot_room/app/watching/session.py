@@ -5,9 +5,9 @@ A session is told which keys were pressed and where the mouse is held, goes on b
 happen, and `notice` says so.
 """
 
-import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -36,6 +36,48 @@ HORIZONS = range(2, 21)
 GRASP = 0.16  # m; nearer to the goal's centre than this, a hand takes the goal
 
 
+@dataclass
+class Choices:
+    """What the user has chosen."""
+
+    planner: PlannerConfig
+    restoring: bool
+    noise: int = 0
+    """Which of `NOISES`."""
+    hand: bool = False
+    """Over the camera."""
+    speed: int = SPEEDS.index(10)
+    """Which of `SPEEDS`."""
+    paused: bool = False
+    help_shown: bool = True
+
+
+@dataclass
+class Score:
+    """Of the episodes that nobody disturbed, under one set of conditions."""
+
+    finished: int = 0
+    arrived: int = 0
+    ratios: list[float] = field(default_factory=list)
+    """Steps over the oracle's."""
+
+
+@dataclass
+class Episode:
+    """What has happened in one."""
+
+    number: int
+    oracle_steps: int
+    touched: bool
+    """It was disturbed, and does not count."""
+    steps: int = 0
+    over: bool = False
+    predicted: deque[float] = field(default_factory=lambda: deque(maxlen=80))
+    """Rewards that the agent expected of its latest steps."""
+    received: deque[float] = field(default_factory=lambda: deque(maxlen=80))
+    """Rewards that it got."""
+
+
 class Session:
     """One agent in one room.
 
@@ -56,31 +98,27 @@ class Session:
         restoring: bool = False,
     ) -> None:
         self.agent, self.spec, self.restoration = agent, spec, restoration
-        self.restoring = restoring and restoration is not None
-        self.planner = agent.config.planner
-        self.paused = self.hand = self.closed = False
-        self.help_shown, self.wants_still = True, False
-        self.noise, self.speed = 0, SPEEDS.index(10)
+        self.chosen = Choices(agent.config.planner, restoring=restoring and restoration is not None)
+        self.score = Score()
+        self.closed = self.wants_still = False
         self.notice = ""
-        self.arrived = self.finished = 0
-        self.ratios: list[float] = []
         self._noise = np.random.default_rng(seed)
-        self._seed, self.episode = seed, -1
+        self._seed = seed
         self._env = _made(spec)
         self._held: str | None = None
-        self.new_episode()
+        self._begin(0)
 
     # ---- going on ------------------------------------------------------------------------------
 
     def new_episode(self) -> None:
         """Begin the next episode."""
-        self.episode += 1
-        self.seen, self.info = self._env.reset(seed=self._seed + self.episode)
+        self._begin(self.episode.number + 1)
+
+    def _begin(self, number: int) -> None:
+        self.seen, self.info = self._env.reset(seed=self._seed + number)
         self._before: ControlState | None = None
-        self.steps, self.over, self.touched = 0, False, self.hand or self.noise > 0
-        self.predicted: deque[float] = deque(maxlen=80)
-        self.received: deque[float] = deque(maxlen=80)
-        self._best = self._oracle_steps()
+        touched = self.chosen.hand or self.chosen.noise > 0
+        self.episode = Episode(number, self._oracle_steps(), touched)
         self.look()
 
     def look(self) -> None:
@@ -88,12 +126,12 @@ class Session:
         self.frame = self._through_the_camera(self.seen)
         agent, device = self.agent, self.agent.device
         start = torch.tensor([self._before is None], device=device)
-        before = self._before or ControlState.initial(agent.world_model, self.planner, 1)
+        before = self._before or ControlState.initial(agent.world_model, self.chosen.planner, 1)
         self.decision: Decision
-        restoration = self.restoration if self.restoring else None
+        restoration = self.restoration if self.chosen.restoring else None
         self.decision, self._after = decide(
             agent.world_model,
-            self.planner,
+            self.chosen.planner,
             torch.from_numpy(np.ascontiguousarray(self.frame[None])).to(device),
             before,
             start,
@@ -102,25 +140,26 @@ class Session:
             gate=AcceptAll() if restoration is None else restoration.gate,
         )
         self.thought: Thought = read(
-            agent.world_model, self.decision, self.planner, restored=self.restoring
+            agent.world_model, self.decision, self.chosen.planner, restored=self.chosen.restoring
         )
 
     def step(self) -> None:
         """Do what was decided; after an episode's end, begin the next."""
-        if self.over:
+        episode, score = self.episode, self.score
+        if episode.over:
             self.new_episode()
             return
         action = scale_actions(self.agent.action_space, self.decision.action[0].cpu().numpy())
         self.seen, reward, terminated, truncated, self.info = self._env.step(action)
-        self.predicted.append(self.thought.reward)
-        self.received.append(float(reward))
-        self.steps, self._before = self.steps + 1, self._after
-        self.over = bool(terminated or truncated)
-        if self.over and not self.touched:
-            self.finished += 1
-            self.arrived += bool(self.info.get("is_success", False))
-            if self._best:
-                self.ratios.append(self.steps / self._best)
+        episode.predicted.append(self.thought.reward)
+        episode.received.append(float(reward))
+        episode.steps, self._before = episode.steps + 1, self._after
+        episode.over = bool(terminated or truncated)
+        if episode.over and not episode.touched:
+            score.finished += 1
+            score.arrived += bool(self.info.get("is_success", False))
+            if episode.oracle_steps:
+                score.ratios.append(episode.steps / episode.oracle_steps)
         self.look()
 
     # ---- what a hand does ----------------------------------------------------------------------
@@ -134,7 +173,7 @@ class Session:
 
     def drag(self, place: NDArray[np.float64] | None) -> None:
         """The mouse is held at a place in the room, (x, y) in metres; None: it is not."""
-        if place is None or "robot_position" not in self.info or self.over:
+        if place is None or "robot_position" not in self.info or self.episode.over:
             self._held = None
             return
         params: Any = getattr(self._env.unwrapped, "params", None)
@@ -160,26 +199,26 @@ class Session:
         except ValueError:
             self.notice = "there is a wall"
             return
-        self.touched = True
+        self.episode.touched = True
         self.look()
 
     def _pause(self) -> None:
-        self.paused = not self.paused
+        self.chosen.paused = not self.chosen.paused
 
     def _single_step(self) -> None:
-        self.paused = True
+        self.chosen.paused = True
         self.step()
 
     def _hand(self) -> None:
-        self.hand = not self.hand
+        self.chosen.hand = not self.chosen.hand
         self._disturbed()
 
     def _change_noise(self, by: int) -> None:
-        self.noise = int(np.clip(self.noise + by, 0, len(NOISES) - 1))
+        self.chosen.noise = int(np.clip(self.chosen.noise + by, 0, len(NOISES) - 1))
         self._disturbed()
 
     def _change_speed(self, by: int) -> None:
-        self.speed = int(np.clip(self.speed + by, 0, len(SPEEDS) - 1))
+        self.chosen.speed = int(np.clip(self.chosen.speed + by, 0, len(SPEEDS) - 1))
 
     def _distractors(self) -> None:
         room: Any = self._env.unwrapped
@@ -188,7 +227,7 @@ class Session:
             return
         state = room.get_state()
         count = 0 if state["settings"]["distractors"] else 3
-        spec = dataclasses.replace(self.spec, kwargs=self.spec.kwargs | {"distractors": count})
+        spec = replace(self.spec, kwargs=self.spec.kwargs | {"distractors": count})
         other: Any = _made(spec)
         other.reset(seed=0)
         settings = state["settings"] | {"distractors": count}
@@ -201,22 +240,22 @@ class Session:
         if self.restoration is None:
             self.notice = "no prior: make one with robot-room train-prior RUN"
             return
-        self.restoring = not self.restoring
+        self.chosen.restoring = not self.chosen.restoring
         self._count_afresh()
 
     def _next_planner(self) -> None:
         kinds = [kind.__name__ for kind in PLANNERS]
-        kind = PLANNERS[(kinds.index(type(self.planner).__name__) + 1) % len(PLANNERS)]
+        kind = PLANNERS[(kinds.index(type(self.chosen.planner).__name__) + 1) % len(PLANNERS)]
         own = self.agent.config.planner
         fresh = own if type(own) is kind else kind(discount=own.discount)
-        self._plan_with(dataclasses.replace(fresh, horizon=self.planner.horizon))
+        self._plan_with(replace(fresh, horizon=self.chosen.planner.horizon))
 
     def _change_horizon(self, by: int) -> None:
-        horizon = int(np.clip(self.planner.horizon + by, HORIZONS[0], HORIZONS[-1]))
-        self._plan_with(dataclasses.replace(self.planner, horizon=horizon))
+        horizon = int(np.clip(self.chosen.planner.horizon + by, HORIZONS[0], HORIZONS[-1]))
+        self._plan_with(replace(self.chosen.planner, horizon=horizon))
 
     def _plan_with(self, planner: PlannerConfig) -> None:
-        self.planner = planner
+        self.chosen.planner = planner
         if self._before is not None:
             fresh = ControlState.initial(self.agent.world_model, planner, 1)
             self._before = self._before._replace(plans=fresh.plans)
@@ -226,44 +265,45 @@ class Session:
         self.wants_still = True
 
     def _help(self) -> None:
-        self.help_shown = not self.help_shown
+        self.chosen.help_shown = not self.chosen.help_shown
 
     def _close(self) -> None:
         self.closed = True
 
     def _count_afresh(self) -> None:
         """Success so far was that of other conditions."""
-        self.arrived = self.finished = 0
-        self.ratios = []
+        self.score = Score()
         self._disturbed()
 
     def _disturbed(self) -> None:
-        self.touched = True
+        self.episode.touched = True
         self.look()
 
     # ---- what is to be seen --------------------------------------------------------------------
 
     def view(self) -> View:
         """All that a window shows of this moment."""
-        planner = type(self.planner).__name__.removesuffix("Config")
-        ratio = f"{np.mean(self.ratios):.2f}" if self.ratios else "–"
-        prior = "none" if self.restoration is None else ("on" if self.restoring else "off")
+        chosen, episode, score = self.chosen, self.episode, self.score
+        kind = type(chosen.planner).__name__.removesuffix("Config")
+        planner = f"{kind}, horizon {chosen.planner.horizon}"
+        ratio = f"{np.mean(score.ratios):.2f}" if score.ratios else "–"
+        prior = "none" if self.restoration is None else ("on" if chosen.restoring else "off")
         belief = self.decision.belief
-        if self.restoring:
+        if chosen.restoring:
             surprise = f"{float(belief.innovation[0]):.0f}"
             prior += (
                 f", frame {'believed' if belief.trusted[0] else 'left out'} (innovation {surprise})"
             )
         status = [
-            f"episode {self.episode + 1}, step {self.steps}"
+            f"episode {episode.number + 1}, step {episode.steps}"
             + ("" if "distance" not in self.info else f", {self.info['distance']:.2f} m to go"),
-            f"arrived {self.arrived} of {self.finished}, steps over the oracle's {ratio}",
-            f"planner {planner}, horizon {self.planner.horizon}, {SPEEDS[self.speed]} steps a second",
+            f"arrived {score.arrived} of {score.finished}, steps over the oracle's {ratio}",
+            f"planner {planner}, {SPEEDS[chosen.speed]} steps a second",
             f"prior {prior}",
             self.notice,
         ]
-        if self.noise or self.hand:
-            camera = "hand over the camera" if self.hand else f"noise {NOISES[self.noise]:g}"
+        if chosen.noise or chosen.hand:
+            camera = "hand over the camera" if chosen.hand else f"noise {NOISES[chosen.noise]:g}"
             status.insert(4, f"camera: {camera}")
         thought = self.thought
         located = "robot_position" in self.info
@@ -272,15 +312,15 @@ class Session:
             if self._env.render_mode is None
             else np.asarray(self._env.render(), np.uint8),
             title="the room: paths imagined, the best of them, the one it takes",
-            alarm="paused" if self.paused else "",
+            alarm="paused" if chosen.paused else "",
             overlay=thought.paths.draw if located else None,
             frames={"sees": self.frame} | thought.frames,
             filmstrip=thought.filmstrip,
             filmstrip_title="what the agent expects to see",
-            curves={"expected": list(self.predicted), "received": list(self.received)},
+            curves={"expected": list(episode.predicted), "received": list(episode.received)},
             curves_title="reward",
             status=status,
-            help=HELP if self.help_shown else NO_HELP,
+            help=HELP if chosen.help_shown else NO_HELP,
         )
 
     def close(self) -> None:
@@ -288,11 +328,11 @@ class Session:
         self._env.close()
 
     def _through_the_camera(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self.hand:
+        if self.chosen.hand:
             return np.zeros_like(frame)
-        if not self.noise:
+        if not self.chosen.noise:
             return frame
-        noise = NOISES[self.noise] * 127.5 * self._noise.standard_normal(frame.shape)
+        noise = NOISES[self.chosen.noise] * 127.5 * self._noise.standard_normal(frame.shape)
         return np.clip(frame + noise + 0.5, 0, 255).astype(np.uint8)
 
     def _oracle_steps(self) -> int:
