@@ -155,6 +155,7 @@ def test_the_closed_form_elbo_is_the_mean_of_its_monte_carlo_estimates():
     assert (terms.mean() - elbo(model, q, x, actions)).abs() < 4 * error
 
 
+@pytest.mark.slow
 def test_the_importance_weighted_bound_climbs_from_the_elbo_to_the_evidence():
     model, x, actions = make(1)
     evidence = kalman_filter(model, x, actions)[2]

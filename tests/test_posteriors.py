@@ -11,6 +11,8 @@ from agent.posteriors import FilterPosterior, RecurrentPosterior, SharedPosterio
 from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
 
+pytestmark = pytest.mark.slow
+
 D, ACTIONS, SHAPE, FRAME_STD = 2, 1, (2, 2, 1), 0.3
 T, COUNT = 6, 256
 
