@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from agent.checkpoint import (
     Checkpoint,
-    flat_state,
     load_checkpoint,
-    restore_state,
     save_checkpoint,
 )
 from agent.collection import (
@@ -32,13 +30,15 @@ from agent.collection import (
 )
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll, Gate
+from agent.learner import Learner, LearnerState, Progress, TrainingConfig
 from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
 from agent.progress_bar import ProgressBar
 from agent.replay import Episode, Replay
 from agent.restoration.restorer import Identity, Restorer
-from agent.training import Callback, Generators, Progress, TrainingConfig, fit, train
+from agent.training import Callback, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
 
+MakeWorldModel = Callable[[tuple[int, int, int], int, WorldModelConfig], WorldModel]
 AnyEnv = str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
@@ -68,6 +68,8 @@ class Agent:
         restorer: is given frames before they are believed, when acting (not when learning).
         gate: decides which frames are believed. Both are attributes too, to be set later, as they are
             calibrated on an agent that has learned (see `agent.calibration`).
+        world_model: makes the model from a frame's shape, the number of actions and
+            `config.world_model`: the class, or one of its subclasses.
 
     Raises:
         ValueError: the environment's spaces or the device cannot be served.
@@ -81,6 +83,7 @@ class Agent:
         device: str = "auto",
         restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and hold nothing
         gate: Gate = AcceptAll(),  # noqa: B008
+        world_model: MakeWorldModel = WorldModel,
     ) -> None:
         self.config = config or AgentConfig()
         self.seed = seed
@@ -90,19 +93,30 @@ class Agent:
         spaces = self.env.single_observation_space, self.env.single_action_space
         self.observation_space, self.action_space = _served(*spaces)
         self.restorer, self.gate = restorer, gate
-        self.progress = Progress()
-        self.replay = Replay(self.config.training.replay_capacity)
 
         model_seed, env_seed, *_ = seeds = np.random.SeedSequence(seed).spawn(3)
         self._env_seed = int(env_seed.generate_state(1)[0])
-        self._generators = Generators.from_seed(seeds[2], self.device)
         with torch.random.fork_rng(devices=[]):  # torch's initialisers know only the global stream
             torch.manual_seed(int(model_seed.generate_state(1)[0]))
             shape, actions = self.observation_space.shape, self.action_space.shape
             height, width, channels = shape
-            model = WorldModel((height, width, channels), actions[0], self.config.world_model)
-        self.world_model = model.to(self.device)
-        self._optimizer = torch.optim.Adam(self.world_model.parameters(), fused=True)
+            model = world_model((height, width, channels), actions[0], self.config.world_model)
+        self.learner = Learner(model.to(self.device), self.config.training, seeds[2])
+
+    @property
+    def world_model(self) -> WorldModel:
+        """The sequential VAE."""
+        return self.learner.world_model
+
+    @property
+    def replay(self) -> Replay:
+        """All that it has seen."""
+        return self.learner.replay
+
+    @property
+    def progress(self) -> Progress:
+        """How far learning has come."""
+        return self.learner.progress
 
     @property
     def env_id(self) -> str | None:
@@ -140,16 +154,8 @@ class Agent:
         collector = Collector(self.env, self.replay, env_seed, self.config.training.longest_episode)
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
         with ProgressBar() if progress_bar else nullcontext() as bar:
-            train(
-                self.world_model,
-                self._optimizer,
-                collector,
-                self.config.planner,
-                self.config.training,
-                self.progress,
-                self._generators,
-                callbacks if bar is None else [*callbacks, bar],
-            )
+            several = callbacks if bar is None else [*callbacks, bar]
+            train(self.learner, collector, self.config.planner, several)
         return self
 
     def learn_from(
@@ -178,15 +184,7 @@ class Agent:
             self.progress.num_timesteps += len(episode.actions)
         self.progress.target_timesteps = self.num_timesteps
         with ProgressBar() if progress_bar else nullcontext() as bar:
-            fit(
-                self.world_model,
-                self._optimizer,
-                self.replay,
-                self.config.training,
-                self.progress,
-                self._generators,
-                callbacks if bar is None else [*callbacks, bar],
-            )
+            fit(self.learner, callbacks if bar is None else [*callbacks, bar])
         return self
 
     def predict(
@@ -239,7 +237,7 @@ class Agent:
         if len(state.plans) != num_envs or starts.size != num_envs:
             got = f"state of {len(state.plans)} and episode_start of {starts.size}"
             raise ValueError(f"state, episode_start: got {got}, allowed: {num_envs}, as observation")
-        generator, noise = self._generators.control, self.config.training.exploration_std
+        generator, noise = self.learner.generators.control, self.config.training.exploration_std
         if deterministic:
             generator, noise = torch.Generator(self.device).manual_seed(self.seed), 0.0
         return decide(
@@ -260,30 +258,19 @@ class Agent:
         Raises:
             ValueError: there is something else at `path`. It is left as it was.
         """
-        generators = self._generators
+        state = self.learner.state_dict()
         config = {
             "env_id": self.env_id,
             "env_spec": None if self.env_spec is None else self.env_spec.to_json(),
             "seed": self.seed,
-            "num_timesteps": self.progress.num_timesteps,
-            "target_timesteps": self.progress.target_timesteps,
-            "num_updates": self.progress.num_updates,
-            "seconds": self.progress.seconds,
-            "planning_seconds": self.progress.planning_seconds,
+            **state.progress,
             "observation_space": _describe(self.observation_space),
             "action_space": _describe(self.action_space),
             "agent": dataclasses.asdict(self.config)
             | {"planner_type": type(self.config.planner).__name__},
-            "generators": {
-                "control": generators.control.get_state().tolist(),
-                "loss": generators.loss.get_state().tolist(),
-                "replay": generators.replay.bit_generator.state,
-                "exploration": generators.exploration.bit_generator.state,
-            },
+            "generators": state.generators,
         }
-        model = {k: v.contiguous() for k, v in self.world_model.state_dict().items()}
-        optimizer = flat_state(self._optimizer)
-        save_checkpoint(Path(path), Checkpoint(config, model, optimizer, self.replay.state()))
+        save_checkpoint(Path(path), Checkpoint(config, state.model, state.optimizer, state.replay))
 
     @classmethod
     def load(
@@ -333,28 +320,13 @@ class Agent:
                 got = _describe(getattr(agent, name))
                 if got != config[name]:
                     raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as in {path}")
-            agent._restore(checkpoint)
+            _, model, optimizer, replay = checkpoint
+            state = LearnerState(model, optimizer, replay, config, config["generators"])
+            agent.learner.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: its files do not belong together ({problem})") from error
         return agent
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        """Take over what was learned, seen, counted and drawn."""
-        self.world_model.load_state_dict(checkpoint.model)
-        restore_state(self._optimizer, checkpoint.optimizer)
-        self.replay = Replay.from_state(checkpoint.replay, self.replay.capacity)
-        config, generators = checkpoint.config, self._generators
-        self.progress.num_timesteps = config["num_timesteps"]
-        self.progress.target_timesteps = config["target_timesteps"]
-        self.progress.num_updates = config["num_updates"]
-        self.progress.seconds = config["seconds"]
-        self.progress.planning_seconds = config["planning_seconds"]
-        states = config["generators"]
-        generators.control.set_state(torch.tensor(states["control"], dtype=torch.uint8))
-        generators.loss.set_state(torch.tensor(states["loss"], dtype=torch.uint8))
-        generators.replay.bit_generator.state = states["replay"]
-        generators.exploration.bit_generator.state = states["exploration"]
 
 
 def _device(name: str) -> torch.device:

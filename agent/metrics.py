@@ -8,8 +8,8 @@ from typing import Self
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
+from agent.learner import Progress
 from agent.progress_bar import ProgressBar
-from agent.training import Progress
 
 
 class RunLogger:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from agent.training import Progress
+from agent.learner import Progress
 
 EPISODES = 20  # that the share of successes is over
 

@@ -109,7 +109,11 @@ class WorldModel(nn.Module):
         if len(rewards) > 1 and rewards.std() > 0:  # a reward that never varied has no scale
             self.reward_offset.copy_(rewards.mean())
             self.reward_scale.copy_(rewards.std())
-        self.encoder.initialise(self._centred(frames))
+        self._initialise_encoder(self._centred(frames))
+
+    def _initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
+        """Whiten the features on the first frames, which are centred."""
+        self.encoder.initialise(frames)
 
     # ---- the densities -------------------------------------------------------------------------
 
@@ -170,7 +174,7 @@ class WorldModel(nn.Module):
         terms = {
             "log_p_frames": (self._log_p_frames(z, frames) * mask).sum() / steps,
             "log_p_rewards": self._log_p_rewards(z, batch, slice(None)).sum() / steps,
-            "kl": (kl_divergence(q, p) * mask).sum() / steps,
+            "kl": (self._kl(q, p) * mask).sum() / steps,
         }
         elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
         log_p, kl = (term / steps for term in self._open_loop(q, p, z, batch, generator))
@@ -232,9 +236,13 @@ class WorldModel(nn.Module):
         for action in batch.actions.unbind(1)[1:]:
             rolled.append(self.transition(zs[-1], action))
             zs.append(rolled[-1].sample(generator))
-        kl = kl_divergence(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
+        kl = self._kl(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
         kl = (kl * batch.mask[:, 1:])[:, 1:].sum()
         return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum(), kl
+
+    def _kl(self, q: Normal, p: Normal) -> Tensor:
+        """The divergence KL[q ‖ p] of posterior and prediction, as it is trained."""
+        return kl_divergence(q, p)
 
     def _log_p_frames(self, z: Tensor, frames: Tensor) -> Tensor:
         """The density log p(x_t | z_t), (B, T), of frames that are centred, (B · T, H, W, C); nats."""

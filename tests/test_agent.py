@@ -12,8 +12,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from agent import Agent, AgentConfig
 from agent.checkpoint import FORMAT_VERSION, RENAMED_IN_5
+from agent.learner import TrainingConfig
 from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, ShootingConfig
-from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 

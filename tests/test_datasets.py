@@ -10,8 +10,8 @@ from test_scripts import SMALL, run
 
 from agent import Agent, AgentConfig
 from agent.datasets import load_episodes
+from agent.learner import TrainingConfig
 from agent.planning import CEMConfig
-from agent.training import TrainingConfig
 from agent.world_model import WorldModelConfig
 from robot_room import layouts, oracle
 from robot_room.app.datasets.recording import Recorder, record

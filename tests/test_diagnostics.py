@@ -8,7 +8,7 @@ import torch
 from agent import Agent, AgentConfig
 from agent.diagnostics import Walks, diagnose, linear_probe, random_walks
 from agent.distributions import Normal
-from agent.training import TrainingConfig
+from agent.learner import TrainingConfig
 from agent.world_model import WorldModelConfig
 
 pytestmark = pytest.mark.slow

@@ -17,10 +17,10 @@ import pytest
 
 from agent import Agent, AgentConfig
 from agent.calibration import calibrate_restorer
+from agent.learner import TrainingConfig
 from agent.replay import Episode
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 from agent.restoration.training import DenoiserTrainer
-from agent.training import TrainingConfig
 from robot_room.app.runs.loading import loaded
 
 pytestmark = pytest.mark.slow

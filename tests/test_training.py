@@ -1,10 +1,84 @@
+"""The state of learning is one object, and processor flags are left as they were."""
+
+import copy
+
+import numpy as np
+import pytest
 import torch
+from test_agent import SMALL
 
-from agent.training import flushed_denormals
+from agent import Agent
+from agent.denormals import flushed_denormals
+from agent.learner import Learner
+from agent.world_model import WorldModel
 
 
-def test_denormals_count_as_zero_within_and_are_themselves_again_after():
-    tiny = torch.full((4,), 1e-30)
+@pytest.fixture(scope="module")
+def learner():
+    return Agent("RobotRoom-v0", SMALL, seed=3).learn(48).learner
+
+
+def test_numbers_that_nothing_depends_on_count_as_zero_within_and_only_there():
+    tiny = torch.tensor([1e-40])
     with flushed_denormals():
-        assert (tiny * 1e-10 == 0).all()
-    assert (tiny * 1e-10 > 0).all()
+        assert (tiny * 1).item() == 0
+    assert (tiny * 1).item() > 0
+
+
+def test_flushing_that_a_user_has_switched_on_stays_on():
+    tiny = torch.tensor([1e-40])
+    torch.set_flush_denormal(True)
+    try:
+        with flushed_denormals():
+            pass
+        assert (tiny * 1).item() == 0
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.slow
+def test_learners_with_one_state_go_on_with_the_same_bits(learner):
+    state, others = copy.deepcopy(learner.state_dict()), []
+    for seed in (98, 99):
+        model = WorldModel((64, 64, 3), 2, learner.world_model.config)
+        other = Learner(model, learner.config, np.random.SeedSequence(seed))
+        other.load_state_dict(copy.deepcopy(state))
+        for _ in range(5):
+            other.update(left=0.5)
+        others.append(other)
+    a, b = others
+    assert (
+        a.progress.metrics == b.progress.metrics and a.progress.state_dict() == b.progress.state_dict()
+    )
+    assert a.progress.num_updates == learner.progress.num_updates + 5
+    for left, right in zip(a.world_model.parameters(), b.world_model.parameters(), strict=True):
+        assert torch.equal(left, right)
+    draws = [each.generators.exploration.random(3).tolist() for each in others]
+    assert draws[0] == draws[1]
+
+
+@pytest.mark.slow
+def test_the_state_of_another_model_is_refused(learner):
+    sizes = type(learner.world_model.config)(hidden_dim=16)
+    other = Learner(WorldModel((64, 64, 3), 2, sizes), learner.config, np.random.SeedSequence(0))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        other.load_state_dict(learner.state_dict())
+
+
+@pytest.mark.slow
+def test_an_agent_learns_with_a_model_of_another_class():
+    class Doubled(WorldModel):
+        def loss(self, batch, generator=None):
+            loss, metrics = super().loss(batch, generator)
+            return 2 * loss, metrics
+
+    agent = Agent("RobotRoom-v0", SMALL, world_model=Doubled)
+    before = [p.clone() for p in agent.world_model.parameters()]
+    agent.learn(48)
+    assert isinstance(agent.world_model, Doubled)
+    metrics = agent.progress.metrics
+    assert any(
+        not torch.equal(a, b) for a, b in zip(before, agent.world_model.parameters(), strict=True)
+    )
+    elbo, open_loop = metrics["elbo"], metrics["open_loop_log_p_rewards"] - metrics["open_loop_kl"]
+    assert metrics["loss"] == pytest.approx(-2 * (elbo + open_loop), rel=1e-5)

@@ -20,7 +20,7 @@ import numpy as np
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from agent.training import Progress
+from agent.learner import Progress
 from benchmarks.comparison import baselines
 from benchmarks.engine.backends import Record
 from robot_room.app.evaluation.policies import Behaviour, Learned, Scripted, Uniform

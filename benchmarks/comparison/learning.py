@@ -20,7 +20,7 @@ from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from agent.training import Progress
+from agent.learner import Progress
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Policy, evaluate

@@ -21,8 +21,9 @@ from scipy import stats
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
+from agent.agent import MakeWorldModel
 from agent.planning import CEMConfig
-from agent.world_model import WorldModel
+from agent.world_model import WorldModel, WorldModelConfig
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.model import ingredients
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
@@ -91,19 +92,28 @@ class Ablate:
         at_least_one(self, "seeds", "workers")
 
 
+def beginning_alike(kind: type[WorldModel], seed: int) -> MakeWorldModel:
+    """Makes a variant of the model; what it shares with the recipe's begins as that does."""
+
+    def make(shape: tuple[int, int, int], actions: int, config: WorldModelConfig) -> WorldModel:
+        recipe = WorldModel(shape, actions, config).state_dict()
+        torch.manual_seed(seed)
+        model = kind(shape, actions, config)
+        mine = model.state_dict()
+        shared = {k: v for k, v in recipe.items() if k in mine and mine[k].shape == v.shape}
+        model.load_state_dict(shared, strict=False)
+        return model
+
+    return make
+
+
 def run_job(name: str, env_id: str, seed: int) -> Record:
     """Train a variant and evaluate it on tuning starts."""
     variant = VARIANTS[name]
-    agent = Agent(env_id, variant if isinstance(variant, AgentConfig) else None, seed, "cpu")
-    if isinstance(variant, type):
-        torch.manual_seed(seed)
-        height, width, channels = agent.observation_space.shape
-        size, recipe = agent.action_space.shape[0], agent.world_model.state_dict()
-        agent.world_model = variant((height, width, channels), size, agent.config.world_model)
-        mine = agent.world_model.state_dict()
-        shared = {k: v for k, v in recipe.items() if k in mine and mine[k].shape == v.shape}
-        agent.world_model.load_state_dict(shared, strict=False)  # what is the same starts the same
-        agent._optimizer = torch.optim.Adam(agent.world_model.parameters(), fused=True)
+    if isinstance(variant, AgentConfig):
+        agent = Agent(env_id, variant, seed, "cpu")
+    else:
+        agent = Agent(env_id, None, seed, "cpu", world_model=beginning_alike(variant, seed))
     agent.learn(ROOMS[env_id])
     return {
         "variant": name,

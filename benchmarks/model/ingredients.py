@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agent import world_model
 from agent.distributions import Normal, kl_divergence
 from agent.networks import mlp
 from agent.types import Batch
@@ -51,18 +50,10 @@ class FreeNats(WorldModel):
 class BalancedKL(WorldModel):
     """The KL trains the transition four times as hard as the posterior (arXiv 2010.02193)."""
 
-    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
-        """See `WorldModel.loss`."""
-        original, world_model.kl_divergence = world_model.kl_divergence, _balanced
-        try:
-            return super().loss(batch, generator)
-        finally:
-            world_model.kl_divergence = original
-
-
-def _balanced(q: Normal, p: Normal) -> Tensor:
-    fixed_q, fixed_p = Normal(q.mean.detach(), q.std.detach()), Normal(p.mean.detach(), p.std.detach())
-    return 0.8 * kl_divergence(fixed_q, p) + 0.2 * kl_divergence(q, fixed_p)
+    def _kl(self, q: Normal, p: Normal) -> Tensor:
+        fixed_q = Normal(q.mean.detach(), q.std.detach())
+        fixed_p = Normal(p.mean.detach(), p.std.detach())
+        return 0.8 * kl_divergence(fixed_q, p) + 0.2 * kl_divergence(q, fixed_p)
 
 
 class Overshooting(WorldModel):
@@ -150,10 +141,8 @@ class _Convolutions(nn.Module):
 class WithoutWhitening(WorldModel):
     """The keypoint encoder as it is drawn, neither scaled nor whitened on the first frames."""
 
-    def initialise(self, batch: Batch) -> None:
-        """See `WorldModel.initialise`."""
-        self.encoder.initialise = lambda frames: None
-        super().initialise(batch)
+    def _initialise_encoder(self, frames: Tensor) -> None:
+        pass
 
 
 class ConvolutionalDecoder(WorldModel):

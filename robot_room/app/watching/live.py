@@ -12,7 +12,7 @@ from imageio.v2 import get_writer
 from torch.utils.tensorboard import SummaryWriter
 
 from agent import Agent
-from agent.training import Progress
+from agent.learner import Progress
 from robot_room.app.watching.session import SPEEDS, Session
 from robot_room.panels import draw, to_picture
 from robot_room.viewer import Viewer

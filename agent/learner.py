@@ -1,0 +1,238 @@
+"""The state of learning, and one step of it: a gradient update on a batch from the replay."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agent.checkpoint import flat_state, restore_state
+from agent.collection import FinishedEpisode
+from agent.denormals import flushed_denormals
+from agent.replay import Replay
+from agent.types import Batch
+from agent.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How much to explore and how much to fit.
+
+    Raises:
+        ValueError: a field has a value that is not allowed.
+    """
+
+    num_envs: int = 8
+    """Environments that act in step, where the agent makes them itself from an id."""
+    random_steps: int = 100
+    """Environment steps with random actions, before the planner takes over."""
+    updates_per_step: float = 2.0
+    """Gradient updates for each environment step."""
+    batch_size: int = 16
+    """B, windows in a batch."""
+    sequence_length: int = 4
+    """T, frames in a window."""
+    learning_rate: float = 5e-3
+    """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
+    clip_norm: float = 10.0
+    """Largest norm of a gradient."""
+    longest_episode: int = 10
+    """Steps after which an environment is reset while collecting, where that can be done one by one:
+    many starts teach more than long episodes. The environment's own limit holds too."""
+    random_correlation: float = 0.7
+    """Probability that a random action is kept for another step, so that it leads somewhere."""
+    exploration_std: float = 0.3
+    """Std of the noise on the planner's actions while it collects."""
+    replay_capacity: int = 50_000
+    """Environment steps kept."""
+
+    def __post_init__(self) -> None:
+        for field_name in ("num_envs", "random_steps", "batch_size", "replay_capacity"):
+            value = getattr(self, field_name)
+            if value < 1:
+                raise ValueError(f"{field_name}: got {value}, allowed: at least 1")
+        if self.sequence_length < 2:
+            raise ValueError(f"sequence_length: got {self.sequence_length}, allowed: at least 2")
+        for field_name in ("updates_per_step", "learning_rate", "clip_norm"):
+            value = getattr(self, field_name)
+            if not value > 0:
+                raise ValueError(f"{field_name}: got {value}, allowed: more than 0")
+        if not 0 <= self.random_correlation < 1:
+            allowed = "0 up to below 1"
+            raise ValueError(f"random_correlation: got {self.random_correlation}, allowed: {allowed}")
+        if not self.exploration_std >= 0:
+            raise ValueError(f"exploration_std: got {self.exploration_std}, allowed: 0 or more")
+
+
+@dataclass
+class Progress:
+    """How far learning has come; what a callback sees after each round of steps and updates."""
+
+    num_timesteps: int = 0
+    """Environment steps taken."""
+    target_timesteps: int = 0
+    """Environment steps at which learning ends."""
+    num_updates: int = 0
+    """Gradient updates made."""
+    target_updates: int | None = None
+    """Updates at which offline learning ends; None while learning online."""
+    seconds: float = 0.0
+    """Spent in collecting and updating; callbacks and what comes after are not counted."""
+    planning_seconds: float = 0.0
+    """Of these, those in which the agent decided what to do: belief and plan."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of the last update: the loss and its terms, nats per step."""
+    finished: list[FinishedEpisode] = field(default_factory=list)
+    """Episodes that ended in the last step."""
+
+    COUNTED: ClassVar = (
+        *("num_timesteps", "target_timesteps", "num_updates", "seconds", "planning_seconds"),
+    )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run counts on from."""
+        return {name: getattr(self, name) for name in self.COUNTED}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Count on from there.
+
+        Raises:
+            KeyError: this is no such state.
+        """
+        for name in self.COUNTED:
+            setattr(self, name, state[name])
+
+
+class Generators(NamedTuple):
+    """One stream of randomness for each use, so that none disturbs another."""
+
+    control: torch.Generator
+    loss: torch.Generator
+    replay: np.random.Generator
+    exploration: np.random.Generator
+
+    @classmethod
+    def from_seed(cls, seed: np.random.SeedSequence, device: torch.device) -> "Generators":
+        """Independent streams from one seed."""
+        seeds = seed.spawn(4)
+        torch_seeds = [int(s.generate_state(1, np.uint64)[0] >> np.uint64(1)) for s in seeds[:2]]
+        control, loss = (torch.Generator(device).manual_seed(s) for s in torch_seeds)
+        return cls(control, loss, np.random.default_rng(seeds[2]), np.random.default_rng(seeds[3]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where each stream is, as JSON."""
+        return {
+            "control": self.control.get_state().tolist(),
+            "loss": self.loss.get_state().tolist(),
+            "replay": self.replay.bit_generator.state,
+            "exploration": self.exploration.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where the streams were.
+
+        Raises:
+            KeyError, TypeError, RuntimeError: this is no such state.
+        """
+        self.control.set_state(torch.tensor(state["control"], dtype=torch.uint8))
+        self.loss.set_state(torch.tensor(state["loss"], dtype=torch.uint8))
+        self.replay.bit_generator.state = state["replay"]
+        self.exploration.bit_generator.state = state["exploration"]
+
+
+class LearnerState(NamedTuple):
+    """What `Learner.state_dict` gives."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    replay: dict[str, NDArray[np.generic]]
+    progress: dict[str, Any]
+    generators: dict[str, Any]
+
+
+class Learner:
+    """All that learning changes, in one place: model, optimiser, replay, counters and streams.
+
+    Args:
+        world_model: on its device, not yet initialised.
+        config: how hard to fit.
+        seed: of all streams.
+    """
+
+    def __init__(
+        self, world_model: WorldModel, config: TrainingConfig, seed: np.random.SeedSequence
+    ) -> None:
+        self.world_model, self.config = world_model, config
+        self.optimizer = torch.optim.Adam(world_model.parameters(), fused=True)
+        self.replay = Replay(config.replay_capacity)
+        self.progress = Progress()
+        self.generators = Generators.from_seed(seed, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.world_model.mean_frame.device
+
+    def initialise(self, batch: Batch) -> None:
+        """Fit what needs no gradient, before anything is learned."""
+        self.world_model.initialise(batch.to(self.device))
+
+    def update(self, left: float) -> None:
+        """One gradient update on a fresh batch.
+
+        The learning rate rises over the first updates and falls towards the end.
+
+        Args:
+            left: the share of learning that lies ahead, 1 to 0.
+
+        Raises:
+            FloatingPointError: a term of the loss is not finite; the message names term and update.
+        """
+        config, progress = self.config, self.progress
+        batch = self.replay.sample(config.batch_size, config.sequence_length, self.generators.replay)
+        self.optimizer.zero_grad(set_to_none=True)
+        with flushed_denormals():
+            loss, metrics = self.world_model.loss(
+                batch.to(self.world_model.mean_frame.device), self.generators.loss
+            )
+            loss.backward()
+        progress.metrics = {name: m.item() for name, m in metrics.items()} | {"loss": loss.item()}
+        norm = nn.utils.clip_grad_norm_(self.world_model.parameters(), config.clip_norm)
+        progress.metrics["grad_norm"] = float(norm)
+        for name, value in progress.metrics.items():  # terms come before the sums that they spoil
+            if not np.isfinite(value):
+                raise FloatingPointError(
+                    f"training stopped: {name} is {value} at update {progress.num_updates + 1} "
+                    f"({progress.num_timesteps} environment steps); try a lower learning_rate "
+                    f"(={config.learning_rate:g}) or check the environment's rewards"
+                )
+        warm_up = min(1.0, (progress.num_updates + 1) / 20)
+        decay = min(1.0, 0.1 + 1.8 * left)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * warm_up * decay
+        self.optimizer.step()
+        progress.num_updates += 1
+
+    def state_dict(self) -> LearnerState:
+        """Everything, as it is to be saved."""
+        return LearnerState(
+            {name: value.contiguous() for name, value in self.world_model.state_dict().items()},
+            flat_state(self.optimizer),
+            self.replay.state(),
+            self.progress.state_dict(),
+            self.generators.state_dict(),
+        )
+
+    def load_state_dict(self, state: LearnerState) -> None:
+        """Go on from there, in new episodes.
+
+        Raises:
+            KeyError, TypeError, RuntimeError: the state is of another model, or none.
+        """
+        self.world_model.load_state_dict(state.model)
+        restore_state(self.optimizer, state.optimizer)
+        self.replay = Replay.from_state(state.replay, self.config.replay_capacity)
+        self.progress.load_state_dict(state.progress)
+        self.generators.load_state_dict(state.generators)
