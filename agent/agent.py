@@ -31,7 +31,7 @@ from agent.collection import (
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll, Gate
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
-from agent.planning import PLANNERS, ICEMConfig, PlannerConfig
+from agent.planning import ICEM, PLANNERS, AnyPlanner
 from agent.progress_bar import ProgressBar
 from agent.replay import Episode, Replay
 from agent.restoration.restorer import Identity, Restorer
@@ -48,7 +48,7 @@ class AgentConfig:
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     """The sequential VAE."""
-    planner: PlannerConfig = field(default_factory=ICEMConfig)
+    planner: AnyPlanner = field(default_factory=ICEM)
     """The improved cross-entropy method, or another of `agent.planning`: the type says which."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Exploration and fitting."""

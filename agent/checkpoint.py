@@ -38,6 +38,15 @@ class Checkpoint(NamedTuple):
     replay: dict[str, NDArray[np.generic]]
 
 
+PLANNERS_IN_5 = {
+    "ShootingConfig": "RandomShooting",
+    "CEMConfig": "CEM",
+    "ICEMConfig": "ICEM",
+    "MPPIConfig": "MPPI",
+}
+"""What planners of format 4 are called now."""
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write to a temporary name beside `path`, then put it in place of what is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +135,8 @@ def _migrated(config: dict[str, Any]) -> dict[str, Any]:
     if "prior_training" in config:
         config["denoiser_training"] = config.pop("prior_training")
     agent = config.get("agent")
+    if isinstance(agent, dict) and (kind := agent.get("planner_type")) in PLANNERS_IN_5:
+        agent = config["agent"] = {**agent, "planner_type": PLANNERS_IN_5[kind]}
     sections = [config] if not isinstance(agent, dict) else [config, dict(agent)]
     for section in sections:
         for name, renamed in RENAMED_IN_5.items():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from agent.belief import Belief, BeliefState, advance, observe
 from agent.gate import AcceptAll, Gate
-from agent.planning import PLANNERS, Plan, PlannerConfig, Problem, alternatives
+from agent.planning import Plan, Planner, Problem
 from agent.restoration.restorer import Identity, Restorer
 from agent.world_model import WorldModel
 
@@ -20,10 +20,10 @@ class ControlState(NamedTuple):
     plans: Float[Tensor, "N W H A"]  # the last one and its best rivals, a step later
 
     @classmethod
-    def initial(cls, world_model: WorldModel, planner: PlannerConfig, num_envs: int) -> "ControlState":
+    def initial(cls, world_model: WorldModel, planner: Planner, num_envs: int) -> "ControlState":
         """Before the first frame of an episode."""
         belief = BeliefState.initial(world_model, num_envs)
-        size = (num_envs, 1 + alternatives(planner), planner.horizon, world_model.action_size)
+        size = (num_envs, 1 + planner.alternatives, planner.horizon, world_model.action_size)
         return cls(belief, belief.action.new_zeros(size))
 
 
@@ -38,7 +38,7 @@ class Decision(NamedTuple):
 @torch.no_grad()
 def decide(
     world_model: WorldModel,
-    planner: PlannerConfig,
+    planner: Planner,
     frames: UInt8[Tensor, "N H W C"],
     state: ControlState,
     episode_start: Bool[Tensor, "N"],  # noqa: F821 - a shape, not a name
@@ -68,7 +68,7 @@ def decide(
     step = world_model.step if planner.particles == 1 else world_model.sampled_step(generator)
     problem = Problem(step, -bound, bound)
     z = belief.density.mean
-    plan = PLANNERS[type(planner)](problem, z, planner, state.plans, generator)
+    plan = planner.plan(problem, z, state.plans, generator)
     if restorer.plan_weight > 0:
         plan = plausible_plan(world_model, restorer, z, plan)
     action = plan.actions[:, 0]
@@ -76,7 +76,7 @@ def decide(
         noise = torch.randn(action.shape, generator=generator, device=action.device)
         action = (action + exploration_std * noise).clamp(-1, 1)
 
-    plans = plan.shifted(alternatives(planner))
+    plans = plan.shifted(planner.alternatives)
     state = ControlState(advance(world_model, belief, action), plans)
     return Decision(action, belief, plan), state
 

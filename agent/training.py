@@ -9,7 +9,7 @@ import torch
 from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.learner import Learner, Progress
-from agent.planning import PlannerConfig
+from agent.planning import Planner
 
 Callback = Callable[[Progress], None]
 """Called after each round and every tenth update. To stop early, raise; what was learned stays."""
@@ -21,7 +21,7 @@ INITIAL_WINDOWS = 256
 def train(
     learner: Learner,
     collector: Collector,
-    planner: PlannerConfig,
+    planner: Planner,
     callbacks: Sequence[Callback] = (),
 ) -> None:
     """Learn until `num_timesteps` reaches `target_timesteps`.

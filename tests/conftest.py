@@ -8,9 +8,10 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 from jaxtyping import install_import_hook
 
 TENSORS = (
-    "types distributions networks posteriors world_model planning belief gate control replay "
+    "types distributions networks posteriors world_model belief gate control replay "
     "restoration.denoiser restoration.noise restoration.mending restoration.critic "
-    "restoration.conformal restoration.restorer"
+    "restoration.conformal restoration.restorer planning.problem planning.colour planning.planner "
+    "planning.random_shooting planning.cem planning.icem planning.mppi"
 ).split()
 install_import_hook([f"agent.{name}" for name in TENSORS], "beartype.beartype")
 

@@ -13,7 +13,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from agent import Agent, AgentConfig
 from agent.checkpoint import FORMAT_VERSION, RENAMED_IN_5
 from agent.learner import TrainingConfig
-from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, ShootingConfig
+from agent.planning import CEM, ICEM, MPPI, RandomShooting
 from agent.world_model import WorldModelConfig
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = AgentConfig(
     WorldModelConfig(hidden_dim=32),
-    CEMConfig(candidates=20, elites=4, iterations=2),
+    CEM(candidates=20, elites=4, iterations=2),
     TrainingConfig(num_envs=4, random_steps=40, updates_per_step=0.5, batch_size=8),
 )
 
@@ -175,10 +175,10 @@ def test_learning_nothing_is_refused(agent):
 @pytest.mark.parametrize(
     "planner",
     [
-        CEMConfig(candidates=20, elites=4, particles=3),
-        ICEMConfig(candidates=20, elites=4, kept=0.5),
-        MPPIConfig(candidates=20),
-        ShootingConfig(candidates=20),
+        CEM(candidates=20, elites=4, particles=3),
+        ICEM(candidates=20, elites=4, kept=0.5),
+        MPPI(candidates=20),
+        RandomShooting(candidates=20),
     ],
     ids=lambda planner: type(planner).__name__,
 )
@@ -262,6 +262,7 @@ def test_a_checkpoint_of_format_4_loads_and_acts_identically(agent, saved, frame
         before = {new: old for old, new in RENAMED_IN_5[section].items()}
         assert set(before) <= set(config["agent"][section])
         config["agent"][section] = {before.get(k, k): v for k, v in config["agent"][section].items()}
+    config["agent"]["planner_type"] += "Config"
     (saved / "config.json").write_text(json.dumps(config | {"format_version": 4}))
     loaded = Agent.load(saved)
     assert loaded.config == agent.config

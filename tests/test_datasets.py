@@ -11,7 +11,7 @@ from test_scripts import SMALL, run
 from agent import Agent, AgentConfig
 from agent.datasets import load_episodes
 from agent.learner import TrainingConfig
-from agent.planning import CEMConfig
+from agent.planning import CEM
 from agent.world_model import WorldModelConfig
 from robot_room import layouts, oracle
 from robot_room.app.datasets.recording import Recorder, record
@@ -140,7 +140,7 @@ def test_learning_offline_needs_no_step_and_learns_the_model():
         recorder.add(record(env, Scripted(env, "mixed"), seed))
     config = AgentConfig(
         WorldModelConfig(hidden_dim=32),
-        CEMConfig(candidates=20, elites=4, iterations=2),
+        CEM(candidates=20, elites=4, iterations=2),
         TrainingConfig(num_envs=1, updates_per_step=1.0, batch_size=8),
     )
 

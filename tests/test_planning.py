@@ -7,28 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from agent.planning import (
-    PLANNERS,
-    CEMConfig,
-    ICEMConfig,
-    MPPIConfig,
-    Problem,
-    ShootingConfig,
-    _noise,
-    alternatives,
-    cem,
-    icem,
-    imagined_return,
-)
+from agent.planning import CEM, ICEM, MPPI, Problem, RandomShooting, imagined_return
+from agent.planning.colour import coloured_noise
 
 ONE = torch.ones(2)
 SHORT = {"horizon": 3, "discount": 0.9}
 STRONG = [
-    CEMConfig(**SHORT, candidates=400, elites=20, iterations=12, colour=0.0),
-    ICEMConfig(**SHORT, candidates=400, elites=20, iterations=12, colour=0.0, shrink=1.1),
-    MPPIConfig(**SHORT, candidates=800, iterations=40, proposal_std=0.3, temperature=0.02, colour=0.0),
+    CEM(**SHORT, candidates=400, elites=20, iterations=12, colour=0.0),
+    ICEM(**SHORT, candidates=400, elites=20, iterations=12, colour=0.0, shrink=1.1),
+    MPPI(**SHORT, candidates=800, iterations=40, proposal_std=0.3, temperature=0.02, colour=0.0),
 ]
-EVERY = [*STRONG, ShootingConfig(**SHORT, candidates=4000)]
+EVERY = [*STRONG, RandomShooting(**SHORT, candidates=4000)]
 
 
 def name(value):
@@ -52,7 +41,7 @@ def problem(step, low=-ONE, high=ONE, **hooks):
 def plan(world, z, config, seed=0, warm_start=None):
     if not isinstance(world, Problem):
         world = problem(world)
-    return PLANNERS[type(config)](world, z, config, warm_start, torch.Generator().manual_seed(seed))
+    return config.plan(world, z, warm_start, torch.Generator().manual_seed(seed))
 
 
 def worth(step, z, actions, discount=0.9):
@@ -72,7 +61,7 @@ def test_random_shooting_comes_near_the_optimum_and_nearer_with_more_candidates(
     target, z = torch.tensor([0.3, -0.6]), torch.zeros(1, 2)
     step = integrator(target)
     few, many = (
-        worth(step, z, plan(step, z, ShootingConfig(**SHORT, candidates=count)).actions)
+        worth(step, z, plan(step, z, RandomShooting(**SHORT, candidates=count)).actions)
         for count in (10, 100_000)
     )
     best = worth(step, z, torch.stack([target, torch.zeros(2), torch.zeros(2)])[None])
@@ -106,7 +95,7 @@ def test_the_world_never_sees_an_action_beyond_the_bounds(config):
     assert max(action.abs().max() for action in seen) <= 1
 
 
-@pytest.mark.parametrize("kind", [CEMConfig, ICEMConfig], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [CEM, ICEM], ids=lambda kind: kind.__name__)
 def test_a_two_step_problem_agrees_with_brute_force(kind):
     """A valley: the second step pays only where the first, costly one has led."""
 
@@ -191,7 +180,7 @@ def test_planning_for_the_expectation_avoids_a_gamble_that_pays_seldom():
         won = torch.rand(len(z), generator=generator) < 0.1
         return z, torch.where(action[:, 0] > 0, 1.0, 3.0 * won)
 
-    config = CEMConfig(horizon=1, candidates=64, elites=6)
+    config = CEM(horizon=1, candidates=64, elites=6)
     careful = dataclasses.replace(config, particles=64)
     assert plan(step, torch.zeros(1, 1), careful).actions[0, 0, 0] > 0
     assert plan(step, torch.zeros(1, 1), config).returns[0, 0] > 2  # fooled by what came up
@@ -211,7 +200,7 @@ def test_a_good_warm_start_is_never_made_much_worse(config):
     target, z = torch.tensor([0.3, -0.6]), torch.zeros(1, 2)
     step = integrator(target)
     best = torch.stack([target, torch.zeros(2), torch.zeros(2)])[None, None]
-    fewer = {"elites": 2, "iterations": 3} if isinstance(config, CEMConfig) else {}
+    fewer = {"elites": 2, "iterations": 3} if isinstance(config, CEM) else {}
     weak = dataclasses.replace(config, candidates=20, **fewer)
     warm = worth(step, z, plan(step, z, weak, warm_start=best).actions)
     assert warm > worth(step, z, plan(step, z, weak).actions)
@@ -229,7 +218,7 @@ def test_candidates_come_the_best_first_with_what_they_are_worth(config):
 
 def test_a_plan_shifts_by_one_step():
     found = plan(integrator(torch.zeros(2)), torch.zeros(1, 2), STRONG[1])
-    count = alternatives(STRONG[1])
+    count = STRONG[1].alternatives
     shifted = found.shifted(count)
     assert shifted.shape == (1, 1 + count, 3, 2) and count == 6
     torch.testing.assert_close(shifted[:, 0, :2], found.actions[:, 1:])
@@ -248,7 +237,7 @@ def test_bounds_that_leave_zero_out_hold_from_one_plan_to_the_next(config):
     found, plans = None, None
     for _ in range(4):
         found = plan(world, torch.zeros(1, 1), config, warm_start=plans)
-        plans = found.shifted(alternatives(config))
+        plans = found.shifted(config.alternatives)
     assert (found.actions[0, :2, 0] - 11).abs().max() < 0.2
 
 
@@ -272,8 +261,8 @@ def test_the_improved_method_shrinks_its_proposals():
         sizes.append(len(z))
         return z, z.sum(-1)
 
-    config = ICEMConfig(horizon=1, candidates=100, elites=10, iterations=9, shrink=1.25)
-    icem(problem(step), torch.zeros(1, 2), config)
+    config = ICEM(horizon=1, candidates=100, elites=10, iterations=9, shrink=1.25)
+    config.plan(problem(step), torch.zeros(1, 2))
     assert sizes == [100, 80, 64, 51, 40, 32, 26, 20, 20]  # ⌊100 / 1.25^i⌋, at least 2 · 10
 
 
@@ -282,7 +271,7 @@ def test_the_improved_method_shrinks_its_proposals():
 def test_noise_has_the_spectrum_of_its_colour(horizon, colour):
     """Its periodogram falls as 1 / f^β and its variance is one, at every time."""
     like = torch.zeros(1, horizon, 2)
-    noise = _noise(200_000, like, colour, torch.Generator().manual_seed(0)).numpy()
+    noise = coloured_noise(200_000, like, colour, torch.Generator().manual_seed(0)).numpy()
     np.testing.assert_allclose(noise.var(0), 1, rtol=0.02)
     np.testing.assert_allclose((noise[..., 0] * noise[..., 1]).mean(), 0, atol=0.01)
     power = (np.abs(np.fft.rfft(noise, axis=1)) ** 2).mean((0, 2))
@@ -293,22 +282,22 @@ def test_noise_has_the_spectrum_of_its_colour(horizon, colour):
 @pytest.mark.parametrize(
     ("kind", "setting"),
     [
-        (ShootingConfig, {"horizon": 0}),
-        (ShootingConfig, {"candidates": 0}),
-        (ShootingConfig, {"particles": 0}),
-        (ShootingConfig, {"discount": 1.1}),
-        (CEMConfig, {"discount": math.nan}),
-        (CEMConfig, {"elites": 1}),
-        (CEMConfig, {"elites": 100}),
-        (CEMConfig, {"iterations": 0}),
-        (CEMConfig, {"proposal_std": 0.0}),
-        (CEMConfig, {"colour": -1.0}),
-        (ICEMConfig, {"elites": 75}),
-        (ICEMConfig, {"shrink": 0.9}),
-        (ICEMConfig, {"kept": 1.1}),
-        (ICEMConfig, {"momentum": 1.0}),
-        (MPPIConfig, {"temperature": 0.0}),
-        (MPPIConfig, {"horizon": -3}),
+        (RandomShooting, {"horizon": 0}),
+        (RandomShooting, {"candidates": 0}),
+        (RandomShooting, {"particles": 0}),
+        (RandomShooting, {"discount": 1.1}),
+        (CEM, {"discount": math.nan}),
+        (CEM, {"elites": 1}),
+        (CEM, {"elites": 100}),
+        (CEM, {"iterations": 0}),
+        (CEM, {"proposal_std": 0.0}),
+        (CEM, {"colour": -1.0}),
+        (ICEM, {"elites": 75}),
+        (ICEM, {"shrink": 0.9}),
+        (ICEM, {"kept": 1.1}),
+        (ICEM, {"momentum": 1.0}),
+        (MPPI, {"temperature": 0.0}),
+        (MPPI, {"horizon": -3}),
     ],
 )
 def test_settings_that_cannot_work_are_refused(kind, setting):
@@ -357,11 +346,11 @@ def test_a_warm_start_of_another_shape_is_refused(config):
 )
 def test_a_world_that_returns_nonsense_is_refused(world, message):
     with pytest.raises(ValueError, match=message):
-        cem(world, torch.zeros(1, 2), STRONG[0])
+        STRONG[0].plan(world, torch.zeros(1, 2))
 
 
 @pytest.mark.usefixtures("without_shape_checks")
 def test_a_state_that_is_none_is_refused():
     for z in (torch.zeros(2), torch.full((1, 2), torch.nan)):
         with pytest.raises(ValueError, match="z: got shape"):
-            cem(problem(integrator(0.0)), z, STRONG[0])
+            STRONG[0].plan(problem(integrator(0.0)), z)

@@ -18,7 +18,7 @@ from window_session import any_prior
 
 from agent import Agent
 from agent.gate import AcceptAll
-from agent.planning import ShootingConfig
+from agent.planning import RandomShooting
 from agent.restoration.restorer import Identity
 from robot_room.app.commands import watch
 from robot_room.app.watching.inspection import read
@@ -261,7 +261,7 @@ def test_a_session_leaves_its_agent_alone(agent, session):
     planner = agent.config.planner
     for _ in range(3):
         session.press({"m", "="})
-    assert isinstance(session.chosen.planner, ShootingConfig) and agent.config.planner is planner
+    assert isinstance(session.chosen.planner, RandomShooting) and agent.config.planner is planner
     assert agent.restorer == Identity() and agent.gate == AcceptAll()
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_world_model import padded, room_batch
 
-from agent.planning import PLANNERS, CEMConfig, ICEMConfig, MPPIConfig, Problem, ShootingConfig
+from agent.planning import CEM, ICEM, MPPI, Problem, RandomShooting
 from agent.world_model import WorldModel, WorldModelConfig
 from benchmarks.model import ingredients
 from benchmarks.model.ablation import VARIANTS, difference
@@ -57,15 +57,15 @@ def test_rollouts_are_counted_as_they_are_made():
 
     bound = torch.ones(2)
     for config in (
-        ICEMConfig(horizon=1),
-        CEMConfig(horizon=1),
-        MPPIConfig(horizon=1),
-        ShootingConfig(),
+        ICEM(horizon=1),
+        CEM(horizon=1),
+        MPPI(horizon=1),
+        RandomShooting(),
     ):
         rows.clear()
-        PLANNERS[type(config)](Problem(step, -bound, bound), torch.zeros(1, 2), config, None, None)
+        config.plan(Problem(step, -bound, bound), torch.zeros(1, 2))
         assert rollouts(config) == sum(rows) / config.horizon
-    assert rollouts(ICEMConfig()) == 183
+    assert rollouts(ICEM()) == 183
 
 
 def test_parts_of_the_open_loop_term_are_left_out():

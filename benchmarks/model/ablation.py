@@ -22,7 +22,7 @@ from scipy import stats
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
 from agent.agent import MakeWorldModel
-from agent.planning import CEMConfig
+from agent.planning import CEM
 from agent.world_model import WorldModel, WorldModelConfig
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.model import ingredients
@@ -72,7 +72,7 @@ VARIANTS: dict[str, AgentConfig | type[WorldModel]] = {
     "episodes up to 20 steps": settings(longest_episode=20),
     "episodes up to 100 steps": settings(longest_episode=100),
     "no exploration noise": settings(exploration_std=0.0),
-    "plain CEM, 100 × 3": dataclasses.replace(AgentConfig(), planner=CEMConfig()),
+    "plain CEM, 100 × 3": dataclasses.replace(AgentConfig(), planner=CEM()),
 }
 """By name: other settings of the agent, or another world model."""
 

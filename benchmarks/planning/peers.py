@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.planning import PLANNERS, Plan, Problem, Search, imagined_return
+from agent.planning import Plan, Planner, Problem, imagined_return
 
 
 @dataclass(frozen=True)
-class StableWorldModel(Search):
+class StableWorldModel(Planner):
     """stable-worldmodel's CEMSolver or ICEMSolver, by default with its own defaults."""
 
     solver: str = "CEMSolver"
@@ -31,21 +31,54 @@ class StableWorldModel(Search):
     iterations: int = 30
     elites: int = 30
 
+    def plan(
+        self,
+        problem: Problem,
+        z: Tensor,
+        warm_start: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Plan:
+        """See `Planner.plan`; the noise is torch's global one."""
+        problem, plans = self._start(problem, z, warm_start)
+        return stable_worldmodel(problem, z, self, plans)
+
 
 @dataclass(frozen=True)
-class TorchRL(Search):
+class TorchRL(Planner):
     """TorchRL's CEMPlanner; it has no discount and no warm start."""
 
     iterations: int = 3
     elites: int = 10
 
+    def plan(
+        self,
+        problem: Problem,
+        z: Tensor,
+        warm_start: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Plan:
+        """See `Planner.plan`; the noise is torch's global one."""
+        problem, plans = self._start(problem, z, warm_start)
+        return torchrl(problem, z, self, plans)
+
 
 @dataclass(frozen=True)
-class PytorchMPPI(Search):
+class PytorchMPPI(Planner):
     """pytorch_mppi's MPPI, one room after the other; it has no discount. Defaults: its own."""
 
     temperature: float = 1.0
     iterations: int = 1
+
+    def plan(
+        self,
+        problem: Problem,
+        z: Tensor,
+        warm_start: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Plan:
+        """See `Planner.plan`; the noise is torch's global one."""
+        problem, plans = self._start(problem, z, warm_start)
+        return pytorch_mppi(problem, z, self, plans)
 
 
 @lru_cache
@@ -70,7 +103,7 @@ class _Costs:
 
 
 def stable_worldmodel(
-    problem: Problem, z: Tensor, config: StableWorldModel, warm_start: Tensor, generator: Any
+    problem: Problem, z: Tensor, config: StableWorldModel, warm_start: Tensor
 ) -> Plan:
     """Plan by `config.solver`, all rooms in one batch, the mean shifted from the last plan."""
     rooms, size = len(z), len(problem.low)
@@ -91,7 +124,7 @@ def stable_worldmodel(
     return _plan(problem, actions)
 
 
-def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor, generator: Any) -> Plan:
+def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor) -> Plan:
     """Plan by `CEMPlanner`, which tells the first action only."""
     planning = importlib.import_module("torchrl.modules.planners.cem")
     model_based = importlib.import_module("torchrl.envs.model_based")
@@ -136,9 +169,7 @@ def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor, ge
     return _plan(problem, first[:, None].expand(-1, config.horizon, -1))
 
 
-def pytorch_mppi(
-    problem: Problem, z: Tensor, config: PytorchMPPI, warm_start: Tensor, generator: Any
-) -> Plan:
+def pytorch_mppi(problem: Problem, z: Tensor, config: PytorchMPPI, warm_start: Tensor) -> Plan:
     """Plan by `MPPI`, from the last plan shifted."""
     library = importlib.import_module("pytorch_mppi")
     reward_there: list[Tensor] = []
@@ -170,9 +201,3 @@ def pytorch_mppi(
 def _plan(problem: Problem, actions: Tensor) -> Plan:
     actions = actions.clamp(problem.low, problem.high)
     return Plan(actions, actions[:, None], torch.zeros(len(actions), 1))
-
-
-def register() -> None:
-    """Let the agent plan by these."""
-    planners: dict[Any, Any] = PLANNERS
-    planners.update({StableWorldModel: stable_worldmodel, TorchRL: torchrl, PytorchMPPI: pytorch_mppi})

@@ -31,13 +31,12 @@ from rich.table import Table
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
 from agent.planning import (
-    PLANNERS,
-    CEMConfig,
-    ICEMConfig,
-    MPPIConfig,
+    CEM,
+    ICEM,
+    MPPI,
+    Planner,
     Problem,
-    Search,
-    ShootingConfig,
+    RandomShooting,
 )
 from benchmarks.engine.jobs import Record, write_record
 from benchmarks.engine.peers import ROOT, peers_python
@@ -69,17 +68,17 @@ class Planners:
     """Measure in this process, which has the peers; the benchmark says so to itself."""
 
 
-def planners() -> dict[str, Search]:
+def planners() -> dict[str, Planner]:
     """Every planner, by name, with the agent's horizon; and its discount, where there is one."""
     from benchmarks.planning.peers import PytorchMPPI, StableWorldModel, TorchRL
 
     few: dict[str, Any] = {"candidates": 100, "iterations": 3, "elites": 10}
     return {
         "ours: the agent's": AgentConfig().planner,
-        "ours: CEM": CEMConfig(**few),
-        "ours: iCEM": ICEMConfig(**few),
-        "ours: MPPI": MPPIConfig(candidates=100, iterations=3),
-        "ours: random shooting": ShootingConfig(candidates=300),
+        "ours: CEM": CEM(**few),
+        "ours: iCEM": ICEM(**few),
+        "ours: MPPI": MPPI(candidates=100, iterations=3),
+        "ours: random shooting": RandomShooting(candidates=300),
         "stable-worldmodel: CEM, its defaults": StableWorldModel(),
         "stable-worldmodel: CEM": StableWorldModel(**few),
         "stable-worldmodel: iCEM, its defaults": StableWorldModel(solver="ICEMSolver"),
@@ -90,10 +89,10 @@ def planners() -> dict[str, Search]:
     }
 
 
-def rollouts(planner: Search) -> int:
+def rollouts(planner: Planner) -> int:
     """Rollouts for an action."""
     iterations = getattr(planner, "iterations", 1)
-    if not isinstance(planner, ICEMConfig):
+    if not isinstance(planner, ICEM):
         return planner.candidates * iterations
     sizes = (int(planner.candidates / planner.shrink**i) for i in range(iterations))
     return sum(max(size, 2 * planner.elites) for size in sizes)
@@ -109,13 +108,13 @@ def learned(env_id: str, out: Path) -> Agent:
     return Agent.load(path, device="cpu")
 
 
-def with_planner(agent: Agent, planner: Search) -> Agent:
+def with_planner(agent: Agent, planner: Planner) -> Agent:
     """The same agent, planning otherwise."""
     agent.config = dataclasses.replace(agent.config, planner=cast(Any, planner))
     return agent
 
 
-def searches(agent: Agent, found: dict[str, Search]) -> Iterator[tuple[str, int, float]]:
+def searches(agent: Agent, found: dict[str, Planner]) -> Iterator[tuple[str, int, float]]:
     """One round: the milliseconds of each planner's search for 1 and for 64 rooms."""
     assert agent.env_spec is not None
     model = agent.world_model
@@ -123,25 +122,21 @@ def searches(agent: Agent, found: dict[str, Search]) -> Iterator[tuple[str, int,
         envs = gym.make_vec(agent.env_spec, rooms, "sync")
         frames, _ = envs.reset(seed=HELD_OUT_SEED)
         envs.close()
-        decision, _ = with_planner(agent, CEMConfig()).decide(frames)
+        decision, _ = with_planner(agent, CEM()).decide(frames)
         bound = torch.ones(model.action_size)
         problem, generator = Problem(model.step, -bound, bound), torch.Generator().manual_seed(0)
         for name, planner in found.items():
-            search = PLANNERS[type(cast(Any, planner))]
             still = torch.zeros(rooms, 1, planner.horizon, model.action_size)
             times = []
             while len(times) < CALLS and sum(times) < PATIENCE:
                 began = time.perf_counter()
-                search(problem, decision.belief.density.mean, planner, still, generator)
+                planner.plan(problem, decision.belief.density.mean, still, generator)
                 times.append(1000 * (time.perf_counter() - began))
             yield name, rooms, min(times)
 
 
 def measure(config: Planners) -> None:
     """Everything, one file for each room and planner."""
-    from benchmarks.planning.peers import register
-
-    register()
     torch.set_num_threads(1)
     names = ("torch", "numpy", "gymnasium", "stable-worldmodel", "torchrl", "pytorch-mppi")
     common = {

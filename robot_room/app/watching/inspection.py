@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from agent.control import Decision
-from agent.planning import CEMConfig, PlannerConfig
+from agent.planning import Planner
 from agent.world_model import WorldModel
 from robot_room.app.watching.localisation import locate_robot
 from robot_room.app.watching.paths import Paths
@@ -35,9 +35,7 @@ class Thought(NamedTuple):
 
 
 @torch.no_grad()
-def read(
-    model: WorldModel, decision: Decision, planner: PlannerConfig, restored: bool = False
-) -> Thought:
+def read(model: WorldModel, decision: Decision, planner: Planner, restored: bool = False) -> Thought:
     """What a decision for one room rests on.
 
     Args:
@@ -73,7 +71,7 @@ def read(
     frames["believes" if belief.trusted[0] else "believes, blind"] = here[0]
     frames["is unsure about"] = heat(spread.astype(np.float64), 40.0)
 
-    elites = planner.elites if isinstance(planner, CEMConfig) else max(len(candidates) // 10, 1)
+    elites = planner.num_elites
     names = ["next", *(f"in {k} steps" for k in range(2, actions.shape[1] + 1))]
     filmstrip = dict(zip(names, decoded, strict=False))  # the chosen plan comes first
     paths = Paths(places[1 + elites :], places[1 : 1 + elites], places[0], believed)

@@ -22,7 +22,7 @@ from agent.calibration import Restoration
 from agent.collection import scale_actions
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll
-from agent.planning import CEMConfig, ICEMConfig, MPPIConfig, PlannerConfig, ShootingConfig
+from agent.planning import CEM, ICEM, MPPI, AnyPlanner, RandomShooting
 from agent.restoration.restorer import Identity
 from robot_room.app.evaluation.protocol import oracle_steps
 from robot_room.app.watching.inspection import Thought, read
@@ -31,7 +31,7 @@ from robot_room.room import GOAL_LIMIT, ROBOT_LIMIT
 
 NOISES = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5)  # std; images lie in [−1, 1]
 SPEEDS = (1, 2, 5, 10, 20, 30, 100)  # steps a second, if the agent can; 10 is real time
-PLANNERS: tuple[type[PlannerConfig], ...] = (ICEMConfig, CEMConfig, MPPIConfig, ShootingConfig)
+PLANNERS: tuple[type[AnyPlanner], ...] = (ICEM, CEM, MPPI, RandomShooting)
 HORIZONS = range(2, 21)
 GRASP = 0.16  # m; nearer to the goal's centre than this, a hand takes the goal
 
@@ -40,7 +40,7 @@ GRASP = 0.16  # m; nearer to the goal's centre than this, a hand takes the goal
 class Choices:
     """What the user has chosen."""
 
-    planner: PlannerConfig
+    planner: AnyPlanner
     restoring: bool
     noise: int = 0
     """Which of `NOISES`."""
@@ -254,7 +254,7 @@ class Session:
         horizon = int(np.clip(self.chosen.planner.horizon + by, HORIZONS[0], HORIZONS[-1]))
         self._plan_with(replace(self.chosen.planner, horizon=horizon))
 
-    def _plan_with(self, planner: PlannerConfig) -> None:
+    def _plan_with(self, planner: AnyPlanner) -> None:
         self.chosen.planner = planner
         if self._before is not None:
             fresh = ControlState.initial(self.agent.world_model, planner, 1)

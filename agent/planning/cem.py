@@ -1,0 +1,36 @@
+"""The cross-entropy method."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from agent.planning.planner import Plan, RefiningPlanner
+
+
+@dataclass(frozen=True)
+class CEM(RefiningPlanner):
+    """The cross-entropy method: a Gaussian proposal, fitted again and again to its best candidates.
+
+    The elites compete again in the next iteration, so that the best is never lost; the plan is the mean
+    of the last elites (Rubinstein and Kroese 2004).
+    """
+
+    elites: int = 10
+    """How many of the best the next proposal is fitted to; these compete again."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = f"at least 2, fewer than candidates (={self.candidates})"
+        self._require("elites", 2 <= self.elites < self.candidates, allowed)
+
+    @property
+    def num_elites(self) -> int:
+        """See `Planner.num_elites`."""
+        return self.elites
+
+    def _refit(
+        self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor
+    ) -> tuple[Float[Tensor, "N H A"], Tensor, Float[Tensor, "N W H A"]]:
+        elites = plan.candidates[:, : self.elites]
+        return elites.mean(1), elites.std(1, keepdim=True), elites

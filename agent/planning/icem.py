@@ -1,0 +1,60 @@
+"""The improved cross-entropy method, which the agent plans by."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from agent.planning.cem import CEM
+from agent.planning.planner import Plan
+from agent.planning.problem import Problem
+
+
+@dataclass(frozen=True)
+class ICEM(CEM):
+    """The improved cross-entropy method (arXiv 2008.06389): fewer candidates, better kept.
+
+    The proposal shrinks and keeps a share of its elites, from one iteration to the next and, shifted,
+    from one plan to the next. The last iteration tries the mean. The plan is the best candidate.
+    """
+
+    candidates: int = 75
+    """K, of the first proposal."""
+    shrink: float = 1.25
+    """Each proposal has so many times fewer candidates than the one before, at least 2 × elites."""
+    kept: float = 0.3
+    """Share of the elites that compete again, in the next iteration and, shifted, in the next plan."""
+    momentum: float = 0.1
+    """Share of the old mean and std in the new ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("shrink", self.shrink >= 1, "at least 1")
+        self._require("kept", 0 <= self.kept <= 1, "0 to 1")
+        self._require("momentum", 0 <= self.momentum < 1, "0 up to below 1")
+
+    @property
+    def alternatives(self) -> int:
+        """See `Planner.alternatives`."""
+        return round(self.kept * self.elites)
+
+    def _competing(
+        self, iteration: int, mean: Float[Tensor, "N H A"], kept: Float[Tensor, "N W H A"]
+    ) -> tuple[int, Float[Tensor, "N V H A"]]:
+        size = max(int(self.candidates / self.shrink**iteration), 2 * self.elites)
+        size = max(min(size, self.candidates), kept.shape[1])
+        if 0 < iteration == self.iterations - 1:
+            kept = torch.cat([mean[:, None], kept], 1)[:, :size]
+        return size, kept
+
+    def _refit(
+        self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor
+    ) -> tuple[Float[Tensor, "N H A"], Tensor, Float[Tensor, "N W H A"]]:
+        elite_mean, elite_std, elites = super()._refit(plan, mean, std)
+        mean = torch.lerp(elite_mean, mean, self.momentum)
+        std = torch.lerp(elite_std, std, self.momentum)
+        return mean, std, elites[:, : self.alternatives]
+
+    def _taken(self, problem: Problem, plan: Plan, mean: Float[Tensor, "N H A"]) -> Plan:
+        return plan

@@ -1,0 +1,82 @@
+"""What is planned for, and what a sequence of actions is worth in imagination."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from agent.types import Step
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is planned for: a world, the actions that are allowed in it, and what else counts.
+
+    Raises:
+        ValueError: the bounds are no two finite vectors of one size, low below high.
+    """
+
+    step: Step
+    """(z, a) ↦ (next z, the reward that arrives with it), for rows of z and a."""
+    low: Float[Tensor, "A"]  # noqa: F821 - a shape, not a name
+    """Smallest action."""
+    high: Float[Tensor, "A"]  # noqa: F821 - a shape, not a name
+    """Largest action."""
+    terminal_value: Callable[[Tensor], Tensor] | None = None
+    """z_{t+H} ↦ the value of going on from there; it counts with γ^H."""
+    penalty: Callable[[Tensor, Tensor], Tensor] | None = None
+    """(z, a) ↦ what is taken from the step's reward, such as the model's uncertainty there."""
+
+    def __post_init__(self) -> None:
+        low, high = self.low, self.high
+        if (
+            not (isinstance(low, Tensor) and isinstance(high, Tensor))
+            or low.ndim != 1
+            or low.shape != high.shape
+            or not (torch.isfinite(low) & torch.isfinite(high) & (low < high)).all()
+        ):
+            allowed = "two finite vectors (tensors) of one size, low below high"
+            raise ValueError(f"low, high: got {low}, {high}, allowed: {allowed}")
+
+
+@torch.no_grad()
+def imagined_return(
+    problem: Problem,
+    z: Float[Tensor, "N D"],
+    actions: Float[Tensor, "N K H A"],
+    discount: float,
+    particles: int = 1,
+) -> Float[Tensor, "N K"]:
+    """Σ_{k=1..H} γ^k r(z_{t+k}) along each candidate, the mean over `particles` rollouts.
+
+    Raises:
+        ValueError: `step` or a hook returns another shape, or returns are not finite.
+    """
+    num_envs, candidates = actions.shape[:2]
+    z = z.repeat_interleave(candidates * particles, 0)
+    actions = actions.clamp(problem.low, problem.high).flatten(0, 1).repeat_interleave(particles, 0)
+    total = z.new_zeros(len(z))
+    weight = 1.0
+    for action in actions.unbind(1):
+        weight *= discount
+        if problem.penalty is not None:
+            total = total - weight * _shaped("penalty", problem.penalty(z, action), total)
+        following, reward = problem.step(z, action)
+        z = _shaped("step", following, z)
+        total = total + weight * _shaped("step", reward, total)
+    if problem.terminal_value is not None:
+        total = total + weight * _shaped("terminal_value", problem.terminal_value(z), total)
+    if not torch.isfinite(total).all():
+        hooks = {"penalty": problem.penalty, "terminal_value": problem.terminal_value}
+        names = ", ".join(["step", *(name for name, hook in hooks.items() if hook is not None)])
+        raise ValueError(f"{names}: got returns that are not finite, allowed: finite numbers")
+    return total.view(num_envs, candidates, particles).mean(2)
+
+
+def _shaped(name: str, got: Tensor, like: Tensor) -> Tensor:
+    if got.shape != like.shape:
+        shapes = f"got shape {tuple(got.shape)}, allowed: {tuple(like.shape)}"
+        raise ValueError(f"{name}: {shapes}; it takes z (N, D) and returns z (N, D), values (N,)")
+    return got

@@ -1,0 +1,34 @@
+"""Random shooting: the simplest planner, and what the others are measured against."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from agent.planning.planner import Plan, Planner
+from agent.planning.problem import Problem
+
+
+@dataclass(frozen=True)
+class RandomShooting(Planner):
+    """The best of K action sequences: the warm start's, the others uniform within the bounds.
+
+    It depends on nothing but K, and improves with its logarithm at best: each added action dimension
+    and step makes a good sequence rarer.
+    """
+
+    @torch.no_grad()
+    def plan(
+        self,
+        problem: Problem,
+        z: Float[Tensor, "N D"],
+        warm_start: Float[Tensor, "N W H A"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Plan:
+        """See `Planner.plan`."""
+        problem, kept = self._start(problem, z, warm_start)
+        shape = (self.candidates - kept.shape[1], *kept.shape[2:])
+        uniform = torch.rand(shape, generator=generator, device=z.device, dtype=z.dtype)
+        fresh = problem.low + uniform * (problem.high - problem.low)
+        return self._ranked(problem, z, torch.cat([fresh.expand(len(z), *shape), kept], 1))
