@@ -135,8 +135,8 @@ def _migrated(config: dict[str, Any]) -> dict[str, Any]:
     if "prior_training" in config:
         config["denoiser_training"] = config.pop("prior_training")
     agent = config.get("agent")
-    if isinstance(agent, dict) and (kind := agent.get("planner_type")) in PLANNERS_IN_5:
-        agent = config["agent"] = {**agent, "planner_type": PLANNERS_IN_5[kind]}
+    if isinstance(agent, dict) and isinstance(kind := agent.get("planner_type"), str):
+        agent = config["agent"] = {**agent, "planner_type": PLANNERS_IN_5.get(kind, kind)}
     sections = [config] if not isinstance(agent, dict) else [config, dict(agent)]
     for section in sections:
         for name, renamed in RENAMED_IN_5.items():

@@ -15,10 +15,11 @@ from agent.replay import Episode, Replay
 Frames = NDArray[np.uint8]
 Actions = NDArray[np.float32]
 
-VECTOR_ARGUMENTS = ("autoreset_mode", "copy")  # of native vector environments, as Gymnasium's own
-MAKE_ARGUMENTS = (  # of `gym.make` and `gym.make_vec`, which a spec may keep among its own
-    *("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "render_mode", *VECTOR_ARGUMENTS),
+MAKE_ARGUMENTS = (
+    *("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "render_mode"),
+    *("autoreset_mode", "copy"),
 )
+"""Of `gym.make`, `gym.make_vec` and native vector environments; a spec may keep them among its own."""
 
 
 class FinishedEpisode(NamedTuple):
@@ -108,15 +109,16 @@ def registered_spec(stored: Any) -> EnvSpec:
     spec = copy.deepcopy(gym.registry[name])
     spec.kwargs = kwargs
     spec.max_episode_steps = limit
-    if isinstance(spec.entry_point, str):  # others cannot be written, so none was
-        for key, value in json.loads(spec.to_json()).items():
-            if key not in TOLD_BY_A_FILE and told.get(key, value) != value:
-                raise ValueError(
-                    f"env_spec: got {key} {told[key]!r:.200} for {name!r}, allowed: {value!r}, as "
-                    f"it is registered; {way_out}"
-                )
-        return spec
-    raise ValueError(f"env_spec: got id {name!r}, allowed: one with an entry point by name; {way_out}")
+    if not isinstance(spec.entry_point, str):  # such a spec cannot be written, so none was
+        allowed = f"one with an entry point by name; {way_out}"
+        raise ValueError(f"env_spec: got id {name!r}, allowed: {allowed}")
+    for key, value in json.loads(spec.to_json()).items():
+        if key not in TOLD_BY_A_FILE and told.get(key, value) != value:
+            raise ValueError(
+                f"env_spec: got {key} {told[key]!r:.200} for {name!r}, allowed: {value!r}, as it is "
+                f"registered; {way_out}"
+            )
+    return spec
 
 
 def importable_id(spec: EnvSpec) -> str:

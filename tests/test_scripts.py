@@ -177,6 +177,28 @@ def test_a_prior_of_an_agent_that_has_learned_on_is_refused(trained, tmp_path):
         loaded(tmp_path, None, "{}", prior=True)
 
 
+def test_an_environment_of_another_package_is_named_by_the_user(tmp_path, monkeypatch):
+    """Loading imports nothing that a file names; resuming, watching and evaluating say what to do."""
+    package = "import gymnasium as gym\nfrom robot_room.env import RobotRoomEnv\n"
+    package += "class Room(RobotRoomEnv): pass\n"
+    package += "gym.register('Elsewhere-v0', 'elsewhere:Room', max_episode_steps=5)\n"
+    (tmp_path / "elsewhere.py").write_text(package)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path, named = tmp_path / "run", ("--env-id", "elsewhere:Elsewhere-v0")
+    code, _, err = run("train", *named, "--env-steps", 24, "--episodes", 2, "--out", path, *SMALL)
+    assert code == 0, err
+    film = ("--record", tmp_path / "film.gif", "--episodes", 1)
+    for command, arguments in (
+        ("train", ("--resume", path, "--env-steps", 32, "--episodes", 2)),
+        ("evaluate", (path, "--episodes", 2)),
+        ("watch", (path, *film)),
+    ):
+        code, _, err = run(command, *arguments)
+        assert code == 1 and "Elsewhere-v0" in err and "import the package" in err, err
+        code, _, err = run(command, *arguments, *named)
+        assert code == 0, err
+
+
 def test_a_prior_that_is_not_there_is_missed(trained, tmp_path):
     shutil.copytree(trained / "agent", tmp_path / "agent")
     code, _, err = run("evaluate", tmp_path, "--episodes", 2, "--prior")

@@ -6,6 +6,8 @@ from pathlib import Path
 from benchmarks.comparison import report, sweep
 from benchmarks.engine.jobs import INTERRUPTED
 
+__all__ = ["INTERRUPTED", "Benchmark", "main"]
+
 
 @dataclass
 class Benchmark:
@@ -16,8 +18,6 @@ class Benchmark:
     workers: int = 2
     """Runs at a time, each with one thread."""
 
-
-__all__ = ["INTERRUPTED", "Benchmark", "main"]
 
 QUICK = Path("runs", "quick-benchmark")
 LABEL = (

@@ -10,6 +10,7 @@ import importlib.util
 import io
 import sys
 import types
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,8 +23,28 @@ from torch import Tensor
 from agent.planning import Plan, Planner, Problem, imagined_return
 
 
+class Peer(Planner):
+    """A planner of another library, which gives actions alone."""
+
+    @abstractmethod
+    def _actions(self, problem: Problem, z: Tensor, plans: Tensor) -> Tensor:
+        """What the library's search finds, (N, H, A), from plans (N, W, H, A) to start with."""
+
+    def plan(
+        self,
+        problem: Problem,
+        z: Tensor,
+        warm_start: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Plan:
+        """See `Planner.plan`; the noise is torch's global one."""
+        problem, plans = self._start(problem, z, warm_start)
+        actions = self._actions(problem, z, plans).clamp(problem.low, problem.high)
+        return Plan(actions, actions[:, None], torch.zeros(len(actions), 1))
+
+
 @dataclass(frozen=True)
-class StableWorldModel(Planner):
+class StableWorldModel(Peer):
     """stable-worldmodel's CEMSolver or ICEMSolver, by default with its own defaults."""
 
     solver: str = "CEMSolver"
@@ -31,53 +52,29 @@ class StableWorldModel(Planner):
     iterations: int = 30
     elites: int = 30
 
-    def plan(
-        self,
-        problem: Problem,
-        z: Tensor,
-        warm_start: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Plan:
-        """See `Planner.plan`; the noise is torch's global one."""
-        problem, plans = self._start(problem, z, warm_start)
+    def _actions(self, problem: Problem, z: Tensor, plans: Tensor) -> Tensor:
         return stable_worldmodel(problem, z, self, plans)
 
 
 @dataclass(frozen=True)
-class TorchRL(Planner):
+class TorchRL(Peer):
     """TorchRL's CEMPlanner; it has no discount and no warm start."""
 
     iterations: int = 3
     elites: int = 10
 
-    def plan(
-        self,
-        problem: Problem,
-        z: Tensor,
-        warm_start: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Plan:
-        """See `Planner.plan`; the noise is torch's global one."""
-        problem, plans = self._start(problem, z, warm_start)
+    def _actions(self, problem: Problem, z: Tensor, plans: Tensor) -> Tensor:
         return torchrl(problem, z, self, plans)
 
 
 @dataclass(frozen=True)
-class PytorchMPPI(Planner):
+class PytorchMPPI(Peer):
     """pytorch_mppi's MPPI, one room after the other; it has no discount. Defaults: its own."""
 
     temperature: float = 1.0
     iterations: int = 1
 
-    def plan(
-        self,
-        problem: Problem,
-        z: Tensor,
-        warm_start: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Plan:
-        """See `Planner.plan`; the noise is torch's global one."""
-        problem, plans = self._start(problem, z, warm_start)
+    def _actions(self, problem: Problem, z: Tensor, plans: Tensor) -> Tensor:
         return pytorch_mppi(problem, z, self, plans)
 
 
@@ -104,7 +101,7 @@ class _Costs:
 
 def stable_worldmodel(
     problem: Problem, z: Tensor, config: StableWorldModel, warm_start: Tensor
-) -> Plan:
+) -> Tensor:
     """Plan by `config.solver`, all rooms in one batch, the mean shifted from the last plan."""
     rooms, size = len(z), len(problem.low)
     kind = getattr(_solvers(), config.solver)
@@ -121,10 +118,10 @@ def stable_worldmodel(
     solver.configure(action_space=space, n_envs=rooms, config=settings)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its time
         actions = solver.solve({"z": z}, init_action=warm_start[:, 0])["actions"]
-    return _plan(problem, actions)
+    return actions
 
 
-def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor) -> Plan:
+def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor) -> Tensor:
     """Plan by `CEMPlanner`, which tells the first action only."""
     planning = importlib.import_module("torchrl.modules.planners.cem")
     model_based = importlib.import_module("torchrl.envs.model_based")
@@ -166,10 +163,10 @@ def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor) ->
     done = torch.zeros(len(z), 1, dtype=torch.bool)
     state = tensordict.TensorDict({"z": z, "done": done, "terminated": done.clone()}, [len(z)])
     first = search.planning(state)
-    return _plan(problem, first[:, None].expand(-1, config.horizon, -1))
+    return first[:, None].expand(-1, config.horizon, -1)
 
 
-def pytorch_mppi(problem: Problem, z: Tensor, config: PytorchMPPI, warm_start: Tensor) -> Plan:
+def pytorch_mppi(problem: Problem, z: Tensor, config: PytorchMPPI, warm_start: Tensor) -> Tensor:
     """Plan by `MPPI`, from the last plan shifted."""
     library = importlib.import_module("pytorch_mppi")
     reward_there: list[Tensor] = []
@@ -195,9 +192,4 @@ def pytorch_mppi(problem: Problem, z: Tensor, config: PytorchMPPI, warm_start: T
         )
         search.command(room, shift_nominal_trajectory=False)
         plans.append(search.U)
-    return _plan(problem, torch.stack(plans))
-
-
-def _plan(problem: Problem, actions: Tensor) -> Plan:
-    actions = actions.clamp(problem.low, problem.high)
-    return Plan(actions, actions[:, None], torch.zeros(len(actions), 1))
+    return torch.stack(plans)

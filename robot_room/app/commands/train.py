@@ -14,7 +14,7 @@ from agent.datasets import load_episodes
 from agent.metrics import RunLogger
 from agent.replay import Episode
 from agent.safekeeping import Safekeeping
-from robot_room.app.evaluation.protocol import env_spec
+from robot_room.app.evaluation.protocol import env_spec, import_package
 from robot_room.app.runs.report import report_run
 from robot_room.app.watching.live import Spectator
 from robot_room.panels import SIZE
@@ -48,7 +48,8 @@ class Train:
     live: bool = False
     """Watch it think in a window while it learns; closing the window goes on without."""
     resume: Path | None = None
-    """A run to go on with, with its own settings, and the dataset that it has."""
+    """A run to go on with, with its own settings, and the dataset that it has. Where another package
+    registers its environment, name it once more by --env-id PACKAGE:NAME."""
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ def main(config: Train) -> None:
     name = f"{config.env_id.split(':')[-1]}-seed{config.seed}-{time.strftime('%m%d-%H%M%S')}"
     run = config.resume or config.out or Path("runs", name)
     if config.resume is not None:
+        import_package(config.env_id)
         agent = Agent.load(run / "agent", device=config.device)
     elif run.exists():
         raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")

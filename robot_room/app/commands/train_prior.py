@@ -19,6 +19,7 @@ from agent.pictures import denoised_frames, prior_samples
 from agent.restoration.denoiser import DenoiserConfig
 from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
 from agent.safekeeping import Safekeeping
+from robot_room.app.evaluation.protocol import import_package
 
 INTERRUPTED = "Interrupted. What was learned is saved; the same command goes on."
 
@@ -33,6 +34,8 @@ class TrainPrior:
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run's directory, as `train` made it; the prior becomes its `prior`, for `--prior` elsewhere."""
+    env_id: str | None = None
+    """PACKAGE:NAME of its environment, where another package than this one registers it."""
     dataset: str | None = None
     """A Minari dataset of the same environment, to learn from in place of the agent's frames."""
     false_alarms: float = 0.01
@@ -48,6 +51,7 @@ class TrainPrior:
 def main(config: TrainPrior) -> None:
     """Run the command."""
     torch.set_num_threads(1)
+    import_package(config.env_id or "")
     agent, path = Agent.load(config.run / "agent"), config.run / "prior_training"
     check_calibration(agent, config.calibration_episodes, config.false_alarms)
     episodes = agent.replay.episodes

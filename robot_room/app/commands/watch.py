@@ -23,6 +23,8 @@ class Watch:
     """A run's directory, as `train` made it."""
     record: Path | None = None
     """A .gif or .mp4 file to write in place of the window."""
+    env_id: str | None = None
+    """Another environment with the same spaces; None: the one it was trained in."""
     env_kwargs: str = "{}"
     """Other arguments of its room as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
     prior: bool = False
@@ -54,11 +56,11 @@ def main(config: Watch) -> None:
     notice = ""
     try:
         has_prior = config.prior or (config.run / "prior").is_dir()
-        agent, spec, restoration = loaded(config.run, None, config.env_kwargs, has_prior)
+        agent, spec, restoration = loaded(config.run, config.env_id, config.env_kwargs, has_prior)
     except ValueError as error:  # a prior that is out of date matters only to who asks for it
         if config.prior:
             raise
-        agent, spec, restoration = loaded(config.run, None, config.env_kwargs, False)
+        agent, spec, restoration = loaded(config.run, config.env_id, config.env_kwargs, False)
         notice = str(error)
     session = Session(agent, spec, config.seed, restoration, config.prior)
     session.notice = notice

@@ -81,14 +81,28 @@ def env_spec(env_id: str, kwargs: str = "{}") -> EnvSpec:
     Raises:
         ValueError: the id is not registered, or the arguments are no JSON object.
     """
-    package, _, name = env_id.rpartition(":")
+    import_package(env_id)
+    try:
+        spec = gym.spec(env_id.rpartition(":")[2])
+    except gym.error.Error as error:
+        raise ValueError(f"env: got {env_id!r}, allowed: a registered id ({error})") from error
+    return with_kwargs(spec, kwargs)
+
+
+def import_package(env_id: str) -> None:
+    """Import what a user names before the colon of an id, so that it registers its environments.
+
+    Loading an agent imports nothing by itself, so the package of its environment must be there before.
+
+    Raises:
+        ValueError: there is no such package.
+    """
+    package = env_id.rpartition(":")[0]
     try:
         if package:
             importlib.import_module(package)
-        spec = gym.spec(name)
-    except (gym.error.Error, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
         raise ValueError(f"env: got {env_id!r}, allowed: a registered id ({error})") from error
-    return with_kwargs(spec, kwargs)
 
 
 def with_kwargs(spec: EnvSpec, kwargs: str) -> EnvSpec:

@@ -6,7 +6,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from agent import Agent
 from agent.calibration import Restoration, described
-from robot_room.app.evaluation.protocol import with_kwargs
+from robot_room.app.evaluation.protocol import import_package, with_kwargs
 
 
 def loaded(
@@ -24,6 +24,7 @@ def loaded(
     Raises:
         ValueError: no such run, prior or environment, or it has other spaces.
     """
+    import_package(env_id or "")
     agent = Agent.load(run / "agent", env_id, device)
     assert agent.env_spec is not None
     spec = with_kwargs(agent.env_spec, env_kwargs)
