@@ -1,7 +1,8 @@
 """The inner loops once more, compiled by numba: the same bits as `room` and `rendering`, sooner.
 
 Optional (`compiled=True`, extra `fast`). The order of floating-point operations is that of the numpy
-functions, and no fused multiply-add may replace two of them; the tests compare bits.
+functions, and no fused multiply-add may replace two of them; the tests compare bits. The parts of
+`draw` are inlined by force: calls between them cost up to a tenth of the time.
 """
 
 import math
@@ -66,18 +67,6 @@ def move(
 
 
 @njit(cache=True)
-def _cover(low: float, high: float, first: int, width: int, repeat: int, covers: Any, m: int) -> None:
-    """Length of [low, high] inside each pixel from `first`, each `repeat` times, into `covers[m]`."""
-    for i in range(width):
-        pixel = float(first + i)
-        end = high if high < pixel + 1.0 else pixel + 1.0
-        length = end - (low if low > pixel else pixel)
-        length = length if length > 0.0 else 0.0
-        for c in range(repeat):
-            covers[m, repeat * i + c] = length
-
-
-@njit(cache=True)
 def draw(
     frames: Any,
     background: Any,
@@ -108,115 +97,167 @@ def draw(
     scale = size / (2 * HALF_WIDTH)
     width = math.ceil(ROBOT_SIDE * scale) + 1  # pixels that a square can touch along an axis
     count = distractors.shape[1]
-    plain = count == 0 and len(walls) == 0
     squares = np.empty((count + 2, 2, 2))  # distractors, goal, robot; low, high; row, column
-    # Covered lengths of rows and of columns, the latter once for each channel: 0 of the robot, 1 of
-    # the goal, 2 of both, and of each distractor itself, with the goal, with the robot, with both.
+    # The layers of a window, see `_measure`: covered lengths of rows and of columns.
     rows = np.empty((3 + 4 * count, width))
     columns = np.zeros((3 + 4 * count, 3 * width))
     seen = np.empty(3 + 4 * count, np.bool_)
     value, ground = np.empty(3 * width), np.full(3 * width, float(FLOOR))
-    red, tint = np.zeros(3 * width), np.empty((count, 3 * width))
-    red[::3] = 255.0
+    tint = np.empty((count, 3 * width))
     for d in range(count):
         for j in range(3 * width):
             tint[d, j] = colours[d, j % 3] - FLOOR
 
     for n in range(len(frames)):
         shared = n if len(background) > 1 else 0
-        if not again or drawn[n, 0, 0] < 0:
+        if again and drawn[n, 0, 0] >= 0:
+            _restore(frames[n], background[shared], drawn[n], width)
+        else:
             for i in range(size):
                 for j in range(3 * size):
                     frames[n, i, j] = background[shared, i, j]
-        else:
-            for k in range(count + 1):
-                # Unsigned, so that no index needs to be looked at for a negative one.
-                first_row, first_byte = np.uintp(drawn[n, k, 0]), np.uintp(3 * drawn[n, k, 1])
-                for i in range(width):
-                    for j in range(3 * width):
-                        r, b = first_row + np.uintp(i), first_byte + np.uintp(j)
-                        frames[n, r, b] = background[shared, r, b]
-        for k in range(count + 2):
-            if k < count:
-                x, y, side = distractors[n, k, 0], distractors[n, k, 1], ROBOT_SIDE
-            elif k == count:
-                x, y, side = goal[n, 0], goal[n, 1], GOAL_SIDE
-            else:
-                x, y, side = robot[n, 0], robot[n, 1], ROBOT_SIDE
-            half = 0.5 * side * scale
-            row, column = (HALF_WIDTH - y) * scale, (x + HALF_WIDTH) * scale
-            squares[k, 0, 0], squares[k, 1, 0] = row - half, row + half
-            squares[k, 0, 1], squares[k, 1, 1] = column - half, column + half
+        for d in range(count):
+            _place(squares[d], distractors[n, d], ROBOT_SIDE, scale)
+        _place(squares[count], goal[n], GOAL_SIDE, scale)
+        _place(squares[count + 1], robot[n], ROBOT_SIDE, scale)
 
-        for k in range(count + 1):
-            it = k if k < count else count + 1
-            top = min(int(squares[it, 0, 0]), size - width)
-            left = min(int(squares[it, 0, 1]), size - width)
+        for k in range(count + 1):  # the robot's window comes last
+            square = squares[k if k < count else count + 1]
+            top = min(int(square[0, 0]), size - width)
+            left = min(int(square[0, 1]), size - width)
             if again:
                 drawn[n, k, 0], drawn[n, k, 1] = top, left
+            _measure(squares, top, left, rows, columns, seen)
             window = frames[n, top : top + width, 3 * left : 3 * (left + width)]
-            for m in range(3 + 4 * count):
-                first = 3 + (m - 3) // 4 * 4  # of a distractor's four
-                if m > first >= 3 and not seen[first]:
-                    continue  # it is nowhere here, nor is anything on top of it
-                it = (count + 1, count, count + 1)[m] if m < 3 else (m - 3) // 4
-                top_edge, left_edge = squares[it, 0, 0], squares[it, 0, 1]
-                bottom_edge, right_edge = squares[it, 1, 0], squares[it, 1, 1]
-                for other in range(count, count + 2):  # goal, robot
-                    with_it = m == 2 if other == count else False
-                    if m >= 3:
-                        with_it = ((m - 3) & (1 if other == count else 2)) != 0
-                    if with_it:
-                        top_edge = max(top_edge, squares[other, 0, 0])
-                        left_edge = max(left_edge, squares[other, 0, 1])
-                        bottom_edge = min(bottom_edge, squares[other, 1, 0])
-                        right_edge = min(right_edge, squares[other, 1, 1])
-                seen[m] = (
-                    top_edge < bottom_edge
-                    and left_edge < right_edge
-                    and top_edge < top + width
-                    and left_edge < left + width
-                    and bottom_edge > top
-                    and right_edge > left
-                )
-                if seen[m]:
-                    _cover(top_edge, bottom_edge, top, width, 1, rows, m)
-                    _cover(left_edge, right_edge, left, width, 3, columns, m)
-                else:
-                    for i in range(width):
-                        rows[m, i] = 0.0
+            plain = count == 0 and len(walls) == 0 and not seen[1]
             for i in range(width):
                 # Most rows lie wholly inside the robot, and are as the one before.
-                if plain and i > 0 and rows[0, i] == rows[0, i - 1] and not seen[1]:
+                if plain and i > 0 and rows[0, i] == rows[0, i - 1]:
                     for j in range(3 * width):
                         window[i, j] = window[i - 1, j]
                     continue
                 if len(walls):
                     for j in range(3 * width):
                         ground[j] = WALL if walls[n, top + i, left + j // 3] else FLOOR
-                robot_row, goal_row, both_row = rows[0, i], rows[1, i], rows[2, i]
-                if seen[1]:
-                    for j in range(3 * width):
-                        robot_area = robot_row * columns[0, j]
-                        goal_area = goal_row * columns[1, j] - both_row * columns[2, j]
-                        grey = ground[j] + 0.5 - ground[j] * goal_area + (255 - ground[j]) * robot_area
-                        value[j] = grey + red[j] * goal_area
-                else:
-                    for j in range(3 * width):
-                        value[j] = ground[j] + 0.5 + (255 - ground[j]) * (robot_row * columns[0, j])
-                for d in range(count):
-                    m = 3 + 4 * d
-                    if not seen[m]:
-                        continue
-                    for j in range(3 * width):
-                        area = rows[m, i] * columns[m, j]
-                        if seen[m + 1] or seen[m + 2]:
-                            hidden = rows[m + 1, i] * columns[m + 1, j]
-                            area -= hidden + rows[m + 2, i] * columns[m + 2, j]
-                            area += rows[m + 3, i] * columns[m + 3, j]
-                        value[j] += tint[d, j] * (area if ground[j] == FLOOR else 0.0)
+                _blend(i, rows, columns, seen, ground, tint, value)
                 for j in range(3 * width):
                     window[i, j] = np.uint8(np.int32(value[j]))  # what a processor converts at once
+
+
+@njit(cache=True, forceinline=True)
+def _restore(frame: Any, background: Any, corners: Any, width: int) -> None:
+    """Put the background (S, 3 S) back in the windows whose first row and column are `corners`."""
+    for k in range(len(corners)):
+        # Unsigned, so that no index needs to be looked at for a negative one.
+        first_row, first_byte = np.uintp(corners[k, 0]), np.uintp(3 * corners[k, 1])
+        for i in range(width):
+            for j in range(3 * width):
+                r, b = first_row + np.uintp(i), first_byte + np.uintp(j)
+                frame[r, b] = background[r, b]
+
+
+@njit(cache=True, forceinline=True)
+def _place(square: Any, centre: Any, side: float, scale: float) -> None:
+    """Low and high edges, as (row, column) in pixels, of a square whose centre is in metres."""
+    half = 0.5 * side * scale
+    row, column = (HALF_WIDTH - centre[1]) * scale, (centre[0] + HALF_WIDTH) * scale
+    square[0, 0], square[1, 0] = row - half, row + half
+    square[0, 1], square[1, 1] = column - half, column + half
+
+
+@njit(cache=True, forceinline=True)
+def _measure(squares: Any, top: int, left: int, rows: Any, columns: Any, seen: Any) -> None:
+    """The layers of the window at (top, left): is each seen there, and which lengths does it cover?
+
+    Layers are the robot (0), the goal (1), their overlap (2), and of each distractor four: itself,
+    and its overlap with the goal, with the robot, and with both.
+
+    Args:
+        squares: (D + 2, 2, 2), distractors, goal, robot; low, high; row, column.
+        top: first row of the window.
+        left: first column of the window.
+        rows: (3 + 4 D, W), written: the covered length of each row.
+        columns: (3 + 4 D, 3 W), written where a layer is seen: that of each column, per channel.
+        seen: (3 + 4 D,) bool, written.
+    """
+    count, width = len(squares) - 2, rows.shape[1]
+    for m in range(len(seen)):
+        first = 3 + (m - 3) // 4 * 4  # of a distractor's four
+        if m > first >= 3 and not seen[first]:
+            continue  # it is nowhere here, nor is anything on top of it
+        bottom = (count + 1, count, count + 1)[m] if m < 3 else (m - 3) // 4
+        top_edge, left_edge = squares[bottom, 0, 0], squares[bottom, 0, 1]
+        bottom_edge, right_edge = squares[bottom, 1, 0], squares[bottom, 1, 1]
+        for other in range(count, count + 2):  # goal, robot
+            with_it = m == 2 if other == count else False
+            if m >= 3:
+                with_it = ((m - 3) & (1 if other == count else 2)) != 0
+            if with_it:
+                top_edge = max(top_edge, squares[other, 0, 0])
+                left_edge = max(left_edge, squares[other, 0, 1])
+                bottom_edge = min(bottom_edge, squares[other, 1, 0])
+                right_edge = min(right_edge, squares[other, 1, 1])
+        seen[m] = (
+            top_edge < bottom_edge
+            and left_edge < right_edge
+            and top_edge < top + width
+            and left_edge < left + width
+            and bottom_edge > top
+            and right_edge > left
+        )
+        if seen[m]:
+            _cover(top_edge, bottom_edge, top, width, 1, rows, m)
+            _cover(left_edge, right_edge, left, width, 3, columns, m)
+        else:
+            for i in range(width):
+                rows[m, i] = 0.0
+
+
+@njit(cache=True, forceinline=True)
+def _cover(low: float, high: float, first: int, width: int, repeat: int, covers: Any, m: int) -> None:
+    """Length of [low, high] inside each pixel from `first`, each `repeat` times, into `covers[m]`."""
+    for i in range(width):
+        pixel = float(first + i)
+        end = high if high < pixel + 1.0 else pixel + 1.0
+        length = end - (low if low > pixel else pixel)
+        length = length if length > 0.0 else 0.0
+        for c in range(repeat):
+            covers[m, repeat * i + c] = length
+
+
+@njit(cache=True, forceinline=True)
+def _blend(i: int, rows: Any, columns: Any, seen: Any, ground: Any, tint: Any, value: Any) -> None:
+    """Row i of a window, as `rendering` blends it, into `value` (3 W), float64.
+
+    Args:
+        i: the row.
+        rows: see `_measure`, and so are columns and seen.
+        columns: see there.
+        seen: see there.
+        ground: (3 W,), grey level of what lies at the bottom.
+        tint: (D, 3 W), colours of the distractors less that of the floor.
+        value: (3 W,), written; 0.5 above the colour, so that cutting it off rounds halves up.
+    """
+    if seen[1]:
+        for j in range(len(value)):
+            robot_area = rows[0, i] * columns[0, j]
+            goal_area = rows[1, i] * columns[1, j] - rows[2, i] * columns[2, j]
+            grey = ground[j] + 0.5 - ground[j] * goal_area + (255 - ground[j]) * robot_area
+            value[j] = grey + (255.0 if j % 3 == 0 else 0.0) * goal_area
+    else:
+        for j in range(len(value)):
+            value[j] = ground[j] + 0.5 + (255 - ground[j]) * (rows[0, i] * columns[0, j])
+    for d in range(len(tint)):
+        m = 3 + 4 * d
+        if not seen[m]:
+            continue
+        for j in range(len(value)):
+            area = rows[m, i] * columns[m, j]
+            if seen[m + 1] or seen[m + 2]:
+                hidden = rows[m + 1, i] * columns[m + 1, j]
+                area -= hidden + rows[m + 2, i] * columns[m + 2, j]
+                area += rows[m + 3, i] * columns[m + 3, j]
+            value[j] += tint[d, j] * (area if ground[j] == FLOOR else 0.0)
 
 
 @njit(cache=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import checking, distractors, layouts, oracle, randomness, rendering, room, sensors
+from robot_room.loops import CompiledLoops, Loops, NumpyLoops
 from robot_room.rendering import FRAME_SIZE, Frames, Scene
 from robot_room.room import Float, RoomParams, Walls
 from robot_room.starts import Start, require_clear
@@ -67,7 +68,7 @@ class Rooms:
         self._dead: tuple[Frames, Frames] | None = None
         if params.corruption == "dead_pixels":
             self._dead = np.full_like(self._background, 255), np.zeros_like(self._background)
-        self._compiled = _Compiled(count, params.distractors) if compiled else None
+        self._loops: Loops = CompiledLoops(count, params.distractors) if compiled else NumpyLoops()
 
     def start(self, number: int, start: Start) -> None:
         """Begin an episode in one room."""
@@ -97,11 +98,7 @@ class Rooms:
         if params.slip > 0:
             drawn = randomness.normals(self._key, self.steps, randomness.SLIP, 2)
             noise = float(params.slip) * drawn
-        if self._compiled is not None:
-            self._compiled.move(self.robot, actions, noise, self._goal, self._walls, self.distance)
-        else:
-            self.robot = room.transition(self.robot, actions, noise, self._walls)
-            self.distance = room.distance(self.robot, self._goal)
+        self._loops.move(self.robot, actions, noise, self._goal, self._walls, self.distance)
         if params.corruption == "dropped_frames":
             shown = ~sensors.is_dropped(self._key, self.steps, params.severity)
             self._seen_robot[shown] = self.robot[shown]
@@ -114,16 +111,10 @@ class Rooms:
             copy: whether as a new array; if not, the next call writes over it, and it is read-only,
                 as it is not redrawn where nothing moved.
         """
-        scene = self._scene(seen=True)
         frames = np.empty_like(self._buffer) if copy else self._buffer
-        if self._compiled is None:
-            np.copyto(frames, self._background)
-            rendering.draw(frames, scene)
-        else:
-            # The clean frames of the last call are still there, unless the camera has spoiled them.
-            again = not copy and self.params.corruption in (None, "dropped_frames")
-            background = self._background[:1] if self._alike else self._background
-            self._compiled.draw(frames, background, scene, again)
+        # The clean frames of the last call are still there, unless the camera has spoiled them.
+        again = not copy and self.params.corruption in (None, "dropped_frames")
+        self._loops.draw(frames, self._background, self._scene(seen=True), self._alike, again)
         self._corrupt(frames)
         if copy:
             return frames
@@ -233,8 +224,7 @@ class Rooms:
             stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
             for part, value in zip(self._dead, stuck, strict=True):
                 part[some] = value
-        if self._compiled is not None:
-            self._compiled.drawn[some] = -1
+        self._loops.forget(some)
 
     def _scene(self, seen: bool = False) -> Scene:
         """What is to be drawn: the rooms as they are, or as they were when the camera last worked."""
@@ -250,11 +240,9 @@ class Rooms:
         """Let the camera fail."""
         kind, severity = self.params.corruption, self.params.severity
         if kind == "gaussian":
-            add = sensors.add_gaussian if self._compiled is None else self._compiled.add_gaussian
-            add(frames, self._key, self.steps, severity)
+            self._loops.add_gaussian(frames, self._key, self.steps, severity)
         elif kind == "dead_pixels" and self._dead is not None:
-            stick = sensors.stick if self._compiled is None else self._compiled.stick
-            stick(frames, *self._dead)
+            self._loops.stick(frames, *self._dead)
         elif kind == "blackout":
             frames[sensors.is_dark(self._key, self.steps, severity)] = 0
         elif kind == "occluder":
@@ -262,66 +250,3 @@ class Rooms:
             corners = sensors.occluder(self._key, self.steps, severity, FRAME_SIZE)
             for frame, (row, column) in zip(frames, corners.tolist(), strict=True):
                 frame[row : row + side, column : column + side] = 0
-
-
-class _Compiled:
-    """The compiled loops, with the arrays that they want where there is nothing."""
-
-    def __init__(self, count: int, squares: int) -> None:
-        from robot_room import compiled  # numba is wanted only now
-
-        self.kernels = compiled
-        everywhere = np.array([-room.ROBOT_LIMIT, room.ROBOT_LIMIT])
-        runs = np.broadcast_to(everywhere, (count, 1, 1, 2)).copy()
-        self.no_walls = Walls(np.empty((count, 0)), np.empty((count, 0)), runs, runs)
-        self.no_masks = np.empty((0, 0, 0), np.bool_)
-        self.no_noise = np.empty((0, 2))
-        self.colours = distractors.COLOURS.astype(np.float64)
-        self.no_distractors = np.empty((count, 0, 2))
-        self.arguments = count, squares
-        # Where a buffer that is written again differs from its background, see `compiled.draw`.
-        self.drawn = np.full((count, squares + 1, 2), -1, np.int64)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.arguments  # a module cannot be pickled, and nothing else is state
-
-    def move(
-        self,
-        robot: Float,
-        actions: Float,
-        noise: Float | None,
-        goal: Float,
-        walls: Walls | None,
-        distance: Float,
-    ) -> None:
-        """`room.transition` and `room.distance`, in place."""
-        noise = self.no_noise if noise is None else noise
-        self.kernels.move(robot, actions, noise, goal, *(walls or self.no_walls), distance)
-
-    def draw(self, frames: Frames, background: Frames, scene: Scene, again: bool) -> None:
-        """Background and `rendering.draw`; `again`: see `compiled.draw`."""
-        size = frames.shape[1]
-        self.kernels.draw(
-            frames.reshape(-1, size, 3 * size),
-            background.reshape(-1, size, 3 * size),
-            scene.robot,
-            scene.goal,
-            self.no_distractors if scene.distractors is None else scene.distractors,
-            self.colours,
-            self.no_masks if scene.walls is None else scene.walls,
-            self.drawn,
-            again,
-        )
-
-    def stick(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
-        """`sensors.stick`."""
-        self.kernels.stick(*(part.reshape(*part.shape[:2], -1) for part in (frames, keep, stuck)))
-
-    def add_gaussian(
-        self, frames: Frames, key: randomness.Keys, step: NDArray[np.int64], severity: int
-    ) -> None:
-        """`sensors.add_gaussian`."""
-        rows = frames.shape[1]
-        places = sensors.gaussian_places(key, step, rows)
-        flat = frames.reshape(len(frames), rows, -1)
-        self.kernels.add_gaussian(flat, *sensors.gaussian_bank(severity), places)

@@ -1,5 +1,6 @@
 """Many rooms in step, as one native Gymnasium vector environment."""
 
+from copy import deepcopy
 from dataclasses import fields
 from typing import Any
 
@@ -134,25 +135,15 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             raise gym.error.ResetNeeded("Call reset() for all rooms before resetting some.")
         seeds = self._checked_seeds(seed)
 
-        before, old = {}, (self._generators.copy(), self._seeds.copy())
-        generators, starts = {}, {}
-        numbers = np.flatnonzero(chosen).tolist()
-        try:
-            for number in numbers:
-                one = seeds[number]
-                generator = self._generator(number) if one is None else checking.seeded(one)
-                generators[number], before[number] = generator, generator.bit_generator.state
-                starts[number] = sample(self.params, generator, options)
-        except ValueError:
-            for number, state in before.items():
-                generators[number].bit_generator.state = state
-            self._generators, self._seeds = old  # as some may have got their first one
-            raise
-        for number in numbers:
-            self._generators[number] = generators[number]
-            if seeds[number] is not None:
-                self._seeds[number] = int(seeds[number])
-            self._rooms.start(number, starts[number])
+        drawn = {}
+        for number in np.flatnonzero(chosen).tolist():
+            generator, known = self._seeded(number, seeds[number])
+            if options:  # one may not fit the layout that is drawn, and then nothing was drawn
+                generator = deepcopy(generator)
+            drawn[number] = sample(self.params, generator, options), generator, known
+        for number, (start, generator, known) in drawn.items():
+            self._generators[number], self._seeds[number] = generator, known
+            self._rooms.start(number, start)
         self._done = self._done & ~chosen
         if self.render_mode == "human":
             self.render()
@@ -258,6 +249,13 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             generator, self._seeds[number] = seeding.np_random()
             self._generators[number] = generator
         return generator
+
+    def _seeded(self, number: int, seed: int | None) -> tuple[np.random.Generator, int]:
+        """A generator of this seed, or the room's own if None, and the seed that it began with."""
+        if seed is not None:
+            return checking.seeded(seed), seed
+        generator = self._generators[number]
+        return seeding.np_random() if generator is None else (generator, self._seeds[number])
 
     def _restart(self, rooms: Flags) -> None:
         for number in np.flatnonzero(rooms).tolist():
