@@ -12,8 +12,8 @@ import pytest
 from rliable import metrics
 from scipy import stats
 
-from benchmarks.comparison import contest, figures, report, scores, sweep
-from benchmarks.comparison.contest import ROOMS
+from benchmarks.comparison import figures, job, report, scores, sweep
+from benchmarks.comparison.budgets import BUDGETS
 from benchmarks.comparison.scores import Reached, Scores
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def record(algorithm, env_id, seed, curve, **changes):
         "settings": {
             "protocol": sweep.PROTOCOL,
             "episodes": 100,
-            **contest.settings(algorithm, env_id, ROOMS[env_id]),
+            **job.settings(algorithm, env_id, BUDGETS[env_id]),
         },
     }
     for name, value in changes.items():
@@ -66,7 +66,7 @@ def results(tmp_path):
     """Two rooms; ours arrives after 100, 120, 140 steps, PPO after 1,000, 3,000 and never."""
     made = []
     for env_id in ("RobotRoom-v0", "RobotRoomRandomGoal-v0"):
-        budget = ROOMS[env_id]
+        budget = BUDGETS[env_id]
         for seed in range(3):
             ours = [point(50, 1, 0.2, 0.1), point(100 + 20 * seed, 2, 1.0, 0.9)]
             made.append(
@@ -97,17 +97,19 @@ def test_thresholds_and_the_ratio_of_medians(results):
     # SAC has not arrived after 400 steps, so nobody knows that it is worse than PPO.
     best, ratio, bound = scores.over_ours(found, "RobotRoom-v0", "env_steps")
     assert (best, bound) == ("sac", True) and ratio == pytest.approx(400 / 120)
-    # PPO had not arrived at the look before, so it may have arrived just after that.
+    # PPO had not reached it at the evaluation before, so it may have arrived just after that.
     assert found.reached("ppo", "RobotRoom-v0", "env_steps", earliest=True).values == [500.0, 500.0]
 
 
 def test_runs_that_fall_below_again_are_told(results):
-    looks = [point(50 * i, i, rate, 0.5) for i, rate in enumerate((0.2, 1.0, 0.7, 0.9, 1.0), 1)]
-    write(results, [record("world-model", "RobotRoom-v0", 0, looks)])
+    points = [point(50 * i, i, rate, 0.5) for i, rate in enumerate((0.2, 1.0, 0.7, 0.9, 1.0), 1)]
+    write(results, [record("world-model", "RobotRoom-v0", 0, points)])
     found = Scores(results)
     assert found.relapses("world-model", "RobotRoom-v0") == [0.7]
     assert found.relapses("ppo", "RobotRoom-v0") == []  # one never had it
-    said = "v0: 1 of 3 runs of ours fell below 99% again after they first had it, the lowest to 70%."
+    said = (
+        "v0: 1 of 3 runs of ours fell below 99% again after they first reached it, the lowest to 70%."
+    )
     assert said in report.losses(found, {})
 
 
@@ -120,7 +122,7 @@ def test_a_longer_sweep_adds_its_ratios_and_nothing_else(results, capsys):
     long = results.with_name(f"{results.name}_long")
     page = results / "page.html"
     env_id = "RobotRoomRandomGoal-v0"
-    more = {"settings": {"seconds": 5 * ROOMS[env_id].seconds}}
+    more = {"settings": {"seconds": 5 * BUDGETS[env_id].seconds}}
     late = [point(20_000, 900, 0.2, 0.1), point(30_000, 1100, 1.0, 0.9)]
     write(long, [record("ppo", env_id, 0, late, **more)])
     write(long, [json.loads((results / env_id / "world-model-seed0.json").read_text())])
@@ -141,7 +143,7 @@ def test_a_longer_sweep_adds_its_ratios_and_nothing_else(results, capsys):
 def test_a_baseline_that_arrives_sooner_is_named_first(results):
     fast = [point(50, 0.5, 1.0, 0.3), point(60, 0.6, 1.0, 0.3)]
     write(results, [record("ppo", "RobotRoom-v0", seed, fast) for seed in range(3)])
-    lines = [line for line in report.losses(Scores(results), {}) if "sooner" in line]
+    lines = [line for line in report.losses(Scores(results), {}) if "faster" in line]
     assert len(lines) == 2 and all(line.startswith("v0") and "ppo" in line for line in lines)
 
 
@@ -164,7 +166,7 @@ def test_an_unfinished_sweep_has_a_report(results, tmp_path):
     assert "nothing is compared" in (tmp_path / "page.html").read_text()
 
 
-def test_a_figure_at_equal_frames_is_that_of_the_next_look(results):
+def test_a_figure_at_equal_steps_is_that_of_the_next_evaluation(results):
     found = Scores(results)
     assert found.at("ppo", "RobotRoom-v0", "env_steps", 501, "spl") == [0.6] * 3
     assert found.at("ppo", "RobotRoom-v0", "env_steps", 500, "spl") == [0.05] * 3
@@ -194,12 +196,14 @@ def test_where_a_baseline_wins_is_said_first(results):
     chances = scores.probability_of_improvement(found, "env_steps", 1.0)
     lines = report.losses(found, {"env_steps": chances})
     assert "v0, after 500 steps: ppo is as good or better, SPL 0.990 against 0.950." in lines
-    assert not any("All rooms together" in line for line in lines)  # ours is ahead in the other room
+    assert not any(
+        "All environments together" in line for line in lines
+    )  # ours is ahead in the other room
     elsewhere = better | {"env_id": "RobotRoomRandomGoal-v0"}
     elsewhere["settings"] = json.loads(next(results.glob("*Goal*/ppo*")).read_text())["settings"]
     write(results, [elsewhere | {"seed": seed} for seed in range(3)])
     chances = scores.probability_of_improvement(Scores(results), "env_steps", 1.0)
-    assert any("equal frames: ppo is ahead" in x for x in report.losses(found, {"env_steps": chances}))
+    assert any("equal steps: ppo is ahead" in x for x in report.losses(found, {"env_steps": chances}))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,7 @@ def test_where_a_baseline_wins_is_said_first(results):
         ({"env_id": "CartPole-v1"}, "env_id: got 'CartPole-v1', allowed"),
         ({"versions": {"torch": "2"}}, r"got versions {'torch': '2'}, allowed: {'torch': '1'}"),
         ({"settings": {"protocol": 0}}, f"got protocol 0, allowed: {sweep.PROTOCOL}"),
-        ({"settings": {"seconds": 5}}, f"got seconds 5, allowed: {ROOMS['RobotRoom-v0'].seconds}"),
+        ({"settings": {"seconds": 5}}, f"got seconds 5, allowed: {BUDGETS['RobotRoom-v0'].seconds}"),
         ({"settings": {"arguments": "gamma=0.5"}}, "got arguments gamma=0.5, allowed: n_steps"),
         ({"curve": []}, r"curve: got \[\], allowed"),
         ({"curve": [{}]}, r"curve: got \[{}\], allowed"),
@@ -305,7 +309,7 @@ def test_the_page_stands_alone_in_a_browser(where, results, tmp_path, browser):
     page_file = RESULTS / "report.html"
     if where == "made up":
         page_file = tmp_path / "page.html"
-        filmed = contest.run_job("random", "RobotRoom-v0", 0, ROOMS["RobotRoom-v0"], clip=True)
+        filmed = job.run_job("random", "RobotRoom-v0", 0, BUDGETS["RobotRoom-v0"], clip=True)
         end = [point(1000, 9, 1.0, 0.99)]
         write(results, [record("ppo", "RobotRoom-v0", 0, end, clip=filmed["clip"])])
         report.main(report.Report(results, page_file, tmp_path / "figure.png", "Quick & <small>"))
@@ -326,7 +330,7 @@ def test_the_page_stands_alone_in_a_browser(where, results, tmp_path, browser):
         assert image.evaluate("i => i.naturalWidth") == 64
     assert page.locator("img").count() > 0
     text = page.inner_text("body")
-    assert text.index("where a baseline wins") < text.index("How much sooner")
+    assert text.index("Where a baseline wins") < text.index("How much faster")
     assert "nan" not in text.lower().split() and "undefined" not in text
     if where == "made up":
         assert "Quick & <small>" in text

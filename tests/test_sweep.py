@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from benchmarks.comparison import baselines, command, sweep
-from benchmarks.comparison.contest import ALGORITHMS, ROOMS, Room
+from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, Budget
 from benchmarks.engine.backends import PACKAGES
 
 pytestmark = pytest.mark.slow
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 def test_a_sweep_refuses_unknown_names_and_other_versions(tmp_path):
     with pytest.raises(ValueError, match="algorithms: got 'dqn', allowed"):
         sweep.Sweep(algorithms=("dqn",))
-    with pytest.raises(ValueError, match=r"rooms: got 'CartPole-v1', allowed"):
-        sweep.Sweep(rooms=("CartPole-v1",))
+    with pytest.raises(ValueError, match=r"env_ids: got 'CartPole-v1', allowed"):
+        sweep.Sweep(env_ids=("CartPole-v1",))
     with pytest.raises(ValueError, match="other_seeds: got 0"):
         sweep.Sweep(other_seeds=0)
     path = tmp_path / "RobotRoom-v0" / "ppo-seed0.json"
@@ -35,7 +35,7 @@ def test_a_sweep_has_every_job_once_and_all_of_a_seed_before_the_next():
     jobs = list(sweep.Sweep().jobs())
     assert len({path for path, *_ in jobs}) == len(jobs)
     assert [seed for *_, seed in jobs] == sorted(seed for *_, seed in jobs)
-    for env_id in ROOMS:
+    for env_id in BUDGETS:
         counts = {a: sum(c[1:3] == (a, env_id) for c in jobs) for a in ALGORITHMS}
         few = dict.fromkeys(baselines.SETTINGS, 5)
         assert counts == few | {"world-model": 10, "ppo": 10, "random": 1, "oracle": 1}
@@ -55,13 +55,13 @@ def test_a_sweep_runs_what_is_missing(tmp_path):
 @pytest.mark.slow
 def test_the_quick_benchmark_ends_in_a_report_with_a_label(tmp_path, monkeypatch, capsys):
     all_jobs = sweep.Sweep.jobs
-    some = ("world-model", "ppo", "random")  # each in one room, once, and for a moment
+    some = ("world-model", "ppo", "random")  # each in one environment, once, and for a moment
     monkeypatch.setattr(
         sweep.Sweep,
         "jobs",
         lambda self: [c for c in all_jobs(self) if c[1] in some and c[3] == 0][:3],
     )
-    monkeypatch.setattr(sweep, "ROOMS", dict.fromkeys(ROOMS, Room(0.99, 112, 0.5)))
+    monkeypatch.setattr(sweep, "BUDGETS", dict.fromkeys(BUDGETS, Budget(0.99, 112, 0.5)))
     monkeypatch.setattr(command, "QUICK", tmp_path)
     command.main(command.Benchmark(quick=True))
     page = (tmp_path / "report.html").read_text()

@@ -28,7 +28,7 @@ from benchmarks.engine.random_shifts import shifted
 from robot_room.app.evaluation.protocol import Policy
 
 Algorithm = Literal["ppo", "a2c", "sac", "td3", "ddpg", "drq-sac"]
-ROOMS = 8
+NUM_ENVS = 8
 SHIFT = 4  # pixels
 
 
@@ -71,10 +71,9 @@ class SmallCnn(BaseFeaturesExtractor):
 class NormedCnn(SmallCnn):
     """A `SmallCnn` whose few features are layer-normalised and squashed (arXiv 1910.01741).
 
-    At the start, NatureCNN's features of one frame of a room and another differ by some 0.001, as
-    frames are nearly alike and its features small; these differ by 0.03. Without it algorithms stay
-    on a plateau for long, and TD3's and DDPG's actors go into a corner of the action space for good
-    (as they do with it, but for a low learning rate).
+    At the start, NatureCNN's features of two frames differ by some 0.001, as frames are nearly alike
+    and its features small; these differ by 0.03. Without it, algorithms stay on a long plateau, and
+    TD3's and DDPG's actors saturate for good (with it, too, unless the learning rate is low).
     """
 
     def __init__(self, space: gym.Space[Any], features_dim: int = 50) -> None:
@@ -84,14 +83,14 @@ class NormedCnn(SmallCnn):
 
 @dataclass(frozen=True)
 class Setting:
-    """What an algorithm is made with."""
+    """The arguments of an algorithm."""
 
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Of the algorithm, beside policy, environment, seed and device."""
+    """Those of its class, beside policy, environment, seed and device."""
     exploration_std: float | None = None
-    """Of Gaussian noise on the actions, where the algorithm needs some."""
+    """Std of Gaussian noise on the actions, where the algorithm needs some."""
     longest_episode: int | None = None
-    """Steps after which a training room is reset; None: the room's own limit. Ours resets after 10."""
+    """Steps after which an environment is reset in training; None: its own limit. Ours: 10."""
 
     def describe(self) -> str:
         """All of it, in one line."""
@@ -106,13 +105,13 @@ def _plain(value: Any) -> str:
     return getattr(value, "__name__", None) or str(value)
 
 
-# An update for each step of a room: eight rooms step, then eight updates follow.
+# One update per environment step: eight environments step, then eight updates follow.
 OFF_POLICY: dict[str, Any] = {
     "buffer_size": 50_000,
     "learning_starts": 500,
     "batch_size": 64,
     "train_freq": 1,
-    "gradient_steps": ROOMS,
+    "gradient_steps": NUM_ENVS,
 }
 
 
@@ -138,7 +137,7 @@ def off_policy(rate: float, noise: float | None = None, **changes: Any) -> dict[
 
 
 def with_short(settings: dict[str, Setting], *names: str) -> dict[str, Setting]:
-    """The settings, and those named again, resetting a room after ten steps."""
+    """The settings, and those named again, resetting an environment after ten steps."""
     return settings | {
         f"{name}, short episodes": replace(settings[name], longest_episode=10) for name in names
     }
@@ -206,8 +205,8 @@ def make(
     if algorithm not in CLASSES:
         raise ValueError(f"algorithm: got {algorithm!r}, allowed: {tuple(CLASSES)}")
     limit = setting.longest_episode
-    shorter = None if limit is None else lambda room: TimeLimit(room, limit)
-    env = make_vec_env(env_id, ROOMS, seed, wrapper_class=shorter)
+    shorter = None if limit is None else lambda env: TimeLimit(env, limit)
+    env = make_vec_env(env_id, NUM_ENVS, seed, wrapper_class=shorter)
     arguments = copy.deepcopy(setting.arguments)  # some algorithms change what they are given
     if setting.exploration_std is not None:
         size = env.action_space.shape or (1,)
@@ -245,11 +244,11 @@ CHOSEN: dict[str, dict[Algorithm, str]] = {
     },
     "RobotRoomRandomGoal-v0": {"ppo": "γ 0.9, normed network, short episodes"},
 }
-TUNED_AS = {"RobotRoomDoor-v0": "RobotRoomRandomGoal-v0"}  # the ways are longer there, too
+TUNED_AS = {"RobotRoomDoor-v0": "RobotRoomRandomGoal-v0"}  # paths are longer there, too
 
 
 def chosen(algorithm: Algorithm, env_id: str) -> str:
-    """The setting that the comparison uses in a room: that room's, or else RobotRoom-v0's."""
+    """The setting that the comparison uses in an environment: its own, or else RobotRoom-v0's."""
     return (CHOSEN["RobotRoom-v0"] | CHOSEN.get(TUNED_AS.get(env_id, env_id), {}))[algorithm]
 
 

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from benchmarks.comparison.scores import BASELINES, OURS, Axis, Scores, efficiency, profiles
+from benchmarks.comparison.budgets import BASELINES, OURS
+from benchmarks.comparison.scores import Axis, Scores, efficiency, profiles
 
 COLOURS = {
     OURS: "#c1121f",
@@ -38,9 +39,9 @@ def short(env_id: str) -> str:
 def learning_curves(
     scores: Scores, algorithm: str, env_id: str, axis: Axis
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Where its runs were looked at, and their success there, (runs, looks); None: no runs.
+    """Where its runs were evaluated, and their success there, (runs, evaluations); None: no runs.
 
-    Each run counts with its last look at or before a place, and none before its first.
+    Each run counts with its last evaluation at or before a place, and none before its first.
     """
     runs = scores.runs(algorithm, env_id)
     if not runs:
@@ -57,9 +58,9 @@ def learning_curves(
 
 
 def curves(scores: Scores, axis: Axis) -> go.Figure:
-    """Success against steps or seconds in every room."""
-    figure = make_subplots(1, len(scores.rooms), subplot_titles=[short(r) for r in scores.rooms])
-    for column, env_id in enumerate(scores.rooms, 1):
+    """Success against steps or seconds in every environment."""
+    figure = make_subplots(1, len(scores.env_ids), subplot_titles=[short(e) for e in scores.env_ids])
+    for column, env_id in enumerate(scores.env_ids, 1):
         for algorithm in scores.learners:
             found = learning_curves(scores, algorithm, env_id, axis)
             if found is None:
@@ -77,7 +78,7 @@ def aggregates(scores: Scores) -> list[go.Figure]:
     """Sample efficiency at equal frames and equal seconds, and performance profiles at both.
 
     A baseline's line ends where its first run did. Ours, which stops at its own budget and counts
-    unchanged after it, begins where all its runs have been looked at.
+    unchanged after it, begins where all its runs have been evaluated.
     """
     figures = []
     units: dict[Axis, str] = {"env_steps": "our steps", "seconds": "the baselines' seconds"}
@@ -130,10 +131,10 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
 
 
 def draw(scores: Scores, path: Path) -> None:
-    """The README's figure: success against environment steps in every room."""
-    rooms = scores.rooms
-    figure, axes = plt.subplots(1, len(rooms), figsize=(2.9 * len(rooms) + 0.6, 3.2), sharey=True)
-    for axis, env_id in zip(np.atleast_1d(axes), rooms, strict=True):
+    """The README's figure: success against environment steps in every environment."""
+    count = len(scores.env_ids)
+    figure, axes = plt.subplots(1, count, figsize=(2.9 * count + 0.6, 3.2), sharey=True)
+    for axis, env_id in zip(np.atleast_1d(axes), scores.env_ids, strict=True):
         for algorithm in scores.learners:
             found = learning_curves(scores, algorithm, env_id, "env_steps")
             if found is None:

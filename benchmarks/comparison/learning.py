@@ -1,4 +1,4 @@
-r"""How fast the agent learns a room, beside stable-baselines3's PPO on the same machine.
+r"""How fast the agent learns an environment, beside stable-baselines3's PPO on the same machine.
 
     python -m benchmarks.comparison.learning --workers 2
     python -m benchmarks.comparison.learning --env-id RobotRoomRandomGoal-v0 --threshold 0.97 \
@@ -74,7 +74,7 @@ class Recorder:
             "curve": [],
         }
 
-    def look(self, policy: Policy, env_steps: int, seconds: float, episodes: int = 100) -> float:
+    def evaluate(self, policy: Policy, env_steps: int, seconds: float, episodes: int = 100) -> float:
         """Evaluate now; returns the success rate.
 
         PPO is taken with or without the noise of its policy, whichever succeeds more often.
@@ -94,9 +94,9 @@ class Recorder:
 
     def reached(self, policy: Policy, env_steps: int, seconds: float) -> bool:
         """Whether the threshold is met by 100 starts and then by 1,000."""
-        if self.look(policy, env_steps, seconds) < self.threshold:
+        if self.evaluate(policy, env_steps, seconds) < self.threshold:
             return False
-        return self.look(policy, env_steps, seconds, EPISODES) >= self.threshold
+        return self.evaluate(policy, env_steps, seconds, EPISODES) >= self.threshold
 
 
 def run_world_model(config: Learning, seed: int) -> Record:
@@ -110,13 +110,13 @@ def run_world_model(config: Learning, seed: int) -> Record:
         owed = agent.config.training.updates_per_step * progress.num_timesteps
         if due <= progress.num_timesteps < config.env_steps and progress.num_updates >= owed:
             if confirmed:
-                recorder.look(agent, progress.num_timesteps, progress.seconds)
+                recorder.evaluate(agent, progress.num_timesteps, progress.seconds)
             else:
                 confirmed = recorder.reached(agent, progress.num_timesteps, progress.seconds)
             due = progress.num_timesteps + config.evaluate_every
 
     agent.learn(config.env_steps, callback)
-    recorder.look(agent, agent.num_timesteps, agent.progress.seconds, EPISODES)
+    recorder.evaluate(agent, agent.num_timesteps, agent.progress.seconds, EPISODES)
     return recorder.record
 
 

@@ -1,15 +1,13 @@
-"""What the comparison's raw scores say: thresholds with censoring, and rliable's statistics.
+"""What the comparison's records say: thresholds with censoring, and rliable's statistics.
 
 A run's score is success weighted by path length (SPL, arXiv 1807.06757: the oracle has 1), or its
-success rate. Aggregates over rooms are the interquartile mean, performance profiles and the
+success rate. Aggregates over environments are the interquartile mean, performance profiles and the
 probability of improvement of rliable (arXiv 2108.13264), with 95 % intervals of a bootstrap that is
-stratified by room.
+stratified by environment.
 """
 
-import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,19 +15,12 @@ from numpy.typing import NDArray
 from rliable import library, metrics
 from scipy import stats
 
-from benchmarks.comparison.contest import ALGORITHMS, ROOMS
+from benchmarks.comparison.budgets import BASELINES, OURS
+from benchmarks.comparison.records import Records
 from benchmarks.engine.backends import Record
-from benchmarks.engine.jobs import read_record
 
 Axis = Literal["env_steps", "seconds"]
-OURS, REFERENCES = "world-model", ("random", "oracle")
-BASELINES = tuple(a for a in ALGORITHMS if a not in (OURS, *REFERENCES))
 REPETITIONS = 1000
-FIGURES = (
-    *("env_steps", "seconds", "planning_seconds", "success_rate", "spl", "mean_return"),
-    *("steps_over_oracle", "decision_ms"),
-)
-"""Of every look."""
 
 
 class Estimate(NamedTuple):
@@ -41,10 +32,10 @@ class Estimate(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """When the runs of an algorithm in a room first succeeded often enough."""
+    """When the runs of an algorithm in an environment first reached its threshold."""
 
     values: list[float]
-    """Of the runs that did: the look at which they did, or the one before it."""
+    """Of the runs that did: the evaluation at which they did, or the one before it."""
     censored: list[float]
     """Where the others ended."""
 
@@ -52,107 +43,35 @@ class Reached(NamedTuple):
     def median(self) -> tuple[float, bool]:
         """The median, and whether it is only a lower bound, as some runs never got there.
 
-        They would have at the earliest just where they ended, or else never: where the median is the
-        same in both cases it is known, else it is at least that of the first.
+        Those runs would have arrived at the earliest just where they ended, or else never. Where the
+        median is the same in both cases it is known, else it is at least that of the first.
         """
         earliest = np.median([*self.values, *self.censored])
         latest = np.median([*self.values, *(np.inf for _ in self.censored)])
         return float(earliest), bool(earliest != latest)
 
 
-class Scores:
-    """The records of a sweep, by algorithm, room and seed.
+class Scores(Records):
+    """The records of a sweep and their statistics."""
 
-    Args:
-        folder: what `benchmarks.comparison.sweep` wrote.
-
-    Raises:
-        ValueError: no records, or one that is half written, of an unknown algorithm or room, twice
-            there, or of other versions, settings or budgets than the rest.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        paths = sorted(folder.glob("*/*.json"))
-        if not paths:
-            raise ValueError(
-                f"out: got {folder}, which has no records; run benchmarks.comparison.sweep first"
-            )
-        self.records: dict[tuple[str, str, int], Record] = {}
-        self.budgets: dict[str, Record] = {}
-        self.origin: Record = {}
-        """Versions and protocol, which all records share."""
-        for path in paths:
-            record = read_record(path)
-            self._check(path, record)
-            origin = {name: record["settings"].get(name) for name in ("protocol", "episodes")}
-            origin["versions"] = releases(record["versions"])
-            self.origin = self.origin or origin
-            for name, others in self.origin.items():
-                if (mine := origin[name]) != others:
-                    raise ValueError(f"{path}: got {name} {mine}, allowed: {others}, as in {paths[0]}")
-            budget = self.budgets.setdefault(record["env_id"], {})
-            for name in ("threshold", "env_steps", "seconds"):
-                mine = record["settings"].get(name)
-                if mine is not None and budget.setdefault(name, mine) != mine:
-                    allowed = f"{budget[name]}, as in others of {record['env_id']}"
-                    raise ValueError(f"{path}: got {name} {mine}, allowed: {allowed}")
-            key = record["algorithm"], record["env_id"], record["seed"]
-            if key in self.records:
-                raise ValueError(f"{path}: got {key}, which is there twice; remove one of the files")
-            for other in self.runs(*key[:2])[:1]:
-                mine, others = (r["settings"].get("arguments") for r in (record, other))
-                if mine != others:
-                    raise ValueError(f"{path}: got arguments {mine}, allowed: {others}, as other seeds")
-            self.records[key] = record
-        for env_id, budget in self.budgets.items():
-            budget.setdefault("seconds", ROOMS[env_id].seconds)  # no baseline has run here
-            budget.setdefault("env_steps", ROOMS[env_id].env_steps)
-        self.rooms = [env_id for env_id in ROOMS if env_id in self.budgets]
-        present = {algorithm for algorithm, _, _ in self.records}
-        self.algorithms = [algorithm for algorithm in ALGORITHMS if algorithm in present]
-        self.learners = [algorithm for algorithm in self.algorithms if algorithm not in REFERENCES]
-        self.shared = [e for e in self.rooms if all(self.runs(a, e) for a in self.learners)]
-        """The rooms that every learner has run in: only these are taken together."""
-
-    def _check(self, path: Path, record: Record) -> None:
-        """Refuse a record that is none of a sweep's."""
-        for name, allowed in (("algorithm", ALGORITHMS), ("env_id", tuple(ROOMS))):
-            if record.get(name) not in allowed:
-                raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
-        kinds = (("seed", int), ("curve", list), ("versions", dict), ("settings", dict))
-        wrong = [name for name, kind in kinds if not isinstance(record.get(name), kind)]
-        if not wrong and not (record["curve"] and all(map(_is_look, record["curve"]))):
-            wrong = ["curve"]
-        if not wrong and not _is_base64(record.get("clip", "")):
-            wrong = ["clip"]
-        if wrong:
-            raise ValueError(
-                f"{path}: {wrong[0]}: got {record.get(wrong[0])!r:.200}, allowed: as a sweep writes "
-                "it; remove the file to run its job again"
-            )
-
-    def runs(self, algorithm: str, env_id: str) -> list[Record]:
-        """An algorithm's records in a room, by seed."""
-        keys = sorted(key for key in self.records if key[:2] == (algorithm, env_id))
-        return [self.records[key] for key in keys]
+    def threshold(self, env_id: str) -> float:
+        """The success rate that counts as learned."""
+        return self.budgets[env_id]["threshold"]
 
     def reached(self, algorithm: str, env_id: str, axis: Axis, earliest: bool = False) -> Reached:
-        """When its runs first had the room's success rate.
+        """When an algorithm's runs first reached the environment's threshold.
 
         Args:
-            algorithm: whose.
-            env_id: the room.
-            axis: steps or seconds.
-            earliest: when they may have had it at the earliest, just after the look before.
+            algorithm: one of `algorithms`.
+            env_id: the environment.
+            axis: environment steps or training seconds.
+            earliest: give the earliest possible time, that of the evaluation before.
         """
         values, censored = [], []
         for record in self.runs(algorithm, env_id):
             points = record["curve"]
-            rates = [point["success_rate"] for point in points]
-            number = next(
-                (i for i, r in enumerate(rates) if r >= self.budgets[env_id]["threshold"]), None
-            )
-            if number is None:
+            number = self._first(record)
+            if number == len(points):
                 censored.append(float(points[-1][axis]))
             elif earliest:
                 values.append(float(points[number - 1][axis]) if number else 0.0)
@@ -161,91 +80,74 @@ class Scores:
         return Reached(values, censored)
 
     def relapses(self, algorithm: str, env_id: str) -> list[float]:
-        """The lowest success rate, after it first had the room's, of each run that fell below it."""
-        threshold = self.budgets[env_id]["threshold"]
+        """The lowest success rate of each run that fell below the threshold after reaching it."""
+        threshold = self.threshold(env_id)
         lowest = []
         for record in self.runs(algorithm, env_id):
-            rates = [point["success_rate"] for point in record["curve"]]
-            number = next((i for i, rate in enumerate(rates) if rate >= threshold), len(rates))
-            lowest.append(min(rates[number:], default=threshold))
+            later = record["curve"][self._first(record) :]
+            lowest.append(min((point["success_rate"] for point in later), default=threshold))
         return [rate for rate in lowest if rate < threshold]
 
     def at(self, algorithm: str, env_id: str, axis: Axis, value: float, name: str) -> list[float]:
-        """A figure of each run at the first look at or after `value`, or at its last one.
+        """A figure of each run at the first evaluation at or after `value`, or at its last one.
 
-        So a baseline that is looked at a little later than ours has the advantage of it.
+        So a baseline that is evaluated a little later than ours has the advantage of it.
         """
-        return [look_at(record, axis, value)[name] for record in self.runs(algorithm, env_id)]
+        return [evaluation_at(run, axis, value)[name] for run in self.runs(algorithm, env_id)]
 
     def matrix(self, algorithm: str, axis: Axis, share: float, name: str) -> NDArray[np.float64]:
-        """Scores (runs, rooms) in the shared rooms, of the seeds that have run in all of them.
+        """Scores (runs, environments), of the seeds that have run in all shared environments.
 
         Args:
-            algorithm: whose.
-            axis: of equal frames, or of equal seconds.
-            share: where, in units of our steps or of the baselines' seconds in each room.
+            algorithm: one of `algorithms`.
+            axis: at equal environment steps, or at equal seconds.
+            share: where, in units of our steps or of the baselines' seconds in each environment.
             name: of the score.
         """
-        seeds = [{s for a, e, s in self.records if (a, e) == (algorithm, room)} for room in self.shared]
+        seeds = [{s for a, e, s in self.records if (a, e) == (algorithm, each)} for each in self.shared]
         common = sorted(set.intersection(*seeds)) if seeds else []
-        columns = [
-            [
-                look_at(self.records[algorithm, room, seed], axis, share * self.budgets[room][axis])[
-                    name
-                ]
-                for seed in common
-            ]
-            for room in self.shared
-        ]
+
+        def score(env_id: str, seed: int) -> float:
+            mark = share * self.budgets[env_id][axis]
+            return evaluation_at(self.records[algorithm, env_id, seed], axis, mark)[name]
+
+        columns = [[score(env_id, seed) for seed in common] for env_id in self.shared]
         return np.array(columns, np.float64).T
 
     def span(self, algorithm: str, axis: Axis) -> tuple[float, float]:
-        """From which share of the budgets on all its runs had been looked at, and up to which."""
+        """From which share of the budgets on all its runs have evaluations, and up to which."""
         curves = [
-            [point[axis] / self.budgets[room][axis] for point in run["curve"]]
-            for room in self.shared
-            for run in self.runs(algorithm, room)
+            [point[axis] / self.budgets[env_id][axis] for point in run["curve"]]
+            for env_id in self.shared
+            for run in self.runs(algorithm, env_id)
         ]
         return max(curve[0] for curve in curves), min(curve[-1] for curve in curves)
 
     def complete(self) -> list[str]:
-        """The algorithms that have a seed with all shared rooms."""
+        """The algorithms that have a seed with all shared environments."""
         return [a for a in self.algorithms if self.matrix(a, "env_steps", 1.0, "spl").size]
 
-
-def releases(versions: Mapping[str, str]) -> dict[str, str]:
-    """Versions without their builds (+cpu, +cu130), which do not matter."""
-    return {name: number.split("+")[0] for name, number in versions.items()}
-
-
-def _is_base64(clip: object) -> bool:
-    """Whether a film is written as a sweep writes it: it goes into the page as it is."""
-    try:
-        return isinstance(clip, str) and bool(base64.b64decode(clip, validate=True) or not clip)
-    except ValueError:
-        return False
+    def _first(self, record: Record) -> int:
+        """The number of the first evaluation at the threshold; if there is none, how many there are."""
+        rates = [point["success_rate"] for point in record["curve"]]
+        threshold = self.threshold(record["env_id"])
+        return next((i for i, rate in enumerate(rates) if rate >= threshold), len(rates))
 
 
-def _is_look(point: Any) -> bool:
-    """Whether all figures of a look are there, as numbers."""
-    numbers = [point.get(name) for name in FIGURES] if isinstance(point, dict) else [None]
-    return all(isinstance(number, int | float) and np.isfinite(number) for number in numbers)
-
-
-def look_at(record: Record, axis: Axis, value: float) -> Record:
-    """The first look at or after `value`; the last one where training ended before."""
+def evaluation_at(record: Record, axis: Axis, value: float) -> Record:
+    """The first evaluation at or after `value`; the last one where training ended before."""
     later = (point for point in record["curve"] if point[axis] >= value)
     return next(later, record["curve"][-1])
 
 
 def aggregate(scores: Scores, axis: Axis, share: float, name: str = "spl") -> dict[str, Estimate]:
-    """The interquartile mean of each algorithm over runs and rooms."""
+    """The interquartile mean of each algorithm over runs and environments."""
     matrices = {a: scores.matrix(a, axis, share, name) for a in scores.complete()}
     return _estimates(matrices, lambda x: np.array([metrics.aggregate_iqm(x)]))
 
 
 def probability_of_improvement(scores: Scores, axis: Axis, share: float) -> dict[str, Estimate]:
-    """That a run of ours has a better SPL than one of each baseline, in a room drawn at random."""
+    """P(a run of ours has a better SPL than one of each baseline), averaged over environments."""
     if OURS not in scores.complete():
         return {}
     ours = scores.matrix(OURS, axis, share, "spl")
@@ -258,9 +160,9 @@ def probability_of_improvement(scores: Scores, axis: Axis, share: float) -> dict
 
 
 def better(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """P(X > Y) + P(X = Y) / 2 of runs (n, rooms) and (m, rooms), the mean over rooms.
+    """P(X > Y) + P(X = Y) / 2 of runs (n, E) and (m, E), the mean over E environments.
 
-    rliable's `probability_of_improvement`, without its rank test, a hundred times sooner.
+    rliable's `probability_of_improvement` without its rank test, a hundred times faster.
     """
     difference = x[:, None] - y[None]
     return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
@@ -297,10 +199,10 @@ def efficiency(
 def over_ours(scores: Scores, env_id: str, axis: Axis) -> tuple[str, float, bool]:
     """The best baseline's median over our median; whether that is a lower bound only.
 
-    Looks are some way apart, so a baseline counts from its look before the one at which it had
-    arrived, and ours from the one at which it had: the ratio is no less than that. A baseline of which
-    most runs never got there counts from where they ended; so the best one may be one that has not
-    arrived, and then the ratio is at least what is given. No name and NaN: there is nothing to compare.
+    Evaluations are some way apart, so a baseline counts from the last evaluation before it reached
+    the threshold, and ours from the first at which it had: the true ratio is no less. A baseline of
+    which most runs never got there counts from where they ended; so the best one may be one that has
+    not arrived, and then the ratio is a lower bound. No name and NaN: there is nothing to compare.
     """
     mine = scores.reached(OURS, env_id, axis)
     medians = {

@@ -1,13 +1,13 @@
-"""The comparison with model-free baselines: every algorithm, room and training seed.
+"""The comparison with model-free baselines: every algorithm, environment and training seed.
 
     python -m benchmarks.comparison.sweep --workers 2
     python -m benchmarks.comparison.sweep --backend ray --address 127.0.0.1:6379
     python -m benchmarks.comparison.report
 
-A job is one algorithm in one room with one seed (`benchmarks.comparison.contest`). It runs once, in a
-process of its own with one thread, and leaves a file in `--out`; the sweep can be interrupted and goes
-on with the jobs that have none. Seeds come in turn, so that an unfinished sweep compares what is
-comparable.
+A job is one algorithm in one environment with one seed (`benchmarks.comparison.job`). It runs once, in
+a process of its own with one thread, and leaves a file in `--out`. A sweep that was interrupted
+continues with the jobs that have no file. Seeds come in turn, so that an unfinished sweep compares what
+is comparable.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from benchmarks.comparison import contest
-from benchmarks.comparison.contest import ALGORITHMS, ROOMS, Algorithm
-from benchmarks.comparison.scores import REFERENCES, releases
+from benchmarks.comparison import job
+from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, EPISODES, REFERENCES, Algorithm
+from benchmarks.comparison.records import releases
 from benchmarks.engine.backends import PACKAGES, Backend, OnRay, Processes, Record
 from benchmarks.engine.jobs import at_least_one, command, read_record, run_jobs
 
@@ -32,26 +32,26 @@ class Sweep:
     """Run the jobs that have no file yet."""
 
     algorithms: tuple[str, ...] = ALGORITHMS
-    """Which of them."""
-    rooms: tuple[str, ...] = tuple(ROOMS)
-    """Which of them."""
+    """Which algorithms."""
+    env_ids: tuple[str, ...] = tuple(BUDGETS)
+    """Which environments."""
     seeds: int = 10
-    """Training seeds of ours and of PPO, from 0."""
+    """Number of training seeds of ours and of PPO, from 0."""
     other_seeds: int = 5
-    """Of the other baselines."""
+    """Number of training seeds of the other baselines."""
     seconds_scale: float = 1.0
-    """Times each room's seconds of training for a baseline; give another --out with it."""
+    """Scales the seconds that a baseline may train; give another --out with it."""
     backend: Literal["local", "ray"] = "local"
     """Processes of this machine, or a Ray cluster that runs already."""
     address: str = "127.0.0.1:6379"
     """The Ray cluster's."""
     workers: int = 1
-    """Local jobs at a time; with more than one, they share the machine, and all run slower."""
+    """Local jobs at a time; if more than one, they share the machine, and all run slower."""
     out: Path = Path("benchmarks/results/sweep")
     """Where the raw scores are."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("algorithms", ALGORITHMS), ("rooms", tuple(ROOMS))):
+        for name, allowed in (("algorithms", ALGORITHMS), ("env_ids", tuple(BUDGETS))):
             for value in getattr(self, name):
                 if value not in allowed:
                     raise ValueError(f"{name}: got {value!r}, allowed: {allowed}")
@@ -60,9 +60,9 @@ class Sweep:
             raise ValueError(f"seconds_scale: got {self.seconds_scale}, allowed: more than 0")
 
     def jobs(self) -> Iterator[tuple[Path, Algorithm, str, int]]:
-        """File, algorithm, room and seed of every job; all of a seed before the next."""
+        """File, algorithm, environment and seed of every job; all of a seed before the next."""
         for seed in range(max(self.seeds, self.other_seeds)):
-            for env_id in self.rooms:
+            for env_id in self.env_ids:
                 for algorithm in ALGORITHMS:
                     few = 1 if algorithm in REFERENCES else self.other_seeds
                     count = self.seeds if algorithm in ("world-model", "ppo") else few
@@ -110,11 +110,12 @@ def run(config: Sweep) -> None:
             jobs: dict[Path, tuple[Any, ...]] = {}
             own: dict[Path, Record] = {}
             for path, algorithm, env_id, seed in planned:
-                room = replace(ROOMS[env_id], seconds=ROOMS[env_id].seconds * config.seconds_scale)
-                jobs[path] = (algorithm, env_id, seed, room, seed == 0)
-                own[path] = contest.settings(algorithm, env_id, room)
-            settings = {"protocol": PROTOCOL, "episodes": contest.EPISODES}
-            run_jobs(contest.run_job, jobs, settings, backend=backend, own=own)
+                budget = BUDGETS[env_id]
+                budget = replace(budget, seconds=budget.seconds * config.seconds_scale)
+                jobs[path] = (algorithm, env_id, seed, budget, seed == 0)
+                own[path] = job.settings(algorithm, env_id, budget)
+            settings = {"protocol": PROTOCOL, "episodes": EPISODES}
+            run_jobs(job.run_job, jobs, settings, backend=backend, own=own)
     except Timeout as error:
         raise ValueError(f"out: got {config.out}, where another sweep is at work") from error
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
-from benchmarks.comparison.baselines import ROOMS, SETTINGS, Algorithm, train
+from benchmarks.comparison.baselines import NUM_ENVS, SETTINGS, Algorithm, train
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from robot_room.app.evaluation.protocol import TUNING_SEED, Policy, evaluate
 
@@ -35,7 +35,7 @@ class Tune:
     """Which of the baselines."""
     minutes: float = 2.0
     """Of training in a job, evaluations not counted."""
-    looks: int = 12
+    evaluations: int = 12
     """Evaluations in a job after its first, evenly in training time."""
     seeds: int = 1
     """Training seeds, from 100."""
@@ -48,12 +48,12 @@ class Tune:
         for name in self.algorithms:
             if name not in ALGORITHMS:
                 raise ValueError(f"algorithms: got {name!r}, allowed: {ALGORITHMS}")
-        at_least_one(self, "looks", "seeds", "workers")
+        at_least_one(self, "evaluations", "seeds", "workers")
         if not self.minutes > 0:
             raise ValueError(f"minutes: got {self.minutes}, allowed: more than 0")
 
 
-def look(policy: Policy, env_id: str) -> Record:
+def evaluate_both(policy: Policy, env_id: str) -> Record:
     """Evaluate with and without the policy's noise; the better of the two."""
     results = [
         evaluate(policy, env_id, EPISODES, TUNING_SEED, deterministic).summary()
@@ -64,16 +64,18 @@ def look(policy: Policy, env_id: str) -> Record:
 
 
 def run_job(
-    algorithm: Algorithm, name: str, env_id: str, seed: int, minutes: float, looks: int
+    algorithm: Algorithm, name: str, env_id: str, seed: int, minutes: float, evaluations: int
 ) -> Record:
-    """Train for so long, looking now and then."""
-    between, due, curve = 60 * minutes / looks, 0.0, []
+    """Train for so many minutes, evaluating at regular intervals."""
+    between, due, curve = 60 * minutes / evaluations, 0.0, []
     for policy, env_steps, seconds in train(
-        algorithm, SETTINGS[algorithm][name], env_id, seed, 16 * ROOMS
+        algorithm, SETTINGS[algorithm][name], env_id, seed, 16 * NUM_ENVS
     ):
         over = seconds >= 60 * minutes
         if seconds >= due or over:
-            curve.append({"env_steps": env_steps, "seconds": round(seconds, 1), **look(policy, env_id)})
+            curve.append(
+                {"env_steps": env_steps, "seconds": round(seconds, 1), **evaluate_both(policy, env_id)}
+            )
             due = seconds + between
         if over:
             break
@@ -86,8 +88,8 @@ def run_job(
     }
 
 
-def merit(record: Record) -> tuple[float, float, int]:
-    """Mean success over a job's looks, then success at the end, both to a tenth; then its steps."""
+def objective(record: Record) -> tuple[float, float, int]:
+    """Mean success over the evaluations, then success at the end, both to a tenth; then the steps."""
     rates = [point["success_rate"] for point in record["curve"]]
     return round(float(np.mean(rates)), 1), round(rates[-1], 1), record["curve"][-1]["env_steps"]
 
@@ -99,9 +101,9 @@ def main(config: Tune) -> None:
         for algorithm in config.algorithms:
             for name in SETTINGS[algorithm]:
                 file = f"{algorithm}-{name}-seed{seed}".replace(" ", "-").replace(",", "")
-                job = (algorithm, name, config.env_id, seed, config.minutes, config.looks)
+                job = (algorithm, name, config.env_id, seed, config.minutes, config.evaluations)
                 jobs[config.out / config.env_id / f"{file}.json"] = job
-    settings = {"minutes": config.minutes, "looks": config.looks, "episodes": EPISODES}
+    settings = {"minutes": config.minutes, "evaluations": config.evaluations, "episodes": EPISODES}
     records = run_jobs(run_job, jobs, settings, config.workers)
     table = Table(title=f"{config.env_id}: {config.minutes:g} minutes of training, tuning seeds")
     for heading in (
@@ -115,7 +117,7 @@ def main(config: Tune) -> None:
         table.add_column(heading)
     for algorithm in config.algorithms:
         mine = [record for record in records if record["algorithm"] == algorithm]
-        for record in sorted(mine, key=merit, reverse=True):
+        for record in sorted(mine, key=objective, reverse=True):
             end = record["curve"][-1]
             rates = [point["success_rate"] for point in record["curve"]]
             reached = [p["env_steps"] for p in record["curve"] if p["success_rate"] >= 0.9]

@@ -1,0 +1,132 @@
+"""The records of a sweep: read, checked to belong together, and found by algorithm and environment."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, REFERENCES, Algorithm
+from benchmarks.engine.backends import Record
+from benchmarks.engine.jobs import read_record
+
+FIGURES = (
+    *("env_steps", "seconds", "planning_seconds", "success_rate", "spl", "mean_return"),
+    *("steps_over_oracle", "decision_ms"),
+)
+"""The numbers of every evaluation."""
+FIELDS = {"seed": int, "curve": list, "versions": dict, "settings": dict}
+"""Types of a record's fields, beside its algorithm and environment."""
+
+
+class Records:
+    """The records of a sweep, by algorithm, environment and seed.
+
+    Args:
+        folder: the output folder of `benchmarks.comparison.sweep`.
+
+    Attributes:
+        records: by algorithm, environment id and seed.
+        budgets: threshold, env_steps and seconds by environment id, which its records share.
+        origin: versions and protocol, which all records share.
+        env_ids: the environments that have records, in the order of `BUDGETS`.
+        algorithms: the algorithms that have records, in the order of `ALGORITHMS`.
+        learners: those of them that learn.
+        shared: the environments in which every learner has run: only these are aggregated.
+
+    Raises:
+        ValueError: no records, or one that is half written, of an unknown algorithm or environment,
+            duplicated, or of other versions, settings or budgets than the rest.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        paths = sorted(folder.glob("*/*.json"))
+        if not paths:
+            raise ValueError(
+                f"out: got {folder}, which has no records; run benchmarks.comparison.sweep first"
+            )
+        self.records: dict[tuple[str, str, int], Record] = {}
+        self.budgets: dict[str, Record] = {}
+        self.origin: Record = {}
+        for path in paths:
+            record = read_record(path)
+            _require_complete(path, record)
+            self._require_same_origin(path, record, paths[0])
+            self._require_same_budget(path, record)
+            self._require_same_setting(path, record)
+            key = record["algorithm"], record["env_id"], record["seed"]
+            if key in self.records:
+                raise ValueError(f"{path}: got {key}, which is there twice; remove one of the files")
+            self.records[key] = record
+        for env_id, budget in self.budgets.items():
+            budget.setdefault("seconds", BUDGETS[env_id].seconds)  # no baseline has run here
+            budget.setdefault("env_steps", BUDGETS[env_id].env_steps)
+        present = {algorithm for algorithm, _, _ in self.records}
+        self.env_ids = [env_id for env_id in BUDGETS if env_id in self.budgets]
+        self.algorithms: list[Algorithm] = [a for a in ALGORITHMS if a in present]
+        self.learners = [a for a in self.algorithms if a not in REFERENCES]
+        self.shared = [e for e in self.env_ids if all(self.runs(a, e) for a in self.learners)]
+
+    def runs(self, algorithm: str, env_id: str) -> list[Record]:
+        """An algorithm's records in an environment, by seed."""
+        keys = sorted(key for key in self.records if key[:2] == (algorithm, env_id))
+        return [self.records[key] for key in keys]
+
+    def _require_same_origin(self, path: Path, record: Record, first: Path) -> None:
+        origin = {name: record["settings"].get(name) for name in ("protocol", "episodes")}
+        origin["versions"] = releases(record["versions"])
+        self.origin = self.origin or origin
+        for name, others in self.origin.items():
+            if (mine := origin[name]) != others:
+                raise ValueError(f"{path}: got {name} {mine}, allowed: {others}, as in {first}")
+
+    def _require_same_budget(self, path: Path, record: Record) -> None:
+        budget = self.budgets.setdefault(record["env_id"], {})
+        for name in ("threshold", "env_steps", "seconds"):
+            mine = record["settings"].get(name)
+            if mine is not None and budget.setdefault(name, mine) != mine:
+                allowed = f"{budget[name]}, as in others of {record['env_id']}"
+                raise ValueError(f"{path}: got {name} {mine}, allowed: {allowed}")
+
+    def _require_same_setting(self, path: Path, record: Record) -> None:
+        for other in self.runs(record["algorithm"], record["env_id"])[:1]:
+            mine, others = (each["settings"].get("arguments") for each in (record, other))
+            if mine != others:
+                raise ValueError(f"{path}: got arguments {mine}, allowed: {others}, as other seeds")
+
+
+def releases(versions: Mapping[str, str]) -> dict[str, str]:
+    """Versions without their builds (+cpu, +cu130), which do not matter."""
+    return {name: number.split("+")[0] for name, number in versions.items()}
+
+
+def _require_complete(path: Path, record: Record) -> None:
+    """Refuse a record that no sweep writes."""
+    for name, allowed in (("algorithm", ALGORITHMS), ("env_id", tuple(BUDGETS))):
+        if record.get(name) not in allowed:
+            raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
+    wrong = [name for name, kind in FIELDS.items() if not isinstance(record.get(name), kind)]
+    if not wrong and not (record["curve"] and all(map(_is_evaluation, record["curve"]))):
+        wrong = ["curve"]
+    if not wrong and not _is_base64(record.get("clip", "")):
+        wrong = ["clip"]
+    if wrong:
+        raise ValueError(
+            f"{path}: {wrong[0]}: got {record.get(wrong[0])!r:.200}, allowed: as a sweep writes "
+            "it; remove the file to run its job again"
+        )
+
+
+def _is_base64(clip: object) -> bool:
+    """Whether a film is in the form that goes into the page as it is."""
+    try:
+        return isinstance(clip, str) and bool(base64.b64decode(clip, validate=True) or not clip)
+    except ValueError:
+        return False
+
+
+def _is_evaluation(point: Any) -> bool:
+    """Whether all figures of an evaluation are there, as numbers."""
+    numbers = [point.get(name) for name in FIGURES] if isinstance(point, dict) else [None]
+    return all(isinstance(number, int | float) and np.isfinite(number) for number in numbers)
