@@ -1,4 +1,4 @@
-"""A model-based agent for image observations: a sequential VAE, and planning in it."""
+"""A model-based agent for image observations: planning with a sequential VAE."""
 
 from agent.agent import Agent, AgentConfig
 

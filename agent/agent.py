@@ -1,4 +1,4 @@
-"""The agent: learn, predict, save and load, as users of stable-baselines3 know them."""
+"""The agent, with the interface of stable-baselines3: learn, predict, save and load."""
 
 import dataclasses
 import json
@@ -49,30 +49,30 @@ class AgentConfig:
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     """The sequential VAE."""
     planner: AnyPlanner = field(default_factory=ICEM)
-    """The improved cross-entropy method, or another of `agent.planning`: the type says which."""
+    """The improved cross-entropy method, or another planner of `agent.planning`."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """Exploration and fitting."""
+    """Exploration and optimisation."""
 
 
 class Agent:
-    """A sequential VAE, and a cross-entropy-method planner that acts in it.
+    """A model-based agent: a sequential VAE, and a planner that acts through it.
 
-    Serves environments whose observations are images, Box(0, 255, (H, W, C), uint8), and whose
+    Supports environments whose observations are images, Box(0, 255, (H, W, C), uint8), and whose
     actions are a bounded one-dimensional Box.
 
     Args:
         env: an id, a spec, an environment or a vector environment to learn in.
         config: all settings; the defaults are those of the README.
-        seed: of everything random: parameters, exploration, planning, the environment's starts.
-        device: "auto" (CUDA if there is one, else the CPU) or a torch device.
-        restorer: is given frames before they are believed, when acting (not when learning).
-        gate: decides which frames are believed. Both are attributes too, to be set later, as they are
-            calibrated on an agent that has learned (see `agent.calibration`).
-        world_model: makes the model from a frame's shape, the number of actions and
-            `config.world_model`: the class, or one of its subclasses.
+        seed: seed of all random streams: parameters, exploration, planning, environment resets.
+        device: "auto" (CUDA if available, else the CPU) or a torch device.
+        restorer: preprocesses frames when acting (not when learning).
+        gate: decides which frames the filter uses. Both are also attributes, to be set later, since
+            they are calibrated on a trained agent (see `agent.calibration`).
+        world_model: builds the model from the frame shape, the number of action dimensions and
+            `config.world_model`: `WorldModel` or a subclass.
 
     Raises:
-        ValueError: the environment's spaces or the device cannot be served.
+        ValueError: the environment's spaces or the device are not supported.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Agent:
         config: AgentConfig | None = None,
         seed: int = 0,
         device: str = "auto",
-        restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and hold nothing
+        restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
         gate: Gate = AcceptAll(),  # noqa: B008
         world_model: MakeWorldModel = WorldModel,
     ) -> None:
@@ -96,7 +96,7 @@ class Agent:
 
         model_seed, env_seed, *_ = seeds = np.random.SeedSequence(seed).spawn(3)
         self._env_seed = int(env_seed.generate_state(1)[0])
-        with torch.random.fork_rng(devices=[]):  # torch's initialisers know only the global stream
+        with torch.random.fork_rng(devices=[]):  # torch initialises from the global stream only
             torch.manual_seed(int(model_seed.generate_state(1)[0]))
             shape, actions = self.observation_space.shape, self.action_space.shape
             height, width, channels = shape
@@ -110,17 +110,17 @@ class Agent:
 
     @property
     def replay(self) -> Replay:
-        """All that it has seen."""
+        """The replay buffer."""
         return self.learner.replay
 
     @property
     def progress(self) -> Progress:
-        """How far learning has come."""
+        """Training progress."""
         return self.learner.progress
 
     @property
     def env_id(self) -> str | None:
-        """The environment's id with the package that registers it; None if it has none."""
+        """The environment's id, prefixed by the package that registers it; None if it has no id."""
         return None if self.env_spec is None else importable_id(self.env_spec)
 
     @property
@@ -134,22 +134,22 @@ class Agent:
         callback: Callback | Sequence[Callback] | None = None,
         progress_bar: bool = False,
     ) -> Self:
-        """Take `total_timesteps` more environment steps (or up to a round more), and learn.
+        """Learn for `total_timesteps` more environment steps, rounded up to a whole vector step.
 
         Args:
             total_timesteps: environment steps.
-            callback: one or several, called with the `Progress` after each round of steps and
+            callback: one or several, called with the `Progress` after each vector step and
                 every tenth update.
-            progress_bar: whether to show a line of progress on standard error.
+            progress_bar: whether to show a progress bar on standard error.
 
         Raises:
-            ValueError: total_timesteps is below 1, or what is no callback. Nothing is learned.
+            ValueError: total_timesteps is below 1, or `callback` is not callable. Nothing is learned.
             FloatingPointError: a term of the loss is not finite.
         """
         if total_timesteps < 1:
             raise ValueError(f"total_timesteps: got {total_timesteps}, allowed: at least 1")
         callbacks = _callbacks(callback)
-        # Other starts than those of an earlier call, and the same in every run.
+        # Starts differ from those of an earlier call, but are reproducible.
         env_seed = (self._env_seed + self.num_timesteps) % 2**31
         collector = Collector(self.env, self.replay, env_seed, self.config.training.longest_episode)
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
@@ -164,18 +164,18 @@ class Agent:
         callback: Callback | Sequence[Callback] | None = None,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn offline, from recorded episodes; no environment is stepped.
+        """Learn offline from recorded episodes; no environment is stepped.
 
-        They are added to the replay and count as environment steps. Then
-        `config.training.updates_per_step` updates are made for each step.
+        The episodes are added to the replay and count as environment steps. Then
+        `config.training.updates_per_step` updates are made per step.
 
         Args:
-            episodes: frames, actions in [−1, 1], rewards; none goes on with what is there.
+            episodes: frames, actions in [−1, 1], rewards; if empty, the current replay is used.
             callback: as for `learn`.
             progress_bar: as for `learn`.
 
         Raises:
-            ValueError: there are no steps to learn from, or what is no callback.
+            ValueError: there are no steps to learn from, or `callback` is not callable.
             FloatingPointError: a term of the loss is not finite.
         """
         callbacks = _callbacks(callback)
@@ -198,18 +198,18 @@ class Agent:
 
         Args:
             observation: a frame (H, W, C) or a batch of frames (N, H, W, C), uint8.
-            state: what the last call returned; None at the start.
-            episode_start: whether an episode starts with each frame, (N,); None: none does, unless
+            state: the state returned by the last call; None at the start.
+            episode_start: whether each frame starts an episode, (N,); None: none does, unless
                 `state` is None.
-            deterministic: the action is a function of the arguments alone; if not, it carries the
-                noise of exploration. True unless told, unlike in stable-baselines3, whose policies are
-                trained to be drawn from: here the noise only serves collecting, and acts worse.
+            deterministic: whether the action depends on the arguments alone; if not, exploration
+                noise is added. True by default, unlike in stable-baselines3, whose policies are
+                trained to be sampled: here the noise serves data collection and lowers returns.
 
         Returns:
             An action (A,) or a batch (N, A), in the environment's units.
 
         Raises:
-            ValueError: an observation of another shape or dtype, or a state of another batch.
+            ValueError: an observation of the wrong shape or dtype, or a state of another batch size.
         """
         decision, state = self.decide(observation, state, episode_start, deterministic)
         actions = scale_actions(self.action_space, decision.action.cpu().numpy())
@@ -222,7 +222,7 @@ class Agent:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = True,
     ) -> tuple[Decision, ControlState]:
-        """As `predict`, for those who want to see why: belief and plan beside the action."""
+        """Like `predict`, but also return belief and plan."""
         frames = np.asarray(observation)
         shape = self.observation_space.shape
         if frames.dtype != np.uint8 or frames.shape[-3:] != shape or frames.ndim not in (3, 4):
@@ -253,10 +253,10 @@ class Agent:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint directory, with all that resuming needs; see `agent.checkpoint`.
+        """Write a checkpoint directory that learning can resume from; see `agent.checkpoint`.
 
         Raises:
-            ValueError: there is something else at `path`. It is left as it was.
+            ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
         state = self.learner.state_dict()
         config = {
@@ -281,19 +281,19 @@ class Agent:
         restorer: Restorer = Identity(),  # noqa: B008
         gate: Gate = AcceptAll(),  # noqa: B008
     ) -> Self:
-        """An agent as it was saved; `learn` goes on from there, in new episodes.
+        """Load a saved agent; `learn` continues from there, in new episodes.
 
         Args:
-            path: what `save` wrote.
-            env: the environment to act in; None: the id and arguments that the agent was made with. The
-                id must be registered already: a checkpoint never decides what is imported or called.
+            path: a checkpoint written by `save`.
+            env: the environment to act in; None: the id and arguments the agent was created with. The
+                id must already be registered: a checkpoint never decides what is imported or called.
             device: as for `Agent`.
-            restorer: as for `Agent`; it is saved by itself.
+            restorer: as for `Agent`; it is saved separately.
             gate: as for `Agent`.
 
         Raises:
-            ValueError: not a whole checkpoint of this format version, `env` has other spaces, or the
-                environment that the checkpoint names is not registered in this form.
+            ValueError: not a complete checkpoint of a supported format version, `env` has other
+                spaces, or the checkpoint's environment is not registered in this form.
         """
         path = Path(path)
         checkpoint = load_checkpoint(path)
@@ -337,13 +337,13 @@ def _device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device: got {name!r}, allowed: auto, cpu, or a device that is there"
+            f"device: got {name!r}, allowed: auto, cpu, or another available device"
         ) from error
     return device
 
 
 def _callbacks(callback: Callback | Sequence[Callback] | None) -> Sequence[Callback]:
-    """None, one or several callbacks as several."""
+    """None, one or several callbacks as a sequence."""
     several = () if callback is None else [callback] if callable(callback) else callback
     if isinstance(several, str) or not isinstance(several, Sequence) or not all(map(callable, several)):
         allowed = "None, a callable, or several"
@@ -354,7 +354,7 @@ def _callbacks(callback: Callback | Sequence[Callback] | None) -> Sequence[Callb
 def _served(
     observations: gym.Space[Any], actions: gym.Space[Any]
 ) -> tuple[gym.spaces.Box, gym.spaces.Box]:
-    """The spaces, if the agent can serve them."""
+    """The spaces, if the agent supports them."""
     if (
         not isinstance(observations, gym.spaces.Box)
         or observations.dtype != np.uint8
@@ -378,7 +378,7 @@ def _served(
 
 
 def _describe(space: gym.spaces.Box) -> dict[str, Any]:
-    """A Box as JSON."""
+    """A JSON description of a Box."""
     limits = {"low": np.unique(space.low).tolist(), "high": np.unique(space.high).tolist()}
     if len(space.shape) == 1:
         limits = {"low": space.low.tolist(), "high": space.high.tolist()}

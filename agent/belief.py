@@ -1,11 +1,12 @@
-"""Belief: a filter over z. It takes frames in, knows its innovation, and asks a gate.
+"""The belief: a filter over z that uses frames subject to a gate.
 
-With z ~ N(m, s²) what the frame alone tells and N(μ, σ²) what the transition predicts, the innovation
+Let N(m, s²) be the density of z given the frame alone and N(μ, σ²) the transition's prediction. The
+squared innovation is
 
     d² = Σ_i (m_i − μ_i)² / (s_i² + σ_i²).
 
-Where the gate leaves a frame out, belief coasts on the transition, and the variances of its steps add
-up, so that it becomes ever easier to convince.
+If the gate rejects a frame, the belief is propagated by the transition alone; its variances add up
+over steps, which lowers d² and makes the gate more permissive.
 """
 
 from typing import NamedTuple
@@ -21,34 +22,34 @@ from agent.world_model import WorldModel
 
 
 class BeliefState(NamedTuple):
-    """What the filter remembers of N environments between two frames."""
+    """The filter's state for N environments between two frames."""
 
-    predicted: Normal  # the transition's prediction of the z to come
-    memory: Float[Tensor, "N M"]  # the posterior's
-    action: Float[Tensor, "N A"]  # the last one
-    rival: Normal  # what the last frame alone predicts; NaN where it was not plausible
-    located: Bool[Tensor, "N"]  # noqa: F821 - whether any frame of the episode was believed
+    predicted: Normal  # the transition's prediction of the next z
+    memory: Float[Tensor, "N M"]  # the posterior's hidden state
+    action: Float[Tensor, "N A"]  # the last action
+    single_frame_prediction: Normal  # from the last frame alone; NaN where it was implausible
+    initialised: Bool[Tensor, "N"]  # noqa: F821 - whether a frame of the episode has been used
 
     @classmethod
     def initial(cls, world_model: WorldModel, num_envs: int) -> "BeliefState":
-        """Before the first frame of an episode."""
+        """The state before the first frame of an episode."""
         start, memory = world_model.initial(num_envs)
         nothing = torch.full_like(start.mean, torch.nan)
         action = start.mean.new_zeros(num_envs, world_model.action_size)
-        located = torch.zeros(num_envs, dtype=torch.bool, device=start.mean.device)
-        return cls(start, memory, action, Normal(nothing, nothing), located)
+        initialised = torch.zeros(num_envs, dtype=torch.bool, device=start.mean.device)
+        return cls(start, memory, action, Normal(nothing, nothing), initialised)
 
 
 class Belief(NamedTuple):
-    """What is believed of N environments after a frame, and why."""
+    """The belief about N environments after a frame, with the gate's decision."""
 
-    density: Normal  # q(z_t), or where the frame was left out p(z_t | z_{t−1}, a_{t−1})
+    density: Normal  # q(z_t), or p(z_t | z_{t−1}, a_{t−1}) where the frame was rejected
     memory: Float[Tensor, "N M"]
-    trusted: Bool[Tensor, "N"]  # noqa: F821 - whether the frame was believed
-    located: Bool[Tensor, "N"]  # noqa: F821 - see `BeliefState`
-    alone: Normal  # what the frame alone tells
+    used: Bool[Tensor, "N"]  # noqa: F821 - whether the frame was used
+    initialised: Bool[Tensor, "N"]  # noqa: F821 - see `BeliefState`
+    observation_density: Normal  # of z given the frame alone
     innovation: Float[Tensor, "N"]  # noqa: F821 - d²
-    restored: Restored  # what the restorer made of the frame
+    restored: Restored  # the restorer's output
 
 
 def observe(
@@ -58,40 +59,44 @@ def observe(
     frames: UInt8[Tensor, "N H W C"],
     state: BeliefState,
 ) -> Belief:
-    """Take a frame of each environment in: restore it, filter, and ask the gate."""
+    """Process one frame per environment: restore it, gate it, and update the belief."""
     restored = restorer.restore(frames)
     features = world_model.features(restored.frames)
     density, memory = world_model.posterior(features, state.predicted, state.action, state.memory)
     start, empty = world_model.initial(len(frames))
-    alone, restarted = world_model.posterior(features, start, torch.zeros_like(state.action), empty)
-    surprise = innovation(alone, state.predicted)
-    rival_surprise = innovation(alone, state.rival)
-    followed, outvoted = gate.decide(restored.plausible, surprise, rival_surprise, state.located)
-    density = _choose(followed, density, _choose(outvoted, alone, state.predicted))
+    no_action = torch.zeros_like(state.action)
+    observed, restarted = world_model.posterior(features, start, no_action, empty)
+    d2 = innovation(observed, state.predicted)
+    single_frame_d2 = innovation(observed, state.single_frame_prediction)
+    accepted, reset = gate.decide(restored.plausible, d2, single_frame_d2, state.initialised)
+    density = _choose(accepted, density, _choose(reset, observed, state.predicted))
     memory = torch.where(
-        followed[:, None], memory, torch.where(outvoted[:, None], restarted, state.memory)
+        accepted[:, None], memory, torch.where(reset[:, None], restarted, state.memory)
     )
-    trusted = followed | outvoted
-    return Belief(density, memory, trusted, state.located | trusted, alone, surprise, restored)
+    used = accepted | reset
+    return Belief(density, memory, used, state.initialised | used, observed, d2, restored)
 
 
 def advance(world_model: WorldModel, belief: Belief, action: Float[Tensor, "N A"]) -> BeliefState:
-    """What to remember when `action` is taken."""
+    """The state after `action` is taken."""
     predicted = world_model.transition(belief.density.mean, action)
-    # While coasting the transition's variances add up; what a frame has confirmed starts from 0.
-    carried = torch.where(belief.trusted[:, None], 0.0, belief.density.std)
+    # Without an observation the transition's variances add up; an accepted frame resets them.
+    carried = torch.where(belief.used[:, None], 0.0, belief.density.std)
     predicted = Normal(predicted.mean, torch.hypot(predicted.std, carried))
-    rival = world_model.transition(belief.alone.mean, action)
+    observed = belief.observation_density
+    single_frame = world_model.transition(observed.mean, action)
     plausible = belief.restored.plausible[:, None]
-    rival = Normal(
-        torch.where(plausible, rival.mean, torch.nan), torch.hypot(rival.std, belief.alone.std)
+    single_frame = Normal(
+        torch.where(plausible, single_frame.mean, torch.nan),
+        torch.hypot(single_frame.std, observed.std),
     )
-    return BeliefState(predicted, belief.memory, action, rival, belief.located)
+    return BeliefState(predicted, belief.memory, action, single_frame, belief.initialised)
 
 
-def innovation(told: Normal, predicted: Normal) -> Float[Tensor, "N"]:  # noqa: F821 - a shape
-    """The squared Mahalanobis distance d² of what a frame tells from what was predicted."""
-    return ((told.mean - predicted.mean) / torch.hypot(told.std, predicted.std)).square().sum(-1)
+def innovation(observed: Normal, predicted: Normal) -> Float[Tensor, "N"]:  # noqa: F821 - a shape
+    """The squared Mahalanobis distance d² between observation and prediction."""
+    scaled = (observed.mean - predicted.mean) / torch.hypot(observed.std, predicted.std)
+    return scaled.square().sum(-1)
 
 
 def _choose(rows: Tensor, yes: Normal, no: Normal) -> Normal:

@@ -1,4 +1,4 @@
-"""Calibration of a restorer and its gate: what is usual for this agent where the camera is sound."""
+"""Calibration of a restorer and its gate on an agent's uncorrupted frames."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.gate import ConformalGate
 from agent.replay import Replay
-from agent.restoration.conformal import check_promise, conformal_threshold
+from agent.restoration.conformal import check_calibration_size, conformal_threshold
 from agent.restoration.critic import Critic, calibrate
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 from agent.restoration.restorer import DiffusionRestorer
@@ -22,17 +22,17 @@ from agent.restoration.restorer import DiffusionRestorer
 
 @dataclass(frozen=True)
 class Restoration:
-    """A restorer and a gate that were calibrated together, on one agent."""
+    """A restorer and a gate, calibrated together on one agent."""
 
     restorer: DiffusionRestorer
-    """Cleans, mends and judges frames."""
+    """Denoises, inpaints and scores frames."""
     gate: ConformalGate
-    """Leaves out those that are implausible or contradict the world model's prediction."""
+    """Rejects frames that are implausible or contradict the world model's prediction."""
     calibrated_on: str = ""
-    """Which agent, after how many steps: for another one the thresholds say nothing."""
+    """The agent and its number of steps; the thresholds are not valid for another agent."""
 
     def attach(self, agent: Agent) -> Agent:
-        """Let `agent` use both."""
+        """Set both on `agent`."""
         agent.restorer, agent.gate = self.restorer, self.gate
         return agent
 
@@ -40,7 +40,7 @@ class Restoration:
         """Write a checkpoint directory; see `agent.checkpoint`.
 
         Raises:
-            ValueError: there is something else at `path`. It is left as it was.
+            ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
         denoiser = self.restorer.critic.denoiser
         config = {
@@ -56,10 +56,10 @@ class Restoration:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:
-        """Both as they were saved, with everything switched on that is on by default.
+        """Load both, with all other settings at their defaults.
 
         Raises:
-            ValueError: not a whole checkpoint of them.
+            ValueError: not a complete checkpoint of a restorer and a gate.
         """
         checkpoint = load_checkpoint(Path(path))
         config = checkpoint.config
@@ -84,25 +84,24 @@ def calibrate_restorer(
     false_alarms: float = 0.01,
     seed: int = 0,
 ) -> Restoration:
-    """A restorer and a gate for `agent`, calibrated on new episodes in its own environment.
+    """Calibrate a restorer and a gate for `agent` on new episodes of its environment.
 
-    The agent acts as it does without them. These episodes train nothing: half of them tell the critic
-    what is usual; from each of the other half one frame is drawn for its score, and one for its
-    innovation, and they set the two thresholds. So long as every frame is believed, each test accuses
-    a frame drawn from a new episode with probability `false_alarms` at most; a gate that leaves
-    frames out changes what it predicts from, and what is promised then is measured, not proved
-    (`benchmarks.camera.prior_quality`).
+    The agent acts without them, and the episodes are not used for training. Half of them fit the
+    critic; one frame from each of the other half is drawn for its score, and one for its innovation,
+    to set the two thresholds. While every frame is used, each test rejects a clean frame of a new
+    episode with probability `false_alarms` at most; once the gate rejects frames, which changes its
+    predictions, the guarantee is empirical only (`benchmarks.camera.prior_quality`).
 
     Args:
-        agent: has learned, in an environment whose camera is sound.
+        agent: an agent trained with an uncorrupted camera.
         denoiser: trained on frames of the same environment.
-        episodes: how many are run.
-        false_alarms: α of either test.
-        seed: of the episodes' starts and the draws.
+        episodes: number of episodes to run.
+        false_alarms: α of each test.
+        seed: seed of the episodes' starts and of the draws.
 
     Raises:
         ValueError: frames of another shape, too few episodes for α, or a recurrent posterior, whose
-            memory cannot coast.
+            hidden state cannot be propagated without a frame.
     """
     check_calibration(agent, episodes, false_alarms)
     if denoiser.shape != agent.observation_space.shape:
@@ -118,25 +117,25 @@ def calibrate_restorer(
 
 
 def check_calibration(agent: Agent, episodes: int, false_alarms: float) -> None:
-    """What can be refused before a denoiser has been trained.
+    """Check what can be checked before a denoiser is trained.
 
     Raises:
         ValueError: a recurrent posterior, or too few episodes for α.
     """
     posterior = agent.config.world_model.posterior
     if posterior != "filter":
-        allowed = "'filter', as a GRU's memory cannot coast"
+        allowed = "'filter', as a GRU cannot be propagated without a frame"
         raise ValueError(f"posterior: got {posterior!r}, allowed: {allowed}")
-    check_promise(episodes, false_alarms)
+    check_calibration_size(episodes, false_alarms)
 
 
 def described(agent: Agent) -> str:
-    """Which agent this is, and how much it has learned."""
+    """The agent's environment, seed and number of steps, as text."""
     return f"{agent.env_id}, seed {agent.seed}, {agent.num_timesteps} steps"
 
 
 def _act(agent: Agent, episodes: int, seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Frames, and innovations of all but the first, of so many whole episodes."""
+    """Frames of complete episodes, and the innovations of all but their first frames."""
     collector = Collector(agent.env, Replay(2**31), seed)
     state = ControlState.initial(agent.world_model, agent.config.planner, agent.env.num_envs)
     generator = torch.Generator(agent.device).manual_seed(seed)

@@ -1,8 +1,8 @@
-"""A checkpoint is a directory that appears whole or not at all, and that nothing unpickles.
+"""Checkpoints: directories that are written atomically and contain no pickles.
 
 model.safetensors   parameters and buffers
 config.json         format version, configs, spaces, counters, random states
-optimizer.safetensors, replay.npz     what resuming needs beside them
+optimizer.safetensors, replay.npz     optimiser state and replay, for resuming
 """
 
 import json
@@ -26,11 +26,11 @@ RENAMED_IN_5 = {
     "training": {"rooms": "num_envs", "windows": "batch_size", "window_length": "sequence_length"},
     "denoiser_training": {"batch": "batch_size"},
 }
-"""Fields of format 4 by the section that they stand in, and what they are called now."""
+"""Renamed fields of format 4, by section: old name to new name."""
 
 
 class Checkpoint(NamedTuple):
-    """What is on disk."""
+    """The contents of a checkpoint."""
 
     config: dict[str, Any]
     model: dict[str, Tensor]
@@ -44,11 +44,11 @@ PLANNERS_IN_5 = {
     "ICEMConfig": "ICEM",
     "MPPIConfig": "MPPI",
 }
-"""What planners of format 4 are called now."""
+"""Renamed planners of format 4: old name to new name."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write to a temporary name beside `path`, then put it in place of what is there."""
+    """Write to a temporary directory beside `path`, then replace `path` with it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path / "config.json").is_file():
         raise ValueError(f"path: got {path}, which is not a checkpoint; allowed: a new name")
@@ -73,7 +73,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def flat_state(optimizer: Optimizer) -> dict[str, Tensor]:
-    """What an optimiser remembers of each parameter, as "INDEX.NAME"; see `restore_state`."""
+    """An optimiser's state per parameter, keyed "INDEX.NAME"; see `restore_state`."""
     return {
         f"{index}.{name}": value
         for index, entries in optimizer.state_dict()["state"].items()
@@ -82,7 +82,7 @@ def flat_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_state(optimizer: Optimizer, flat: dict[str, Tensor]) -> None:
-    """Give an optimiser back what `flat_state` told."""
+    """Load a state from `flat_state` into an optimiser."""
     state = optimizer.state_dict()
     for key, value in flat.items():
         index, name = key.split(".")
@@ -94,10 +94,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        ValueError: there is none, it is of another format version, or a file of it is cut short.
+        ValueError: it does not exist, has another format version, or a file is missing or truncated.
     """
     if not path.is_dir():
-        raise ValueError(f"path: got {path}, which is no directory; allowed: a saved agent")
+        raise ValueError(f"path: got {path}, which is not a directory; allowed: a saved agent")
     name = "config.json"
     try:
         config = json.loads((path / name).read_text())
@@ -130,7 +130,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _migrated(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of format 4 in the words of format 5; what it lacks is missed by who reads it."""
+    """Migrate a format 4 configuration to format 5; missing fields are reported by the reader."""
     config = dict(config)
     if "prior_training" in config:
         config["denoiser_training"] = config.pop("prior_training")

@@ -1,4 +1,4 @@
-"""Stepping a vector environment, whatever its autoreset mode, and keeping its episodes."""
+"""Data collection: step a vector environment in any autoreset mode and store its episodes."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ MAKE_ARGUMENTS = (
     *("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "render_mode"),
     *("autoreset_mode", "copy"),
 )
-"""Of `gym.make`, `gym.make_vec` and native vector environments; a spec may keep them among its own."""
+"""Arguments of `gym.make`, `gym.make_vec` and vector environments, not of the environment."""
 
 
 class FinishedEpisode(NamedTuple):
@@ -27,13 +27,13 @@ class FinishedEpisode(NamedTuple):
 
     length: int
     episode_return: float
-    is_success: bool | None  # None where the environment does not say
+    is_success: bool | None  # None if the environment does not report it
 
 
 def as_vector_env(
     env: str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any], num_envs: int
 ) -> VectorEnv[Any, Any, Any]:
-    """An id or a spec as `num_envs` environments in step, a single environment as a batch of one.
+    """Make `num_envs` environments from an id or a spec; wrap a single environment as a batch of one.
 
     Raises:
         ValueError: no environment is registered under the id.
@@ -53,7 +53,7 @@ def as_vector_env(
 
 
 def single_spec(env: VectorEnv[Any, Any, Any]) -> EnvSpec | None:
-    """What makes one of the environments again, arguments included; None if nothing tells."""
+    """The spec of one of the environments, with its arguments; None if unavailable."""
     spec = copy.deepcopy(env.envs[0].spec if isinstance(env, SyncVectorEnv) else env.spec)
     if spec is None:
         return None
@@ -63,7 +63,7 @@ def single_spec(env: VectorEnv[Any, Any, Any]) -> EnvSpec | None:
     spec.max_episode_steps = limit
     try:
         return EnvSpec.from_json(spec.to_json())
-    except (TypeError, ValueError, AttributeError):  # a callable entry point, arguments beyond JSON
+    except (TypeError, ValueError, AttributeError):  # a callable entry point, or arguments not in JSON
         return None
 
 
@@ -71,18 +71,17 @@ TOLD_BY_A_FILE = ("id", "kwargs", "max_episode_steps")
 
 
 def registered_spec(stored: Any) -> EnvSpec:
-    """The spec that a file names, as it is registered here, with the file's arguments and step limit.
+    """The registered spec that a file names, with the file's arguments and step limit.
 
-    A file may come from a stranger. So nothing that it names is imported or called: its id is looked
-    up among the environments that are registered already, and whatever else it says must be what is
-    registered.
+    The file is untrusted, so nothing it names is imported or called: its id must already be
+    registered, and all other fields must equal the registered ones.
 
     Args:
-        stored: `EnvSpec.to_json`, as a checkpoint keeps it.
+        stored: the output of `EnvSpec.to_json`, as stored in a checkpoint.
 
     Raises:
-        ValueError: it is no such spec, its id is not registered, or it differs in more than arguments
-            and step limit.
+        ValueError: it is not a spec, its id is not registered, or it differs from the registered spec
+            in more than arguments and step limit.
     """
     way_out = "pass env= to choose the environment yourself"
     try:
@@ -109,7 +108,7 @@ def registered_spec(stored: Any) -> EnvSpec:
     spec = copy.deepcopy(gym.registry[name])
     spec.kwargs = kwargs
     spec.max_episode_steps = limit
-    if not isinstance(spec.entry_point, str):  # such a spec cannot be written, so none was
+    if not isinstance(spec.entry_point, str):  # such a spec cannot be saved
         allowed = f"one with an entry point by name; {way_out}"
         raise ValueError(f"env_spec: got id {name!r}, allowed: {allowed}")
     for key, value in json.loads(spec.to_json()).items():
@@ -122,23 +121,23 @@ def registered_spec(stored: Any) -> EnvSpec:
 
 
 def importable_id(spec: EnvSpec) -> str:
-    """Its id with the package that registers it, "package:Name-v0"."""
+    """The id prefixed by the package that registers it, "package:Name-v0"."""
     assert isinstance(spec.entry_point, str)
     return f"{spec.entry_point.split(':')[0].split('.')[0]}:{spec.id}"
 
 
 def scale_actions(space: gym.spaces.Box, actions: Actions) -> Actions:
-    """Actions in [−1, 1] to those of a bounded space, (N, A)."""
+    """Scale actions (N, A) from [−1, 1] to a bounded space."""
     scaled = space.low + 0.5 * (actions + 1) * (space.high - space.low)
     return np.clip(scaled, space.low, space.high).astype(np.float32)
 
 
 class Collector:
-    """Acts in a vector environment and writes its episodes into a replay.
+    """Acts in a vector environment and stores its episodes in a replay.
 
     Attributes:
-        frames: what the cameras see now, (N, H, W, C).
-        episode_start: environments whose episode starts with these frames, (N,).
+        frames: the current frames, (N, H, W, C).
+        episode_start: whether each frame starts an episode, (N,).
     """
 
     def __init__(
@@ -148,14 +147,14 @@ class Collector:
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.frames: Frames = env.reset(seed=seed)[0]
         self.episode_start = np.ones(env.num_envs, np.bool_)
-        self._resetting = np.zeros(env.num_envs, np.bool_)  # NEXT_STEP: this step only resets
+        self._resetting = np.zeros(env.num_envs, np.bool_)  # NEXT_STEP: the next step only resets
         self._episodes: list[Episode] = [replay.start(frame.copy()) for frame in self.frames]
 
     def step(self, actions: Actions) -> tuple[int, list[FinishedEpisode]]:
         """Take one step in each environment, with actions in [−1, 1]^A.
 
         Returns:
-            How many steps were taken (one that only resets takes none), and what has finished.
+            The number of steps taken (a reset does not count), and the episodes that finished.
         """
         space = self.env.single_action_space
         assert isinstance(space, gym.spaces.Box)

@@ -1,4 +1,4 @@
-"""Control: believe the frames, plan from the belief, act, repeat (receding horizon)."""
+"""Receding-horizon control: filter, plan from the belief, act, repeat."""
 
 from typing import Any, NamedTuple
 
@@ -14,25 +14,25 @@ from agent.world_model import WorldModel
 
 
 class ControlState(NamedTuple):
-    """What control remembers of N environments between two frames."""
+    """The controller's state for N environments between two frames."""
 
     belief: BeliefState
-    plans: Float[Tensor, "N W H A"]  # the last one and its best rivals, a step later
+    plans: Float[Tensor, "N W H A"]  # the last plan and its runner-up candidates, shifted by one step
 
     @classmethod
     def initial(cls, world_model: WorldModel, planner: Planner, num_envs: int) -> "ControlState":
-        """Before the first frame of an episode."""
+        """The state before the first frame of an episode."""
         belief = BeliefState.initial(world_model, num_envs)
         size = (num_envs, 1 + planner.alternatives, planner.horizon, world_model.action_size)
         return cls(belief, belief.action.new_zeros(size))
 
 
 class Decision(NamedTuple):
-    """What control decided in N environments, and why."""
+    """The actions for N environments, with the belief and plan behind them."""
 
     action: Float[Tensor, "N A"]
     belief: Belief
-    plan: Plan  # its first action, before any exploration, is `action`
+    plan: Plan  # `action` is its first action, plus any exploration noise
 
 
 @torch.no_grad()
@@ -44,21 +44,21 @@ def decide(
     episode_start: Bool[Tensor, "N"],  # noqa: F821 - a shape, not a name
     generator: torch.Generator,
     exploration_std: float = 0.0,
-    restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and hold nothing
+    restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
     gate: Gate = AcceptAll(),  # noqa: B008
 ) -> tuple[Decision, ControlState]:
-    """Take a frame of each environment in, and give each its next action in [−1, 1]^A.
+    """Process one frame per environment, and return the next actions in [−1, 1]^A.
 
     Args:
-        world_model: the belief's and the plan's model.
-        planner: settings of the search.
-        frames: what the cameras see now.
-        state: what the last call returned.
-        episode_start: environments whose episode starts with this frame; their state is forgotten.
-        generator: of the search's noise and the exploration's.
+        world_model: the model used for filtering and planning.
+        planner: the planner.
+        frames: the current frames.
+        state: the state returned by the last call.
+        episode_start: whether each frame starts an episode; if so, its state is reset.
+        generator: generator of the planner's and the exploration noise.
         exploration_std: std of Gaussian noise on the action.
-        restorer: is given the frames before they are believed.
-        gate: decides which of them are.
+        restorer: preprocesses the frames.
+        gate: decides which frames the filter uses.
     """
     fresh = ControlState.initial(world_model, planner, len(frames))
     state = _where(episode_start, fresh, state)
@@ -88,10 +88,10 @@ def plausible_plan(
     plan: Plan,
     best: int = 5,
 ) -> Plan:
-    """Of the best candidates the one with the largest return − w · implausibility.
+    """Among the best candidates, choose the one with the largest return − w · implausibility.
 
-    Implausibility is the restorer's score of the frames imagined along a candidate, their mean; w is
-    its `plan_weight`. All candidates at every step would take thousands of the denoiser's passes.
+    Implausibility is the restorer's mean score of the frames imagined along a candidate; w is its
+    `plan_weight`. Scoring all candidates would take thousands of denoiser evaluations.
     """
     candidates = plan.candidates[:, :best].clamp(-1, 1)
     num_envs, kept = candidates.shape[:2]
@@ -106,7 +106,7 @@ def plausible_plan(
 
 
 def _where(rows: Tensor, new: Any, old: Any) -> Any:
-    """`new` in some rows and `old` in the others, of tensors and of tuples of them."""
+    """`torch.where` along the rows of tensors or nested tuples of tensors."""
     if isinstance(new, Tensor):
         return torch.where(rows.view(-1, *[1] * (new.ndim - 1)), new, old)
     return type(new)(*(_where(rows, a, b) for a, b in zip(new, old, strict=True)))

@@ -1,4 +1,4 @@
-"""Episodes of a Minari dataset, as a replay takes them."""
+"""Loading of episodes from Minari datasets."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,16 @@ from agent.replay import Episode
 def load_episodes(
     dataset_id: str, env_spec: EnvSpec | None, observations: gym.spaces.Box, actions: gym.spaces.Box
 ) -> Iterator[Episode]:
-    """Frames, actions scaled to [−1, 1], and rewards, read from disk as they are asked for.
+    """Frames, actions scaled to [−1, 1] and rewards, read lazily from disk.
 
     Args:
-        dataset_id: as Minari has it, in MINARI_DATASETS_PATH or ~/.minari/datasets.
-        env_spec: of the environment that it should come from, if it says from which it does.
-        observations: the space that the agent serves.
-        actions: the space that the agent serves.
+        dataset_id: the Minari id; looked up in MINARI_DATASETS_PATH or ~/.minari/datasets.
+        env_spec: the environment it must come from; not checked if the dataset has no spec.
+        observations: the agent's observation space.
+        actions: the agent's action space.
 
     Raises:
-        ValueError: Minari is missing, there is no such dataset, or it is another environment's.
+        ValueError: Minari is missing, there is no such dataset, or it is from another environment.
     """
     try:
         import minari

@@ -1,4 +1,4 @@
-"""What a trained world model knows, as numbers: imagination, positions, doubt, small objects."""
+"""World model diagnostics: prediction error, calibration, linear probes, foreground error."""
 
 from typing import Any, NamedTuple
 
@@ -11,34 +11,34 @@ from torch import Tensor
 from agent.agent import Agent
 from agent.collection import scale_actions
 
-PARTICLES = 256  # imagined futures of each episode
+PARTICLES = 256  # imagined rollouts per episode
 Curve = list[float]
 
 
-class Walks(NamedTuple):
-    """E episodes of T frames with random actions, and what the environment tells of them."""
+class RandomRollouts(NamedTuple):
+    """E episodes of T frames with random actions, and ground-truth positions."""
 
     frames: NDArray[np.uint8]  # (E, T, H, W, C)
     actions: NDArray[np.float32]  # (E, T − 1, A), in [−1, 1]
-    rewards: NDArray[np.float64]  # (E, T), the first is nothing
+    rewards: NDArray[np.float64]  # (E, T), the first is a placeholder
     positions: dict[str, NDArray[np.float64]]  # by name, (E, T, 2), in metres
 
 
-def random_walks(agent: Agent, seed: int, episodes: int = 100, length: int = 13) -> Walks:
-    """Episodes of the agent's environment; those that end earlier are left out.
+def random_rollouts(agent: Agent, seed: int, episodes: int = 100, length: int = 13) -> RandomRollouts:
+    """Roll out random actions in the agent's environment; shorter episodes are discarded.
 
-    Where too few last so long, all are cut to what enough of them reach. Each action is kept for
-    another step with probability 0.7, so that walks lead somewhere.
+    If too few episodes reach `length`, all are truncated to the length that enough of them reach.
+    Each action is repeated with probability 0.7, to produce longer displacements.
 
     Raises:
-        ValueError: episodes end with their first step.
+        ValueError: episodes are too short to measure predictions.
     """
     assert agent.env_spec is not None
     env, generator = gym.make(agent.env_spec), np.random.default_rng(seed)
     size = agent.action_space.shape[0]
-    walks: list[tuple[list[Any], ...]] = []
+    rollouts: list[tuple[list[Any], ...]] = []
     attempts = 5 * episodes
-    while attempts and sum(len(walk[0]) == length for walk in walks) < episodes:
+    while attempts and sum(len(rollout[0]) == length for rollout in rollouts) < episodes:
         attempts -= 1
         frame, info = env.reset(seed=int(generator.integers(2**31)))
         frames, actions, rewards, infos = [frame], [], [0.0], [info]
@@ -55,47 +55,49 @@ def random_walks(agent: Agent, seed: int, episodes: int = 100, length: int = 13)
             infos.append(info)
             if terminated or truncated:
                 break
-        walks.append((frames, actions, rewards, infos))
+        rollouts.append((frames, actions, rewards, infos))
     env.close()
-    length = sorted(len(walk[0]) for walk in walks)[-episodes]
+    length = sorted(len(rollout[0]) for rollout in rollouts)[-episodes]
     if length < 3:
         raise ValueError(f"env: got episodes of {length - 1} steps, allowed: 2 at least to imagine")
-    walks = [walk for walk in walks if len(walk[0]) >= length][:episodes]
-    names = [name for name, value in walks[0][3][0].items() if name.endswith("_position")]
+    rollouts = [rollout for rollout in rollouts if len(rollout[0]) >= length][:episodes]
+    names = [name for name, value in rollouts[0][3][0].items() if name.endswith("_position")]
     positions = {
-        name: np.array([[info[name] for info in walk[3][:length]] for walk in walks], np.float64)
+        name: np.array(
+            [[info[name] for info in rollout[3][:length]] for rollout in rollouts], np.float64
+        )
         for name in names
     }
-    frames = np.stack([walk[0][:length] for walk in walks])
-    actions = np.stack([walk[1][: length - 1] for walk in walks])
-    rewards = np.array([walk[2][:length] for walk in walks])
-    return Walks(frames, actions, rewards, positions)
+    frames = np.stack([rollout[0][:length] for rollout in rollouts])
+    actions = np.stack([rollout[1][: length - 1] for rollout in rollouts])
+    rewards = np.array([rollout[2][:length] for rollout in rollouts])
+    return RandomRollouts(frames, actions, rewards, positions)
 
 
 @torch.no_grad()
-def diagnose(agent: Agent, walks: Walks) -> dict[str, float | Curve]:
-    """The numbers of a run.
+def diagnose(agent: Agent, rollouts: RandomRollouts) -> dict[str, float | Curve]:
+    """Measure a world model on `rollouts`.
 
     Returns:
-        By horizon k = 1..T − 1, imagined from the belief after the first frame and the actions alone:
-            `frame_rmse`, in units of a pixel's range, beside that of `frame_rmse_copy`, which shows
-                the first frame all the time, and `frame_rmse_mean`, the mean frame;
-            `reward_rmse`, beside `reward_rmse_copy`, the reward that the model gives the first
-                frame all the time; the environment's units;
-            `doubt`: root mean square of (z − imagined mean) / imagined std over z drawn from the
-                belief. 1 is calibrated, above it the transition is too sure of itself.
-        And:
-            `coverage_90`: how often the next z falls into the transition's central 90 %;
-            `foreground_explained`: 1 − ‖frame − reconstruction‖² / ‖frame − mean frame‖². What is
-                small and left out is missing here: 0 is a model that paints the background alone;
-            `probe_NAME_cm` for each position that the environment tells: root mean square error, cm,
-                of a linear map from z, fitted to half of the episodes and measured on the other;
-            `chance_NAME_cm`: that of a constant.
+        Per horizon k = 1..T − 1, predicted from the belief after the first frame and the actions:
+            `frame_rmse`, in units of a pixel's range, with two baselines: `frame_rmse_copy` repeats
+                the first frame, and `frame_rmse_mean` predicts the mean frame;
+            `reward_rmse`, in the environment's units, with the baseline `reward_rmse_copy`, which
+                repeats the model's reward for the first frame;
+            `calibration_ratio`: root mean square of (z − predicted mean) / predicted std over z drawn
+                from the belief. 1 is calibrated; above 1 the transition is overconfident.
+        Scalars:
+            `coverage_90`: the fraction of next latents inside the transition's central 90 % interval;
+            `foreground_explained`: 1 − ‖frame − reconstruction‖² / ‖frame − mean frame‖². Small
+                objects count here: at 0 the reconstruction is no better than the mean frame;
+            `probe_NAME_cm` for each position that the environment reports: root mean square error, cm,
+                of a linear probe on z, fitted on half of the episodes and tested on the other half;
+            `chance_NAME_cm`: the same for a constant prediction.
     """
     model, device = agent.world_model, agent.device
-    frames = torch.from_numpy(walks.frames).to(device)
-    actions = torch.from_numpy(walks.actions).to(device)
-    rewards = torch.from_numpy(walks.rewards).float().to(device)
+    frames = torch.from_numpy(rollouts.frames).to(device)
+    actions = torch.from_numpy(rollouts.actions).to(device)
+    rewards = torch.from_numpy(rollouts.rewards).float().to(device)
     belief = _beliefs(agent, frames, actions)  # means and stds, (E, T, D)
     (means, stds), (episodes, steps) = belief, frames.shape[:2]
 
@@ -118,7 +120,7 @@ def diagnose(agent: Agent, walks: Walks) -> dict[str, float | Curve]:
             "frame_rmse_mean": _frames_apart(255 * model.mean_frame[None], frames[:, t]),
             "reward_rmse": (model.reward(z) - rewards[:, t]).square(),
             "reward_rmse_copy": (copied_reward - rewards[:, t]).square(),
-            "doubt": surprise / spread.var(1),
+            "calibration_ratio": surprise / spread.var(1),
         }.items():
             curves.setdefault(name, []).append(error.mean().sqrt().item())
     result |= curves
@@ -127,16 +129,16 @@ def diagnose(agent: Agent, walks: Walks) -> dict[str, float | Curve]:
     flat, mean_frame = frames.flatten(0, 1), 255 * model.mean_frame[None]
     left = _frames_apart(model.decode(means.flatten(0, 1)), flat).sum()
     result["foreground_explained"] = (1 - left / _frames_apart(mean_frame, flat).sum()).item()
-    for name, position in walks.positions.items():
+    for name, position in rollouts.positions.items():
         probe, chance = linear_probe(means, torch.from_numpy(position).to(device))
         result[f"probe_{name}_cm"], result[f"chance_{name}_cm"] = 100 * probe, 100 * chance
     return result
 
 
 def linear_probe(z: Tensor, target: Tensor) -> tuple[float, float]:
-    """RMS error of a linear map from z (E, T, D) to a target (E, T, 2), and that of a constant.
+    """RMS errors of a linear probe from z (E, T, D) to a target (E, T, 2) and of a constant.
 
-    Least squares on the first half of the episodes, errors on the second.
+    Fitted by least squares on the first half of the episodes, tested on the second.
     """
     ones = torch.ones_like(z[..., :1])
     inputs = torch.cat([z, ones], -1).double()
@@ -173,5 +175,5 @@ def _noise(episodes: int, like: Tensor, seed: int) -> Tensor:
 
 
 def _frames_apart(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared difference of frames in units of a pixel's range, per frame."""
+    """Mean squared error per frame, in units of a pixel's range."""
     return ((a.float() - b.float()) / 255).square().mean((-3, -2, -1))

@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: log-density, KL divergence, product. All in nats, constants included."""
+"""Diagonal Gaussians: log-density, KL divergence, product. All in nats, including constants."""
 
 import math
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def kl_divergence(q: Normal, p: Normal) -> Float[Tensor, "*batch"]:
 
 
 def product(p: Normal, q: Normal) -> Normal:
-    """The normalised product of two densities: precisions add, means are weighted by them."""
+    """The normalised product of two densities: precisions add, and weight the means."""
     p_precision, q_precision = p.std.pow(-2), q.std.pow(-2)
     variance = 1 / (p_precision + q_precision)
     return Normal((p_precision * p.mean + q_precision * q.mean) * variance, variance.sqrt())

@@ -1,8 +1,8 @@
-"""The gate: is a frame believed? It knows what the restorer says and what the filter expected.
+"""The gate decides whether the filter uses a frame.
 
-A frame that is not believed is left out, and belief coasts on the transition. Two frames that agree
-with each other, the second with what the transition makes of the first, may outvote belief, which then
-starts anew from them.
+It sees the restorer's plausibility verdict and the filter's innovation. If a frame is rejected, the
+belief is propagated by the transition alone. Two consecutive plausible frames that are consistent
+under the transition override the belief, which is reset to the second.
 """
 
 from dataclasses import dataclass
@@ -13,65 +13,66 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-class Verdict(NamedTuple):
-    """What becomes of each frame; where neither holds it is left out."""
+class GateDecision(NamedTuple):
+    """The decision for each frame; if neither holds, the frame is rejected."""
 
-    followed: Bool[Tensor, "N"]  # noqa: F821 - the filter takes it in
-    outvoted: Bool[Tensor, "N"]  # noqa: F821 - belief starts anew from it
+    accepted: Bool[Tensor, "N"]  # noqa: F821 - the filter updates on it
+    reset: Bool[Tensor, "N"]  # noqa: F821 - the belief is reset to it
 
 
 @runtime_checkable
 class Gate(Protocol):
-    """What the filter needs of a gate."""
+    """Interface of a gate."""
 
     def decide(
         self,
         plausible: Bool[Tensor, "N"],  # noqa: F821
         innovation: Float[Tensor, "N"],  # noqa: F821
-        rival_innovation: Float[Tensor, "N"],  # noqa: F821
-        located: Bool[Tensor, "N"],  # noqa: F821
-    ) -> Verdict:
-        """Whether to believe each frame.
+        single_frame_innovation: Float[Tensor, "N"],  # noqa: F821
+        initialised: Bool[Tensor, "N"],  # noqa: F821
+    ) -> GateDecision:
+        """Decide whether to use each frame.
 
         Args:
-            plausible: what the restorer says.
-            innovation: d² of what the frame tells from what was predicted.
-            rival_innovation: d² from what the last frame alone predicted; NaN where it was implausible.
-            located: whether any frame of the episode was believed before.
+            plausible: the restorer's verdict.
+            innovation: d² between the frame and the filter's prediction.
+            single_frame_innovation: d² between the frame and the prediction from the last frame
+                alone; NaN where that was implausible.
+            initialised: whether a frame of the episode has been used before.
         """
         ...
 
 
 @dataclass(frozen=True)
 class AcceptAll:
-    """The gate that believes every frame."""
+    """The gate that accepts every frame."""
 
     def decide(
         self,
         plausible: Bool[Tensor, "N"],  # noqa: F821
         innovation: Float[Tensor, "N"],  # noqa: F821
-        rival_innovation: Float[Tensor, "N"],  # noqa: F821
-        located: Bool[Tensor, "N"],  # noqa: F821
-    ) -> Verdict:
+        single_frame_innovation: Float[Tensor, "N"],  # noqa: F821
+        initialised: Bool[Tensor, "N"],  # noqa: F821
+    ) -> GateDecision:
         """See `Gate`."""
-        return Verdict(torch.ones_like(plausible), torch.zeros_like(plausible))
+        return GateDecision(torch.ones_like(plausible), torch.zeros_like(plausible))
 
 
 @dataclass(frozen=True)
 class ConformalGate:
-    """Believes a frame that is plausible and was to be expected: its d² is at most a threshold."""
+    """Accepts a frame that is plausible and whose d² is at most a threshold."""
 
     innovation_threshold: float
-    """Conformal, see `agent.calibration`."""
+    """Conformal threshold on d², see `agent.calibration`."""
 
     def decide(
         self,
         plausible: Bool[Tensor, "N"],  # noqa: F821
         innovation: Float[Tensor, "N"],  # noqa: F821
-        rival_innovation: Float[Tensor, "N"],  # noqa: F821
-        located: Bool[Tensor, "N"],  # noqa: F821
-    ) -> Verdict:
-        """See `Gate`. Nothing can surprise a belief that has seen nothing yet."""
+        single_frame_innovation: Float[Tensor, "N"],  # noqa: F821
+        initialised: Bool[Tensor, "N"],  # noqa: F821
+    ) -> GateDecision:
+        """See `Gate`. The first plausible frame is always accepted."""
         limit = self.innovation_threshold
-        followed = plausible & ((innovation <= limit) | ~located)
-        return Verdict(followed, plausible & ~followed & (rival_innovation <= limit))
+        accepted = plausible & ((innovation <= limit) | ~initialised)
+        return GateDecision(accepted, plausible & ~accepted & (single_frame_innovation <= limit))

@@ -1,4 +1,4 @@
-"""The state of learning, and one step of it: a gradient update on a batch from the replay."""
+"""The learner: all training state, and the gradient update."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -18,35 +18,35 @@ from agent.world_model import WorldModel
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How much to explore and how much to fit.
+    """Exploration and optimisation settings.
 
     Raises:
         ValueError: a field has a value that is not allowed.
     """
 
     num_envs: int = 8
-    """Environments that act in step, where the agent makes them itself from an id."""
+    """Environments stepped together, if the agent creates them from an id."""
     random_steps: int = 100
-    """Environment steps with random actions, before the planner takes over."""
+    """Environment steps with random actions before the planner takes over."""
     updates_per_step: float = 2.0
-    """Gradient updates for each environment step."""
+    """Gradient updates per environment step."""
     batch_size: int = 16
-    """B, windows in a batch."""
+    """B, windows per batch."""
     sequence_length: int = 4
-    """T, frames in a window."""
+    """T, frames per window."""
     learning_rate: float = 5e-3
-    """Of Adam, after a warm-up of 20 updates; it falls to a tenth over the second half of learning."""
+    """Peak learning rate of Adam: 20 updates of warm-up, then decay to a tenth over the second half."""
     clip_norm: float = 10.0
-    """Largest norm of a gradient."""
+    """Gradients are clipped to this norm."""
     longest_episode: int = 10
-    """Steps after which an environment is reset while collecting, where that can be done one by one:
-    many starts teach more than long episodes. The environment's own limit holds too."""
+    """Steps after which an environment is reset during collection, if it can be reset individually:
+    short episodes give more varied starts. The environment's own limit also applies."""
     random_correlation: float = 0.7
-    """Probability that a random action is kept for another step, so that it leads somewhere."""
+    """Probability that a random action is repeated, to produce longer displacements."""
     exploration_std: float = 0.3
-    """Std of the noise on the planner's actions while it collects."""
+    """Std of the noise on the planner's actions during collection."""
     replay_capacity: int = 50_000
-    """Environment steps kept."""
+    """Environment steps stored."""
 
     def __post_init__(self) -> None:
         for field_name in ("num_envs", "random_steps", "batch_size", "replay_capacity"):
@@ -68,7 +68,7 @@ class TrainingConfig:
 
 @dataclass
 class Progress:
-    """How far learning has come; what a callback sees after each round of steps and updates."""
+    """Training progress, passed to callbacks after each vector step and its updates."""
 
     num_timesteps: int = 0
     """Environment steps taken."""
@@ -79,11 +79,11 @@ class Progress:
     target_updates: int | None = None
     """Updates at which offline learning ends; None while learning online."""
     seconds: float = 0.0
-    """Spent in collecting and updating; callbacks and what comes after are not counted."""
+    """Seconds of collection and updates; callbacks are not counted."""
     planning_seconds: float = 0.0
-    """Of these, those in which the agent decided what to do: belief and plan."""
+    """Seconds of these spent on filtering and planning."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """Of the last update: the loss and its terms, nats per step."""
+    """The loss of the last update and its terms, nats per step."""
     finished: list[FinishedEpisode] = field(default_factory=list)
     """Episodes that ended in the last step."""
 
@@ -92,21 +92,21 @@ class Progress:
     )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run counts on from."""
+        """The counters to restore."""
         return {name: getattr(self, name) for name in self.COUNTED}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Count on from there.
+        """Restore the counters.
 
         Raises:
-            KeyError: this is no such state.
+            KeyError: a counter is missing.
         """
         for name in self.COUNTED:
             setattr(self, name, state[name])
 
 
 class Generators(NamedTuple):
-    """One stream of randomness for each use, so that none disturbs another."""
+    """An independent random stream for each use."""
 
     control: torch.Generator
     loss: torch.Generator
@@ -122,7 +122,7 @@ class Generators(NamedTuple):
         return cls(control, loss, np.random.default_rng(seeds[2]), np.random.default_rng(seeds[3]))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where each stream is, as JSON."""
+        """The state of each stream, as JSON."""
         return {
             "control": self.control.get_state().tolist(),
             "loss": self.loss.get_state().tolist(),
@@ -131,10 +131,10 @@ class Generators(NamedTuple):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where the streams were.
+        """Restore the state of each stream.
 
         Raises:
-            KeyError, TypeError, RuntimeError: this is no such state.
+            KeyError, TypeError, RuntimeError: not a state of these streams.
         """
         self.control.set_state(torch.tensor(state["control"], dtype=torch.uint8))
         self.loss.set_state(torch.tensor(state["loss"], dtype=torch.uint8))
@@ -143,7 +143,7 @@ class Generators(NamedTuple):
 
 
 class LearnerState(NamedTuple):
-    """What `Learner.state_dict` gives."""
+    """The state returned by `Learner.state_dict`."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
@@ -153,12 +153,12 @@ class LearnerState(NamedTuple):
 
 
 class Learner:
-    """All that learning changes, in one place: model, optimiser, replay, counters and streams.
+    """All training state: model, optimiser, replay, counters and random streams.
 
     Args:
-        world_model: on its device, not yet initialised.
-        config: how hard to fit.
-        seed: of all streams.
+        world_model: the model, on its device, not yet initialised.
+        config: optimisation settings.
+        seed: seed of all streams.
     """
 
     def __init__(
@@ -172,23 +172,23 @@ class Learner:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return self.world_model.mean_frame.device
 
     def initialise(self, batch: Batch) -> None:
-        """Fit what needs no gradient, before anything is learned."""
+        """Initialise the model from data, before the first update."""
         self.world_model.initialise(batch.to(self.device))
 
     def update(self, left: float) -> None:
-        """One gradient update on a fresh batch.
+        """Make one gradient update on a new batch.
 
-        The learning rate rises over the first updates and falls towards the end.
+        The learning rate warms up over the first updates and decays towards the end.
 
         Args:
-            left: the share of learning that lies ahead, 1 to 0.
+            left: fraction of training remaining, 1 to 0.
 
         Raises:
-            FloatingPointError: a term of the loss is not finite; the message names term and update.
+            FloatingPointError: a term of the loss is not finite (named in the message).
         """
         config, progress = self.config, self.progress
         batch = self.replay.sample(config.batch_size, config.sequence_length, self.generators.replay)
@@ -201,7 +201,7 @@ class Learner:
         progress.metrics = {name: m.item() for name, m in metrics.items()} | {"loss": loss.item()}
         norm = nn.utils.clip_grad_norm_(self.world_model.parameters(), config.clip_norm)
         progress.metrics["grad_norm"] = float(norm)
-        for name, value in progress.metrics.items():  # terms come before the sums that they spoil
+        for name, value in progress.metrics.items():  # terms come before the sums they make non-finite
             if not np.isfinite(value):
                 raise FloatingPointError(
                     f"training stopped: {name} is {value} at update {progress.num_updates + 1} "
@@ -216,7 +216,7 @@ class Learner:
         progress.num_updates += 1
 
     def state_dict(self) -> LearnerState:
-        """Everything, as it is to be saved."""
+        """The complete state, to be saved."""
         return LearnerState(
             {name: value.contiguous() for name, value in self.world_model.state_dict().items()},
             flat_state(self.optimizer),
@@ -226,10 +226,10 @@ class Learner:
         )
 
     def load_state_dict(self, state: LearnerState) -> None:
-        """Go on from there, in new episodes.
+        """Restore a saved state; collection continues in new episodes.
 
         Raises:
-            KeyError, TypeError, RuntimeError: the state is of another model, or none.
+            KeyError, TypeError, RuntimeError: not a state of this model.
         """
         self.world_model.load_state_dict(state.model)
         restore_state(self.optimizer, state.optimizer)

@@ -1,11 +1,11 @@
-"""The linear Gaussian special case of the sequential VAE, where all is known exactly.
+"""The linear Gaussian special case of the sequential VAE, where everything has a closed form.
 
     z_1 ~ N(m, P),   z_t = A z_{t−1} + B a_{t−1} + N(0, Q),   x_t = C z_t + N(0, R)
 
-The Kalman filter gives log p(x_{1:T} | a) itself, the smoother the posterior of all z_{1:T}, which is
-a Gauss-Markov chain (Kalman 1960; Rauch, Tung and Striebel 1965). With that chain as q the ELBO is the
-evidence; with any other q, the product of its marginals included, it is below. So this is what
-bounds and posteriors are measured against. In float64; time t = 1..T lies at index t − 1; nats.
+The Kalman filter gives log p(x_{1:T} | a), and the smoother the posterior of z_{1:T}, which is a
+Gauss-Markov chain (Kalman 1960; Rauch, Tung and Striebel 1965). With that chain as q the ELBO equals
+the log-evidence; with any other q, such as the product of its marginals, it is lower. This is the
+reference for bounds and posteriors. All in float64 and nats; time t = 1..T is stored at index t − 1.
 """
 
 import math
@@ -22,7 +22,7 @@ class LinearGaussian:
     """The generative model.
 
     Raises:
-        ValueError: shapes that do not belong together, or a covariance that is not positive definite.
+        ValueError: inconsistent shapes, or a covariance that is not positive definite.
     """
 
     transition: Tensor
@@ -41,15 +41,15 @@ class LinearGaussian:
     """R, (X, X)."""
 
     def __post_init__(self) -> None:
-        size, seen, controls = len(self.transition), len(self.emission), self.control.shape[-1]
+        size, observed, controls = len(self.transition), len(self.emission), self.control.shape[-1]
         shapes = {
             "transition": (size, size),
             "control": (size, controls),
-            "emission": (seen, size),
+            "emission": (observed, size),
             "initial_mean": (size,),
             "initial_cov": (size, size),
             "transition_cov": (size, size),
-            "emission_cov": (seen, seen),
+            "emission_cov": (observed, observed),
         }
         for name, shape in shapes.items():
             value = getattr(self, name)
@@ -63,7 +63,7 @@ class LinearGaussian:
     def sample(
         self, actions: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Latents (T, D) and observations (T, X) of one trajectory with actions (T − 1, U)."""
+        """Sample latents (T, D) and observations (T, X) of one trajectory with actions (T − 1, U)."""
 
         def noise(cov: Tensor) -> Tensor:
             drawn = torch.randn(len(cov), generator=generator, dtype=cov.dtype)
@@ -80,9 +80,9 @@ class LinearGaussian:
         """The joint density log p(x_{1:T}, z_{1:T} | a), (…,), for z (…, T, D)."""
         drift = z[..., :-1, :] @ self.transition.mT + actions @ self.control.mT
         first = MultivariateNormal(self.initial_mean, self.initial_cov).log_prob(z[..., 0, :])
-        moved = MultivariateNormal(drift, self.transition_cov).log_prob(z[..., 1:, :])
-        seen = MultivariateNormal(z @ self.emission.mT, self.emission_cov).log_prob(x)
-        return first + moved.sum(-1) + seen.sum(-1)
+        transitions = MultivariateNormal(drift, self.transition_cov).log_prob(z[..., 1:, :])
+        emissions = MultivariateNormal(z @ self.emission.mT, self.emission_cov).log_prob(x)
+        return first + transitions.sum(-1) + emissions.sum(-1)
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,16 @@ class GaussMarkov:
         return torch.stack(means), torch.stack(covs)
 
     def product_of_marginals(self) -> Self:
-        """The same marginals, independent of each other.
+        """The chain with the same marginals, made independent over time.
 
-        (Not the product with the highest ELBO: that one has the same means, and as covariances the
-        inverses of the diagonal blocks of the joint precision, which are narrower.)
+        This is not the product with the highest ELBO, which has the same means but narrower
+        covariances: the inverses of the diagonal blocks of the joint precision.
         """
         means, covs = self.marginals()
         return type(self)(means[0], covs[0], torch.zeros_like(self.gains), means[1:], covs[1:])
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """`count` draws of z_{1:T}, (count, T, D)."""
+        """Draw `count` samples of z_{1:T}, (count, T, D)."""
         shape = (count, len(self.gains) + 1, len(self.initial_mean))
         eps = torch.randn(shape, generator=generator, dtype=self.covs.dtype)
         z = [self.initial_mean + eps[:, 0] @ torch.linalg.cholesky(self.initial_cov).mT]
@@ -145,16 +145,16 @@ def kalman_filter(model: LinearGaussian, x: Tensor, actions: Tensor) -> tuple[Te
     mean, cov = model.initial_mean, model.initial_cov
     means, covs, log_evidence = [], [], mean.new_zeros(())
     identity = torch.eye(len(mean), dtype=mean.dtype)
-    for t, seen in enumerate(x):
+    for t, observed in enumerate(x):
         if t > 0:
             mean = model.transition @ mean + model.control @ actions[t - 1]
             cov = model.transition @ cov @ model.transition.mT + model.transition_cov
         predicted = model.emission @ mean
         innovation_cov = model.emission @ cov @ model.emission.mT + model.emission_cov
-        log_evidence = log_evidence + MultivariateNormal(predicted, innovation_cov).log_prob(seen)
+        log_evidence = log_evidence + MultivariateNormal(predicted, innovation_cov).log_prob(observed)
         gain = torch.linalg.solve(innovation_cov, model.emission @ cov).mT
-        mean = mean + gain @ (seen - predicted)
-        # Joseph's form, which stays symmetric and positive.
+        mean = mean + gain @ (observed - predicted)
+        # Joseph form: stays symmetric and positive definite.
         rest = identity - gain @ model.emission
         cov = rest @ cov @ rest.mT + gain @ model.emission_cov @ gain.mT
         means.append(mean)
@@ -165,28 +165,28 @@ def kalman_filter(model: LinearGaussian, x: Tensor, actions: Tensor) -> tuple[Te
 def smoother(model: LinearGaussian, x: Tensor, actions: Tensor) -> GaussMarkov:
     """The exact posterior p(z_{1:T} | x_{1:T}, a), as a chain that runs forward in time.
 
-    Given z_{t−1} and all frames from t on, z_t is the transition's prediction combined with what
-    those frames say of it: a message exp(−½ zᵀ J z + hᵀ z), passed backwards from the end.
+    Given z_{t−1}, the density of z_t is proportional to the transition density times the message from
+    frames t..T, exp(−½ zᵀ J z + hᵀ z), which is computed backwards in time.
     """
-    precision_of_move = torch.linalg.inv(model.transition_cov)
-    reads = model.emission.mT @ torch.linalg.inv(model.emission_cov)  # Cᵀ R⁻¹
+    transition_precision = torch.linalg.inv(model.transition_cov)
+    gain = model.emission.mT @ torch.linalg.inv(model.emission_cov)  # Cᵀ R⁻¹
     message, weight = torch.zeros_like(model.transition), torch.zeros_like(model.initial_mean)
     gains, offsets, covs = [], [], []
     for t in range(len(x) - 1, 0, -1):
-        message, weight = message + reads @ model.emission, weight + reads @ x[t]
-        cov = torch.linalg.inv(precision_of_move + message)
-        pushed = model.control @ actions[t - 1]
-        gains.append(cov @ precision_of_move @ model.transition)
-        offsets.append(cov @ (precision_of_move @ pushed + weight))
+        message, weight = message + gain @ model.emission, weight + gain @ x[t]
+        cov = torch.linalg.inv(transition_precision + message)
+        shift = model.control @ actions[t - 1]
+        gains.append(cov @ transition_precision @ model.transition)
+        offsets.append(cov @ (transition_precision @ shift + weight))
         covs.append(0.5 * (cov + cov.mT))
-        # Integrate z_t out: what the frames from t on say of z_{t−1}.
-        through = torch.linalg.inv(
+        # Integrate z_t out: the message from frames t..T to z_{t−1}.
+        shrink = torch.linalg.inv(
             torch.eye(len(weight), dtype=cov.dtype) + message @ model.transition_cov
         )
-        weight = model.transition.mT @ through @ (weight - message @ pushed)
-        message = model.transition.mT @ through @ message @ model.transition
+        weight = model.transition.mT @ shrink @ (weight - message @ shift)
+        message = model.transition.mT @ shrink @ message @ model.transition
         message = 0.5 * (message + message.mT)
-    message, weight = message + reads @ model.emission, weight + reads @ x[0]
+    message, weight = message + gain @ model.emission, weight + gain @ x[0]
     prior = torch.linalg.inv(model.initial_cov)
     cov = torch.linalg.inv(prior + message)
     mean = cov @ (prior @ model.initial_mean + weight)
@@ -198,13 +198,13 @@ def elbo(model: LinearGaussian, posterior: GaussMarkov, x: Tensor, actions: Tens
     """E_q[log p(x_{1:T}, z_{1:T} | a) − log q(z_{1:T})] in closed form."""
 
     def expected(residual: Tensor, spread: Tensor, cov: Tensor) -> Tensor:
-        """E[log N(r; 0, cov)] where r has this mean (…, K) and covariance (…, K, K)."""
+        """E[log N(r; 0, cov)] for r with mean `residual` (…, K) and covariance `spread` (…, K, K)."""
         zero = torch.zeros_like(residual)
         trace = torch.linalg.solve(cov, spread).diagonal(dim1=-2, dim2=-1).sum(-1)
         return MultivariateNormal(zero, cov).log_prob(residual) - 0.5 * trace
 
     means, covs = posterior.marginals()
-    seen = expected(
+    emissions = expected(
         x - means @ model.emission.mT,
         model.emission @ covs @ model.emission.mT,
         model.emission_cov,
@@ -214,8 +214,8 @@ def elbo(model: LinearGaussian, posterior: GaussMarkov, x: Tensor, actions: Tens
     surplus = posterior.gains - model.transition
     residual = (surplus @ means[:-1, :, None])[..., 0] + posterior.offsets - actions @ model.control.mT
     spread = surplus @ covs[:-1] @ surplus.mT + posterior.covs
-    moved = expected(residual, spread, model.transition_cov)
-    return seen.sum() + first + moved.sum() + posterior.entropy()
+    transitions = expected(residual, spread, model.transition_cov)
+    return emissions.sum() + first + transitions.sum() + posterior.entropy()
 
 
 def importance_weighted_bound(
@@ -226,9 +226,9 @@ def importance_weighted_bound(
     samples: int,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """One draw of log (1/K) Σ_k p(x, z_k | a) / q(z_k), z_k ~ q (Burda et al. 2016).
+    """One sample of log (1/K) Σ_k p(x, z_k | a) / q(z_k), z_k ~ q (Burda et al. 2016).
 
-    Its mean is the ELBO for K = 1, and climbs to the evidence with K.
+    Its mean is the ELBO for K = 1, and increases with K towards the log-evidence.
     """
     z = posterior.sample(samples, generator)
     log_weights = model.log_joint(z, x, actions) - posterior.log_prob(z)

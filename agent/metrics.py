@@ -1,4 +1,4 @@
-"""What a run writes while it learns: TensorBoard, JSON lines, and a line of progress."""
+"""Logging of a training run: TensorBoard, JSON lines and a progress bar."""
 
 import json
 import time
@@ -13,14 +13,14 @@ from agent.progress_bar import ProgressBar
 
 
 class RunLogger:
-    """A callback for `Agent.learn` and `learn_from`, and a context that closes its files.
+    """A callback for `Agent.learn` and `learn_from`; as a context manager it closes its files.
 
     Writes `metrics.jsonl` (one object per tenth update) and TensorBoard events under `directory`,
-    and shows environment steps, updates, loss, success so far and the time left.
+    and shows environment steps, updates, loss, recent success rate and the time left.
 
     Args:
-        directory: made if it is not there; a resumed run appends.
-        console: where the line goes; None: standard error.
+        directory: created if missing; a resumed run appends.
+        console: console of the progress bar; None: standard error.
     """
 
     def __init__(self, directory: Path, console: Console | None = None) -> None:
@@ -32,7 +32,7 @@ class RunLogger:
         self._bar = ProgressBar(console)
 
     def __call__(self, progress: Progress) -> None:
-        """Show and write how far learning has come."""
+        """Log the progress."""
         for episode in progress.finished:
             step = progress.num_timesteps
             self._writer.add_scalar("episode/length", episode.length, step)
@@ -57,12 +57,12 @@ class RunLogger:
                 self._writer.add_scalar(f"train/{name}", value, progress.num_updates)
 
     def __enter__(self) -> Self:
-        """Show the line."""
+        """Show the progress bar."""
         self._bar.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close everything."""
+        """Close the progress bar and the files."""
         self._bar.__exit__(*error)
         self._lines.close()
         self._writer.close()

@@ -1,10 +1,10 @@
-"""The networks: an MLP, an encoder that finds positions, a decoder that is cheap to be right.
+"""The networks: an MLP, a keypoint encoder and a decoder whose loss is cheap to compute.
 
-Both image networks are made for small things on a still background, whose position is what counts.
-The encoder reads where its features are (spatial softmax, arXiv 1509.06113). The decoder paints a
-sum of K products (row profile) × (column profile with colour): a square is one such product.
-A random encoder of this kind already carries positions, but in faint and correlated numbers, so
-`initialise` scales and whitens it on the first frames; learning then starts without a plateau.
+Both image networks are made for small objects on a static background, whose positions matter.
+The encoder outputs the positions of its features (spatial softmax, arXiv 1509.06113). The decoder
+outputs a sum of K products (row profile) × (column profile with colour): a square is one such
+product. A randomly initialised encoder already encodes positions, but weakly and correlated, so
+`initialise` scales and whitens it on the first frames, which avoids an initial plateau.
 """
 
 import math
@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-PATCH = 4  # pixels; the encoder's maps are this much coarser than the frame
-PATCH_WIDTH = 32  # channels of a patch
-SHARPNESS = 4.0  # std of a map's logits at initialisation: how much the softmax prefers its peak
+PATCH = 4  # pixels; downsampling factor of the encoder's maps
+PATCH_WIDTH = 32  # channels per patch
+SHARPNESS = 4.0  # std of a map's logits at initialisation: sharpness of the softmax
 
 
 def mlp(size_in: int, width: int, size_out: int, layers: int = 2) -> nn.Sequential:
-    """A perceptron with `layers` hidden layers of SiLU units."""
+    """An MLP with `layers` hidden layers of SiLU units."""
     modules: list[nn.Module] = []
     for _ in range(layers):
         modules += [nn.Linear(size_in, width), nn.SiLU()]
@@ -29,7 +29,7 @@ def mlp(size_in: int, width: int, size_out: int, layers: int = 2) -> nn.Sequenti
 
 
 class KeypointEncoder(nn.Module):
-    """Frames → features: each of `maps` maps is read as its expected position and its activation.
+    """Frames → features: each of `maps` maps is reduced to its expected position and activation.
 
     Two convolutions (4×4 patches, then 3×3) give the maps; a softmax over the positions of a map
     gives expected row, expected column and expected activation; a linear layer mixes these.
@@ -52,23 +52,23 @@ class KeypointEncoder(nn.Module):
         rows = torch.linspace(-1, 1, math.ceil(height / PATCH))
         columns = torch.linspace(-1, 1, math.ceil(width / PATCH))
         grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
-        self.register_buffer("grid", grid.flatten(1))  # row and column of every place
+        self.register_buffer("grid", grid.flatten(1))  # row and column of every cell
 
     def forward(self, frames: Float[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
-        """Features of frames; a frame that equals the mean frame is all zeros."""
+        """Features of centred frames, in which the mean frame is all zeros."""
         return self.mix(self._keypoints(self._logits(frames)))
 
     def _logits(self, frames: Tensor) -> Tensor:
-        images = frames.permute(0, 3, 1, 2)  # a view: channels-last is how frames are stored
+        images = frames.permute(0, 3, 1, 2)  # a view in channels-last layout
         if any(self.pad):
             images = F.pad(images, self.pad)
         return self.maps(F.silu(self.patches(images)))
 
     def _keypoints(self, logits: Tensor) -> Tensor:
-        logits = logits.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H · W, maps), as it lies in memory
+        logits = logits.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H · W, maps), contiguous in memory
         weights = logits.softmax(1)
         positions = self.grid @ weights  # (N, 2, maps)
-        # An activation is about SHARPNESS times the size of a position; put them on one scale.
+        # Activations are about SHARPNESS times larger than positions; bring them to one scale.
         activations = (weights * logits).sum(1) / (2 * SHARPNESS)
         return torch.cat([positions.flatten(1), activations], dim=-1)
 
@@ -83,7 +83,7 @@ class KeypointEncoder(nn.Module):
         _, singular, components = torch.linalg.svd(keypoints - centre, full_matrices=False)
         std = singular / math.sqrt(len(frames))
         count = min(len(self.mix.weight), len(std))
-        # The floor keeps components that carry only rounding from being blown up to unit size.
+        # The floor keeps components of pure rounding error from being scaled to unit variance.
         whiten = components[:count] / (std[:count, None] + 0.02)
         self.mix.weight.zero_()
         self.mix.bias.zero_()
@@ -94,10 +94,10 @@ class KeypointEncoder(nn.Module):
 class SeparableDecoder(nn.Module):
     """z → image, a sum of K outer products u_k ⊗ v_k of a row profile and a column profile.
 
-    u_k ∈ R^H; v_k ∈ R^(W·C) carries the colours. The profiles come from a network with one hidden
-    layer on z and on sinusoids of z: an edge is a sharp function of a position, which a plain MLP
-    learns slowly (arXiv 2006.10739). The squared error to a frame needs no image, only K × K and
-    H × K products, which is where the time goes in pixel models (`squared_error`).
+    u_k ∈ R^H; v_k ∈ R^(W·C) includes colour. The profiles are the output of a network with one hidden
+    layer on z and sinusoids of z: an edge is a sharp function of position, which a plain MLP learns
+    slowly (arXiv 2006.10739). The squared error to a frame needs only K × K and H × K products and
+    never forms the image, the main cost of most pixel models (`squared_error`).
 
     Args:
         shape: (H, W, C) of a frame.

@@ -1,4 +1,4 @@
-"""What an agent reconstructs and imagines, and what its prior draws, as sheets of frames."""
+"""Sheets of reconstructed, imagined, sampled and denoised frames."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ PAPER, INK = (250, 250, 250), (40, 40, 40)
 MARGIN, LABEL = 8, 20  # pixels
 
 
-class Moment(NamedTuple):
+class TimeStep(NamedTuple):
     """One time step of an episode in which the agent acts."""
 
     frame: Picture
@@ -29,13 +29,13 @@ class Moment(NamedTuple):
     last: bool
 
 
-def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[Moment]:
-    """One episode from the start that `seed` gives, the frame at its end included."""
+def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[TimeStep]:
+    """Run one episode from the start given by `seed`, including its final frame."""
     frame, info = env.reset(seed=seed)
     state, last = None, False
     while True:
         decision, state = agent.decide(frame, state)
-        yield Moment(frame, decision, info, last)
+        yield TimeStep(frame, decision, info, last)
         if last:
             return
         action = scale_actions(agent.action_space, decision.action[0].cpu().numpy())
@@ -45,25 +45,25 @@ def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[Moment]
 
 @torch.no_grad()
 def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2) -> Picture:
-    """An episode three times: as it was, as the posterior sees it, and as imagined.
+    """An episode in three rows: camera frames, reconstructions and open-loop predictions.
 
-    The imagined row saw the first frame only; the transition then follows the actions taken.
+    The predictions start from the first frame and roll out the transition with the actions taken.
     """
     z = action = None
     rows: dict[str, list[Picture]] = {"camera": [], "reconstructed": [], "imagined open loop": []}
-    for moment in episode(agent, env, seed):
-        belief = moment.decision.belief.density.mean
+    for step in episode(agent, env, seed):
+        belief = step.decision.belief.density.mean
         z = belief if z is None or action is None else agent.world_model.transition(z, action).mean
-        action = moment.decision.action
+        action = step.decision.action
         decoded = [agent.world_model.decode(latent)[0].cpu().numpy() for latent in (belief, z)]
-        for row, frame in zip(rows.values(), [moment.frame, *decoded], strict=True):
+        for row, frame in zip(rows.values(), [step.frame, *decoded], strict=True):
             row.append(frame)
     return sheet(rows, scale)
 
 
 @torch.no_grad()
-def prior_samples(denoiser: Denoiser, count: int = 48, steps: int = 50, scale: int = 1) -> Picture:
-    """Frames that the diffusion model draws out of pure noise, in `steps` steps."""
+def diffusion_samples(denoiser: Denoiser, count: int = 48, steps: int = 50, scale: int = 1) -> Picture:
+    """Frames sampled from the diffusion model in `steps` steps."""
     generator = torch.Generator().manual_seed(0)
     height, width, channels = denoiser.shape
     noise = torch.randn(count, channels, height, width, generator=generator)
@@ -82,7 +82,7 @@ def prior_samples(denoiser: Denoiser, count: int = 48, steps: int = 50, scale: i
 def denoised_frames(
     denoiser: Denoiser, frames: torch.Tensor, stds: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0, 1.5)
 ) -> Picture:
-    """Clean frames, then for each std of the noise (images in [−1, 1]) noisy frames and estimates."""
+    """Clean frames, then noisy and denoised ones for each noise std (images in [−1, 1])."""
     generator = torch.Generator().manual_seed(0)
     images, rows = to_images(frames), {"clean": list(frames.numpy())}
     for std in stds:
@@ -95,11 +95,11 @@ def denoised_frames(
 
 
 def sheet(rows: dict[str, list[Picture]], scale: int) -> Picture:
-    """Labelled rows of frames below one another."""
+    """Labelled rows of frames, stacked vertically."""
     strips = []
     for label, frames in rows.items():
         big = [frame.repeat(scale, 0).repeat(scale, 1) for frame in frames]
-        # One channel is grey; of stacked frames the last is shown.
+        # A single channel is shown as grey; of stacked frames, the last is shown.
         strips.append((label, [np.broadcast_to(b[..., -3:], (*b.shape[:2], 3)) for b in big]))
     height, width = strips[0][1][0].shape[:2]
     row_height = LABEL + height + MARGIN

@@ -1,17 +1,17 @@
-"""Posterior families of the sequential VAE, one interface for all.
+"""Posterior families of the sequential VAE, with one interface.
 
-A   q(z_t): one Gaussian for every t and trajectory
-B   q(z_t^i): a Gaussian for each trajectory i and time t, optimised itself
+A   q(z_t): one Gaussian shared by all t and trajectories
+B   q(z_t^i): a free Gaussian for each trajectory i and time t
 C   q(z_t | x_{1:t}, a_{1:t−1}): a recurrent network
 D   q(z_t | x_t, z_{t−1}, a_{t−1}): a filter
 
-A, B and C are products over t, A ≤ C ≤ B in the ELBO that they can reach. D is a chain: z_t depends on
-the z_{t−1} that was drawn, so its joint is no product, and it can be above B. C and D serve control;
-A and B are what they are measured against (`benchmarks.model.posteriors`).
+A, B and C factorise over t; their best achievable ELBOs satisfy A ≤ C ≤ B. D is a chain: z_t depends
+on the sampled z_{t−1}, so its joint does not factorise, and it can exceed B. C and D can be used for
+control; A and B are for comparison (`benchmarks.model.posteriors`).
 
-Each is called once for a time step, with
-    features (N, F) of the frame, the prior p(z_t | z_{t−1}, a_{t−1}), the action (N, A) that led here
-    (zeros at first), the memory (N, memory_size) that the last call returned (zeros at first)
+Each is called once per time step, with
+    features (N, F) of the frame, the prior p(z_t | z_{t−1}, a_{t−1}), the previous action (N, A)
+    (zeros at first), the memory (N, memory_size) returned by the last call (zeros at first)
 and returns q(z_t) and its memory.
 """
 
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from agent.distributions import Normal, product
 
-MIN_STD = 0.05  # of the latent densities that networks give; the latents' own scale is 1
+MIN_STD = 0.05  # of the latent densities that networks output; latents have unit scale
 
 
 class SharedPosterior(nn.Module):
-    """Posterior A: q(z_t) = N(m, s²), whatever the frame, the time and the trajectory."""
+    """Posterior A: q(z_t) = N(m, s²), independent of frame, time and trajectory."""
 
     memory_size = 0
 
@@ -43,16 +43,16 @@ class SharedPosterior(nn.Module):
 
 
 class TrajectoryPosterior(nn.Module):
-    """Posterior B: q(z_t^i) = N(m_t^i, (s_t^i)²), parameters of their own for each i and t.
+    """Posterior B: q(z_t^i) = N(m_t^i, (s_t^i)²), with separate parameters for each i and t.
 
-    It knows a fixed batch of trajectories: row i of what it is called with is trajectory i.
-    Its memory is the time.
+    It is tied to a fixed batch of trajectories: row i of its inputs is trajectory i.
+    Its memory is the time index.
     """
 
     memory_size = 1
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
-        """Start at means and stds (N, T, D), such as another posterior's."""
+        """Initialise from means and stds (N, T, D), such as another posterior's."""
         super().__init__()
         self.mean = nn.Parameter(mean.clone())
         self.log_std = nn.Parameter(std.log())
@@ -68,8 +68,8 @@ class TrajectoryPosterior(nn.Module):
 class FilterPosterior(nn.Module):
     """Posterior D: q(z_t | x_t, z_{t−1}, a_{t−1}) ∝ p(z_t | z_{t−1}, a_{t−1}) N(z_t; m(x_t), s(x_t)²).
 
-    The transition's prediction is corrected by what the frame says, each weighted by its precision:
-    a Kalman update whose observation factor is learned.
+    The transition's prediction is combined with the frame's estimate, each weighted by its precision:
+    a Kalman update with a learned observation factor.
     """
 
     memory_size = 0
@@ -77,7 +77,7 @@ class FilterPosterior(nn.Module):
     def __init__(self, features: int, latents: int, action_size: int) -> None:
         super().__init__()
         self.evidence = nn.Linear(features, 2 * latents)
-        with torch.no_grad():  # z starts as the leading features, sharp enough to be worth decoding
+        with torch.no_grad():  # z starts as the leading features, with a small std
             self.evidence.weight[:latents] = torch.eye(latents, features)
             self.evidence.weight[latents:] *= 0.1
             self.evidence.bias[:latents] = 0
@@ -91,7 +91,7 @@ class FilterPosterior(nn.Module):
 
 
 class RecurrentPosterior(nn.Module):
-    """Posterior C: q(z_t | g(x_{1:t}, a_{1:t−1})) with a GRU for g; z_{t−1} plays no part."""
+    """Posterior C: q(z_t | g(x_{1:t}, a_{1:t−1})) with a GRU for g, independent of z_{t−1}."""
 
     def __init__(self, features: int, latents: int, action_size: int) -> None:
         super().__init__()
@@ -113,6 +113,6 @@ class RecurrentPosterior(nn.Module):
 
 
 def normal(raw: Tensor, bias: float = 0.0) -> Normal:
-    """A Gaussian from a network's output: means, then what softplus turns into stds."""
+    """A Gaussian from a network's output: means, then stds before softplus."""
     mean, raw_std = raw.chunk(2, -1)
     return Normal(mean, F.softplus(raw_std + bias) + MIN_STD)

@@ -1,4 +1,4 @@
-"""A line that shows how far learning has come."""
+"""The progress bar of training."""
 
 from collections import deque
 from typing import Self
@@ -9,16 +9,16 @@ from rich.progress import Progress as Bar
 
 from agent.learner import Progress
 
-EPISODES = 20  # that the share of successes is over
+EPISODES = 20  # window of the success rate
 
 
 class ProgressBar:
-    """A callback for `Agent.learn` and `learn_from`, and a context: the line is there inside it.
+    """A callback for `Agent.learn` and `learn_from`; shown while used as a context manager.
 
-    Shows environment steps, updates, loss, success in the last episodes and the time left.
+    Shows environment steps, updates, loss, success rate of the last episodes and the time left.
 
     Args:
-        console: where the line goes; None: standard error.
+        console: the console to draw on; None: standard error.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -33,7 +33,7 @@ class ProgressBar:
         self._task = self._bar.add_task("learning", total=None, status="steps")
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far learning has come."""
+        """Update the progress bar."""
         for episode in progress.finished:
             if episode.is_success is not None:
                 self.outcomes.append(episode.is_success)
@@ -49,10 +49,10 @@ class ProgressBar:
         self._bar.update(self._task, completed=min(done, total), total=total, status=status)
 
     def __enter__(self) -> Self:
-        """Show the line."""
+        """Start the progress bar."""
         self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Leave it as it is."""
+        """Stop the progress bar; it stays visible."""
         self._bar.stop()

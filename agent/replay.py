@@ -1,4 +1,4 @@
-"""Whole episodes, kept as they came, and windows of them drawn for learning."""
+"""A replay buffer of whole episodes, from which windows are sampled."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from agent.types import Batch
 
 @dataclass
 class Episode:
-    """One episode so far: frames[t] ── actions[t] ──▶ frames[t + 1] with rewards[t]."""
+    """An episode, possibly unfinished: frames[t] ── actions[t] ──▶ frames[t + 1] with rewards[t]."""
 
     frames: list[NDArray[np.uint8]]
     actions: list[NDArray[np.float32]] = field(default_factory=list)
@@ -19,10 +19,10 @@ class Episode:
 
 
 class Replay:
-    """Episodes of an environment, the unfinished ones included.
+    """A replay buffer of episodes, including unfinished ones.
 
     Args:
-        capacity: steps kept; beyond it the oldest episodes are dropped whole.
+        capacity: steps stored; beyond it, the oldest whole episodes are dropped.
 
     Raises:
         ValueError: capacity is below 1.
@@ -36,7 +36,7 @@ class Replay:
         self.num_steps = 0
 
     def start(self, frame: NDArray[np.uint8]) -> Episode:
-        """Begin an episode at its first frame, (H, W, C)."""
+        """Start an episode with its first frame, (H, W, C)."""
         episode = Episode([frame])
         self.episodes.append(episode)
         return episode
@@ -48,7 +48,7 @@ class Replay:
         reward: float,
         frame: NDArray[np.uint8],
     ) -> None:
-        """Add a step to an episode: the action, (A,) in [−1, 1], and what it led to."""
+        """Append a step to an episode: the action, (A,) in [−1, 1], its reward and the next frame."""
         episode.actions.append(action)
         episode.rewards.append(reward)
         episode.frames.append(frame)
@@ -56,20 +56,20 @@ class Replay:
         self._forget()
 
     def add(self, episode: Episode) -> None:
-        """Add a whole episode."""
+        """Add a complete episode."""
         self.episodes.append(episode)
         self.num_steps += len(episode.actions)
         self._forget()
 
     def _forget(self) -> None:
-        """Drop the oldest episodes while there is too much."""
+        """Drop the oldest episodes while over capacity."""
         while self.num_steps > self.capacity and len(self.episodes) > 1:
             self.num_steps -= len(self.episodes.pop(0).actions)
 
     def sample(self, windows: int, length: int, generator: np.random.Generator) -> Batch:
-        """Draw windows of `length` frames, uniform over all the windows there are.
+        """Sample `windows` windows of `length` frames, uniformly over all windows.
 
-        An episode shorter than `length` counts as one window, and is padded.
+        An episode shorter than `length` counts as one window and is padded.
 
         Raises:
             ValueError: no step has been stored yet.
@@ -85,7 +85,7 @@ class Replay:
         )
 
     def all(self, length: int) -> Batch:
-        """Everything stored, cut into windows of `length` frames, the last of an episode padded."""
+        """All episodes, cut into windows of `length` frames; the last of each episode is padded."""
         cuts = [
             (episode, first)
             for episode in self.episodes
@@ -105,13 +105,13 @@ class Replay:
             mask[i, :count] = 1
             if count > 1:
                 actions[i, : count - 1] = episode.actions[first : first + count - 1]
-            skip = 1 if first == 0 else 0  # no reward arrives with an episode's first frame
+            skip = 1 if first == 0 else 0  # an episode's first frame has no reward
             rewards[i, skip:count] = episode.rewards[first + skip - 1 : first + count - 1]
             reward_mask[i, skip:count] = 1
         return Batch(*map(torch.from_numpy, (frames, actions, rewards, reward_mask, mask)))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """All episodes as flat arrays, to be saved; see `from_state`."""
+        """All episodes as flat arrays, for saving; see `from_state`."""
         episodes = [episode for episode in self.episodes if episode.actions]
         if not episodes:
             return {"lengths": np.zeros(0, np.int64)}
@@ -124,7 +124,7 @@ class Replay:
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray[np.generic]], capacity: int) -> "Replay":
-        """The replay that `state` described; its episodes are closed."""
+        """Restore a replay from `state`; its episodes are finished."""
         replay = cls(capacity)
         first = 0
         for number, length in enumerate(state["lengths"].tolist()):

@@ -1,4 +1,4 @@
-"""Learning: collect, fit, collect, fit."""
+"""Training loops: online, alternating collection and updates, and offline."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from agent.learner import Learner, Progress
 from agent.planning import Planner
 
 Callback = Callable[[Progress], None]
-"""Called after each round and every tenth update. To stop early, raise; what was learned stays."""
+"""Called after each vector step and every tenth update. Raise to stop early; progress is kept."""
 
 INITIAL_WINDOWS = 256
-"""Windows that the model is initialised on where it learns offline."""
+"""Windows used to initialise the model offline."""
 
 
 def train(
@@ -24,13 +24,13 @@ def train(
     planner: Planner,
     callbacks: Sequence[Callback] = (),
 ) -> None:
-    """Learn until `num_timesteps` reaches `target_timesteps`.
+    """Train online until `num_timesteps` reaches `target_timesteps`.
 
-    Random episodes come first and initialise the model. Then each round acts in every environment once,
-    with the planner, and makes the updates that these steps have earned.
+    Random episodes come first and initialise the model. Then the planner repeatedly takes one step in
+    every environment, followed by `updates_per_step` updates per step.
 
     Raises:
-        FloatingPointError: a term of the loss is not finite; the message names term and update.
+        FloatingPointError: a term of the loss is not finite (named in the message).
     """
     world_model, config, progress = learner.world_model, learner.config, learner.progress
     exploration, device = learner.generators.exploration, learner.device
@@ -48,7 +48,7 @@ def train(
 
     actions = np.zeros((num_envs, world_model.action_size), np.float32)
     state = ControlState.initial(world_model, planner, num_envs)
-    random_steps = min(config.random_steps, progress.target_timesteps)  # so that a fit always follows
+    random_steps = min(config.random_steps, progress.target_timesteps)  # so that updates always follow
     while progress.num_timesteps < progress.target_timesteps:
         if progress.num_timesteps < random_steps:
             changed = exploration.random(num_envs) >= config.random_correlation
@@ -84,15 +84,15 @@ def train(
 
 
 def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> None:
-    """Learn from a replay alone, until there are `updates_per_step` updates for each of its steps.
+    """Train offline on the replay, with `updates_per_step` updates per step.
 
     Raises:
         ValueError: the replay has no steps.
-        FloatingPointError: a term of the loss is not finite; the message names term and update.
+        FloatingPointError: a term of the loss is not finite (named in the message).
     """
     config, progress = learner.config, learner.progress
     if progress.num_updates == 0:
-        # A sample, as all of a large dataset would not fit into memory as floats.
+        # A sample, since a large dataset would not fit into memory as floats.
         first = learner.replay.sample(
             INITIAL_WINDOWS, config.sequence_length, learner.generators.replay
         )

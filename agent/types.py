@@ -1,9 +1,9 @@
-"""The shapes that the agent's files share.
+"""Types and notation shared by the agent's modules.
 
-Sizes: B sequences, T time steps, N anything else that is batched (frames, environments), H × W × C an
-image, A action dimensions, D latent dimensions, K candidates.
+Sizes: B sequences, T time steps, N any other batch (frames, environments), H × W × C image,
+A action dimensions, D latent dimensions, K candidates.
 
-What aligns with what, for one episode of T frames:
+Alignment within an episode of T frames:
 
     x[0] ── a[0] ──▶ x[1] ── a[1] ──▶ x[2] … x[T−1]
     (no reward)      r[1]             r[2]   r[T−1]
@@ -20,8 +20,8 @@ from torch import Tensor
 class Batch(NamedTuple):
     """Windows of episodes; `actions[:, t]` follows `frames[:, t]`, `rewards[:, t]` arrives with it.
 
-    Actions are scaled to [−1, 1]. An episode shorter than T is padded at its end; `mask` is 0 there.
-    `reward_mask` is 0 also on the first frame of an episode, with which no reward arrives.
+    Actions are scaled to [−1, 1]. Episodes shorter than T are padded at the end, where `mask` is 0.
+    `reward_mask` is also 0 on the first frame of an episode, which has no reward.
     """
 
     frames: UInt8[Tensor, "B T H W C"]
@@ -36,5 +36,5 @@ class Batch(NamedTuple):
 
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""What a planner knows of the world: (z, a) ↦ (next z, the reward that arrives with it), one step in
-every row. z is (N, D), a is (N, A) within the planner's bounds, the reward is (N,)."""
+"""The planner's dynamics: (z, a) ↦ (next z, the reward that arrives with it), one step for each
+row. z is (N, D), a is (N, A) within the planner's bounds, the reward is (N,)."""

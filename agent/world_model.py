@@ -4,12 +4,12 @@ Generative model, all Gaussian:
 
     p(x, r, z | a) = p(z_1) ∏_t p(x_t | z_t) p(r_t | z_t) ∏_{t≥2} p(z_t | z_{t−1}, a_{t−1})
 
-ELBO, the expectation over the joint q(z_{1:T}):
+ELBO, with the expectation over the joint q(z_{1:T}):
 
     Σ_t E[log p(x_t | z_t) + log p(r_t | z_t)] − Σ_{t≥2} E KL[q(z_t) ‖ p(z_t | z_{t−1}, a_{t−1})]
     − KL[q(z_1) ‖ p(z_1)]
 
-Frames have values in [0, 1]; the observation model's mean is the mean frame plus the decoder's image.
+Frames have values in [0, 1]; the observation model's mean is the mean frame plus the decoder output.
 """
 
 import math
@@ -43,18 +43,18 @@ class WorldModelConfig:
     hidden_dim: int = 128
     """Hidden units of every MLP."""
     num_keypoints: int = 16
-    """Maps, and features, of the encoder."""
+    """Keypoint maps, and features, of the encoder."""
     rank: int = 8
-    """K, outer products that the decoder adds up."""
+    """K, outer products summed by the decoder."""
     frame_std: float = 0.3
-    """σ of p(x | z), in units of the full range of a pixel. Sharper frames than the transition can
-    follow make the posterior outrun it: planning fails though every frame is perfect."""
+    """σ of p(x | z), in units of a pixel's range. With a smaller σ the posterior encodes detail the
+    transition cannot predict, so planning fails even with perfect reconstructions."""
     reward_std: float = 0.4
-    """σ of p(r | z), in units of the std of the first rewards seen."""
+    """σ of p(r | z), in units of the std of the initial rewards."""
     open_loop_weight: float = 1.0
-    """Weight of the open-loop term: the ELBO's reward and KL terms once more, with z rolled out by
-    the transition alone from the first frame. The ELBO trains one step ahead, the planner trusts
-    many. 0 leaves the ELBO alone."""
+    """Weight of the open-loop term: the ELBO's reward and KL terms, with z rolled out by the
+    transition alone from the first frame. The ELBO trains one-step predictions, but the planner
+    rolls out many steps. 0 disables the term."""
 
     def __post_init__(self) -> None:
         if self.posterior not in get_args(PosteriorKind):
@@ -73,7 +73,7 @@ class WorldModelConfig:
 class WorldModel(nn.Module):
     """A sequential VAE of frames (H, W, C) uint8, actions in [−1, 1]^A and rewards.
 
-    `initialise` must see the first data before anything is learned.
+    `initialise` must be called on the first data before training.
     """
 
     mean_frame: Tensor
@@ -102,23 +102,23 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Fit what needs no gradient to the first data: mean frame, reward scale, whitening."""
+        """Set the mean frame, reward scale and whitening from the first data."""
         frames = batch.frames[batch.mask.bool()]
         rewards = batch.rewards[batch.reward_mask.bool()]
         self.mean_frame.copy_(frames.float().mean(0) / 255)
-        if len(rewards) > 1 and rewards.std() > 0:  # a reward that never varied has no scale
+        if len(rewards) > 1 and rewards.std() > 0:  # a constant reward has no scale
             self.reward_offset.copy_(rewards.mean())
             self.reward_scale.copy_(rewards.std())
         self._initialise_encoder(self._centred(frames))
 
     def _initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
-        """Whiten the features on the first frames, which are centred."""
+        """Whiten the encoder's features on the first, centred frames."""
         self.encoder.initialise(frames)
 
     # ---- the densities -------------------------------------------------------------------------
 
     def features(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
-        """What the posterior knows of a frame."""
+        """Encoder features of frames."""
         return self.encoder(self._centred(frames))
 
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
@@ -135,18 +135,18 @@ class WorldModel(nn.Module):
         return ((self.mean_frame + self.decoder(z)) * 255 + 0.5).clamp(0, 255).to(torch.uint8)
 
     def initial(self, batch: int) -> tuple[Normal, Tensor]:
-        """p(z_1) = N(0, I) and the posterior's empty memory, for `batch` sequences."""
+        """p(z_1) = N(0, I) and the posterior's initial memory, for `batch` sequences."""
         memory = self.mean_frame.new_zeros(batch, self.posterior.memory_size)
         return standard_normal(batch, self.latent_dim, self.mean_frame), memory
 
     @torch.no_grad()
     def step(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """The planner's `Step`: the transition's mean and the reward expected there."""
+        """The planner's `Step`: the transition's mean, and the expected reward there."""
         z = self.transition(z, action).mean
         return z, self.reward(z)
 
     def sampled_step(self, generator: torch.Generator | None = None) -> Step:
-        """A planner's `Step` that draws from the transition; its particles see what may happen."""
+        """A `Step` that samples from the transition, for planning with several particles."""
 
         @torch.no_grad()
         def step(z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,11 +185,11 @@ class WorldModel(nn.Module):
     def log_weights(
         self, batch: Batch, samples: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "K B"]:
-        """The log-weights log p(x, r, z_k | a) − log q(z_k | ·) of K draws z_k ~ q, per window; nats.
+        """The log-weights log p(x, r, z_k | a) − log q(z_k | ·) of K samples z_k ~ q, per window; nats.
 
         Their mean estimates the window's ELBO, and log (1/K) Σ_k exp(·) is the importance-weighted
-        bound (arXiv 1509.00519), which climbs with K from the ELBO to the evidence log p(x, r | a).
-        q is the joint density of z_{1:T}: with posterior D it is a chain, not a product.
+        bound (arXiv 1509.00519), which increases with K from the ELBO to log p(x, r | a).
+        q is the joint density of z_{1:T}; with posterior D it is a chain, not a product.
         """
         frames = self._centred(batch.frames.flatten(0, 1))
         features = self.encoder(frames)
@@ -227,7 +227,7 @@ class WorldModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Σ_t≥2 log p(r_t | z̃_t) and Σ_t≥3 KL[q(z_t) ‖ p(z_t | z̃_{t−1}, a_{t−1})], nats over the batch.
 
-        z̃ follows the transition alone from z_1. (At t = 2 the KL stands in the ELBO already.)
+        z̃ is rolled out by the transition alone from z_1. (The KL at t = 2 is already in the ELBO.)
         """
         if self.config.open_loop_weight == 0 or batch.mask.shape[1] < 2:
             return batch.mask.new_zeros(()), batch.mask.new_zeros(())
@@ -241,23 +241,23 @@ class WorldModel(nn.Module):
         return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum(), kl
 
     def _kl(self, q: Normal, p: Normal) -> Tensor:
-        """The divergence KL[q ‖ p] of posterior and prediction, as it is trained."""
+        """The training divergence KL[q ‖ p] between posterior and prediction."""
         return kl_divergence(q, p)
 
     def _log_p_frames(self, z: Tensor, frames: Tensor) -> Tensor:
-        """The density log p(x_t | z_t), (B, T), of frames that are centred, (B · T, H, W, C); nats."""
+        """The log-density log p(x_t | z_t), (B, T), of centred frames (B · T, H, W, C); nats."""
         squared = self.decoder.squared_error(z.flatten(0, 1), frames).view(z.shape[:-1])
         std, pixels = self.config.frame_std, frames[0].numel()
         return -squared / (2 * std**2) - pixels * (math.log(std) + HALF_LOG_2PI)
 
     def _log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
-        """The density log p(r_t | z_t), (B, T), 0 where no reward arrived; nats."""
+        """The log-density log p(r_t | z_t), (B, T), 0 where there is no reward; nats."""
         std = (self.config.reward_std * self.reward_scale)[None]
         rewards = Normal(self.reward(z)[..., None], std.expand(*z.shape[:-1], 1))
         return rewards.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
 
     def _centred(self, frames: Tensor) -> Tensor:
-        """Float frames with values in [0, 1], less the mean frame."""
+        """Frames as floats in [0, 1], minus the mean frame."""
         return (frames - 255 * self.mean_frame).mul_(1 / 255)
 
 

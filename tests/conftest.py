@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook
 
 TENSORS = (
     "types distributions networks posteriors world_model belief gate control replay "
-    "restoration.denoiser restoration.noise restoration.mending restoration.critic "
+    "restoration.denoiser restoration.noise restoration.inpainting restoration.critic "
     "restoration.conformal restoration.restorer planning.problem planning.colour planning.planner "
     "planning.random_shooting planning.cem planning.icem planning.mppi"
 ).split()

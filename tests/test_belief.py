@@ -73,7 +73,7 @@ def test_frames_that_were_expected_are_believed_as_without_a_gate():
     for believed, plain in zip(
         follow(walk(6), Eye()), follow(walk(6), Identity(), AcceptAll()), strict=True
     ):
-        assert believed.trusted.all() and plain.trusted.all()
+        assert believed.used.all() and plain.used.all()
         torch.testing.assert_close(believed.density, plain.density)
 
 
@@ -82,43 +82,43 @@ def test_while_the_camera_lies_belief_coasts_and_its_variances_add_up():
     known = beliefs[2].density.mean
     for k in range(1, 5):
         blind = beliefs[2 + k]
-        assert not blind.trusted.any()
+        assert not blind.used.any()
         torch.testing.assert_close(blind.density.mean, known + 0.1 * k)
         assert blind.density.std.item() == pytest.approx(MOVED * math.sqrt(k))
     # The next frame is weighed against all that was added: a Kalman update written out.
     left = 5 * MOVED**2
     gain = left / (left + TOLD**2)
     expected = (1 - gain) * (known.item() + 0.5) + gain * 1.2
-    assert beliefs[7].trusted.all()
+    assert beliefs[7].used.all()
     assert beliefs[7].density.mean.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_one_plausible_frame_that_was_not_to_be_expected_is_left_out():
     beliefs = follow([*walk(3), frame(2.2), frame(0.8)], Eye())
-    assert [bool(each.trusted) for each in beliefs] == [True, True, True, False, True]
+    assert [bool(each.used) for each in beliefs] == [True, True, True, False, True]
     assert beliefs[3].restored.plausible.all() and beliefs[3].innovation.item() > 9
     assert beliefs[4].density.mean.item() == pytest.approx(0.9, abs=0.1)
 
 
 def test_two_frames_that_agree_with_each_other_outvote_belief():
     beliefs = follow([*walk(3), frame(2.2), frame(2.3), frame(2.4)], Eye())
-    assert [bool(each.trusted) for each in beliefs] == [True, True, True, False, True, True]
+    assert [bool(each.used) for each in beliefs] == [True, True, True, False, True, True]
     # Belief has started anew at the second frame alone.
-    torch.testing.assert_close(beliefs[4].density, beliefs[4].alone)
+    torch.testing.assert_close(beliefs[4].density, beliefs[4].observation_density)
     assert beliefs[5].density.mean.item() == pytest.approx(2.4, abs=0.01)
 
 
 def test_two_frames_that_disagree_or_are_implausible_do_not():
     apart = follow([*walk(3), frame(2.2), frame(1.7), frame(2.3)], Eye())
-    assert not any(bool(each.trusted) for each in apart[3:])
+    assert not any(bool(each.used) for each in apart[3:])
     broken = follow([*walk(3), frame(2.2, plausible=False), frame(2.3)], Eye())
-    assert not broken[4].trusted.any()  # what the first of them told counts for nothing
+    assert not broken[4].used.any()  # what the first of them told counts for nothing
 
 
 def test_nothing_can_surprise_who_has_not_seen_anything():
     beliefs = follow([frame(2.0, False), frame(2.0, False), frame(1.5), frame(1.6)], Eye())
-    assert [bool(each.trusted) for each in beliefs] == [False, False, True, True]
-    assert [bool(each.located) for each in beliefs] == [False, False, True, True]
+    assert [bool(each.used) for each in beliefs] == [False, False, True, True]
+    assert [bool(each.initialised) for each in beliefs] == [False, False, True, True]
     assert beliefs[2].density.mean.item() == pytest.approx(1.5, abs=0.01)
 
 
@@ -126,7 +126,7 @@ def test_a_restorer_without_a_gate_changes_no_belief():
     frames = [*walk(3), frame(2.2), frame(2.0, plausible=False)]
     beliefs = follow(frames, Eye(), AcceptAll())
     for believed, plain in zip(beliefs, follow(frames, Identity(), AcceptAll()), strict=True):
-        assert believed.trusted.all() and believed.innovation.item() >= 0
+        assert believed.used.all() and believed.innovation.item() >= 0
         torch.testing.assert_close(believed.density, plain.density)
 
 
@@ -138,7 +138,7 @@ def test_rooms_are_gated_one_by_one():
         belief = observe(line, Eye(), GATE, torch.cat(moment), state)
         state = advance(line, belief, torch.full((3, 1), 0.1))
     alone = [follow(script, Eye())[-1] for script in scripts]
-    assert belief.trusted.tolist() == [False, True, False]
+    assert belief.used.tolist() == [False, True, False]
     for room, each in enumerate(alone):
         torch.testing.assert_close(belief.density.mean[room], each.density.mean[0])
 
@@ -189,7 +189,7 @@ def test_an_agent_whose_restorer_changes_nothing_acts_as_without(agent):
     for a, b in zip(plain, asked, strict=True):
         assert torch.equal(a.action, b.action)
         assert torch.equal(a.belief.innovation, b.belief.innovation)  # the filter always knows it
-    assert gated[0].belief.trusted.all() and not gated[1].belief.trusted.any()
+    assert gated[0].belief.used.all() and not gated[1].belief.used.any()
     assert isinstance(gated[1].belief, Belief)
 
 

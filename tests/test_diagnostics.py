@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agent import Agent, AgentConfig
-from agent.diagnostics import Walks, diagnose, linear_probe, random_walks
+from agent.diagnostics import RandomRollouts, diagnose, linear_probe, random_rollouts
 from agent.distributions import Normal
 from agent.learner import TrainingConfig
 from agent.world_model import WorldModelConfig
@@ -50,7 +50,7 @@ class KnownModel:
         return (10 * z + 128).view(-1, 1, 2, 1)
 
 
-def known_walks():
+def known_rollouts():
     generator = np.random.default_rng(0)
     actions = generator.uniform(-1, 1, (EPISODES, LENGTH - 1, 2)).astype(np.float32)
     z = [generator.normal(size=(EPISODES, 2))]
@@ -59,13 +59,13 @@ def known_walks():
     z = np.stack(z, 1)
     # Frames are floats here, so that rounding to pixels does not disturb the known numbers.
     frames = (10 * z + 128).astype(np.float32).reshape(EPISODES, LENGTH, 1, 2, 1)
-    return Walks(frames, actions, z[..., 0], {"robot_position": 3 * z[..., ::-1] + 1}), z
+    return RandomRollouts(frames, actions, z[..., 0], {"robot_position": 3 * z[..., ::-1] + 1}), z
 
 
 def diagnosed(**settings):
-    walks, z = known_walks()
+    rollouts, z = known_rollouts()
     agent = SimpleNamespace(world_model=KnownModel(**settings), device=torch.device("cpu"))
-    return diagnose(agent, walks), z
+    return diagnose(agent, rollouts), z
 
 
 def test_errors_by_horizon_are_those_of_the_accumulated_noise():
@@ -82,15 +82,15 @@ def test_errors_by_horizon_are_those_of_the_accumulated_noise():
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
-def test_doubt_is_the_true_std_over_the_predicted(factor):
+def test_the_calibration_ratio_is_the_true_std_over_the_predicted(factor):
     result, _ = diagnosed(std=factor * TRUE_STD)
     # The predicted std is estimated from 256 particles, which makes it a little larger.
-    np.testing.assert_allclose(result["doubt"], 1 / factor, rtol=0.08)
+    np.testing.assert_allclose(result["calibration_ratio"], 1 / factor, rtol=0.08)
     expected = torch.special.erf(torch.tensor(1.6449 * factor / 2**0.5)).item()
     assert result["coverage_90"] == pytest.approx(expected, abs=0.02)
 
 
-def test_an_exact_filter_that_is_unsure_has_no_doubt():
+def test_an_exact_filter_that_is_unsure_is_calibrated():
     """z' = z + a + N(0, 1), seen with N(0, 1): the steady Kalman filter, by its own numbers."""
 
     class Kalman(KnownModel):
@@ -105,15 +105,15 @@ def test_an_exact_filter_that_is_unsure_has_no_doubt():
     z = np.cumsum(generator.normal(size=(2000, 31, 2)), 1)
     seen = z + generator.normal(size=z.shape)
     frames = (10 * seen + 128).astype(np.float32).reshape(2000, 31, 1, 2, 1)
-    walks = Walks(frames, actions, z[..., 0], {})
+    rollouts = RandomRollouts(frames, actions, z[..., 0], {})
     agent = SimpleNamespace(world_model=Kalman(std=1.0), device=torch.device("cpu"))
-    np.testing.assert_allclose(diagnose(agent, walks)["doubt"][5:], 1, atol=0.06)
+    np.testing.assert_allclose(diagnose(agent, rollouts)["calibration_ratio"][5:], 1, atol=0.06)
 
 
-def test_a_wrong_transition_shows_in_imagination_and_in_doubt():
+def test_a_wrong_transition_shows_in_imagination_and_calibration():
     right, wrong = (diagnosed(drift=drift)[0] for drift in (0.0, 0.2))
     assert wrong["reward_rmse"][-1] > right["reward_rmse"][-1] + 0.5
-    assert wrong["doubt"][-1] > 3
+    assert wrong["calibration_ratio"][-1] > 3
 
 
 def test_a_model_that_leaves_everything_out_explains_nothing():
@@ -135,20 +135,20 @@ def test_a_linear_probe_reads_what_is_linear_and_nothing_else():
 def test_walks_come_from_the_agents_environment():
     small = AgentConfig(WorldModelConfig(hidden_dim=32), training=TrainingConfig(random_steps=20))
     small_agent = Agent("RobotRoom-v0", small).learn(24)
-    walks = random_walks(small_agent, seed=0, episodes=5, length=7)
-    assert walks.frames.shape == (5, 7, 64, 64, 3) and walks.actions.shape == (5, 6, 2)
-    moved = np.diff(walks.positions["robot_position"], axis=1)
-    free = np.abs(walks.positions["robot_position"][:, 1:]) < 0.9 - 1e-9
-    np.testing.assert_allclose(moved[free], 0.1 * walks.actions[free], atol=1e-6)
+    rollouts = random_rollouts(small_agent, seed=0, episodes=5, length=7)
+    assert rollouts.frames.shape == (5, 7, 64, 64, 3) and rollouts.actions.shape == (5, 6, 2)
+    moved = np.diff(rollouts.positions["robot_position"], axis=1)
+    free = np.abs(rollouts.positions["robot_position"][:, 1:]) < 0.9 - 1e-9
+    np.testing.assert_allclose(moved[free], 0.1 * rollouts.actions[free], atol=1e-6)
     distance = np.linalg.norm(
-        walks.positions["robot_position"] - walks.positions["goal_position"], axis=-1
+        rollouts.positions["robot_position"] - rollouts.positions["goal_position"], axis=-1
     )
-    np.testing.assert_allclose(walks.rewards[:, 1:], -distance[:, 1:], atol=1e-6)
+    np.testing.assert_allclose(rollouts.rewards[:, 1:], -distance[:, 1:], atol=1e-6)
     short = Agent(gym.make("RobotRoom-v0", max_episode_steps=4), small)
-    assert random_walks(short, seed=0, episodes=5, length=7).frames.shape[1] == 5
+    assert random_rollouts(short, seed=0, episodes=5, length=7).frames.shape[1] == 5
     shorter = Agent(gym.make("RobotRoom-v0", max_episode_steps=1), small)
     with pytest.raises(ValueError, match="env: got episodes of 1 steps"):
-        random_walks(shorter, seed=0, episodes=5, length=7)
-    again = random_walks(small_agent, seed=0, episodes=5, length=7)
-    np.testing.assert_array_equal(again.frames, walks.frames)
-    assert set(diagnose(small_agent, walks)) >= {"doubt", "probe_goal_position_cm"}
+        random_rollouts(shorter, seed=0, episodes=5, length=7)
+    again = random_rollouts(small_agent, seed=0, episodes=5, length=7)
+    np.testing.assert_array_equal(again.frames, rollouts.frames)
+    assert set(diagnose(small_agent, rollouts)) >= {"calibration_ratio", "probe_goal_position_cm"}

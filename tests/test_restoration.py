@@ -13,10 +13,10 @@ from agent.checkpoint import FORMAT_VERSION
 from agent.gate import ConformalGate
 from agent.restoration import diffusion
 from agent.restoration.conformal import conformal_threshold
-from agent.restoration.critic import CRITICAL_STDS, Critic, calibrate
+from agent.restoration.critic import CRITIC_STDS, Critic, calibrate
 from agent.restoration.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
-from agent.restoration.mending import mend, repair
-from agent.restoration.noise import QUIET, neighbourhood_median, noise_std, purify
+from agent.restoration.inpainting import inpaint, inpaint_implausible
+from agent.restoration.noise import CLEAN_NOISE_STD, denoise_frames, neighbourhood_median, noise_std
 from agent.restoration.restorer import DiffusionRestorer
 from robot_room import sensors
 from robot_room.rendering import Scene, render
@@ -48,7 +48,7 @@ def test_dead_pixels_are_no_noise():
         noisy = with_noise(frames, std)
         noisy[dead] = 0
         found = noise_std(noisy)
-        assert (found < 0.13 if std else found <= QUIET).all()
+        assert (found < 0.13 if std else found <= CLEAN_NOISE_STD).all()
 
 
 def test_the_median_is_that_of_another_library():
@@ -59,8 +59,8 @@ def test_the_median_is_that_of_another_library():
 
 def test_clean_frames_are_given_back_as_they_are():
     frames = room_frames()
-    result = purify(Denoiser((64, 64, 3)), frames)
-    assert torch.equal(result.frames, frames) and (result.noise_std <= QUIET).all()
+    result = denoise_frames(Denoiser((64, 64, 3)), frames)
+    assert torch.equal(result.frames, frames) and (result.noise_std <= CLEAN_NOISE_STD).all()
 
 
 class Exact(Denoiser):
@@ -81,7 +81,7 @@ def test_with_the_exact_denoiser_a_noisy_frame_becomes_the_clean_one():
     frames = room_frames(60)
     noisy = with_noise(frames, 0.5)
     mixed = torch.cat([noisy[:10], frames[10:20]])
-    result = purify(Exact(frames), mixed)
+    result = denoise_frames(Exact(frames), mixed)
     assert (result.frames.int() - frames[:20].int()).abs().max() <= 1
     assert (result.noise_std[:10] > 0.4).all() and (result.noise_std[10:] == 0).all()
 
@@ -94,7 +94,7 @@ def test_missing_pixels_are_filled_and_the_others_kept():
     broken = frames.clone()
     broken[missing] = 7
     generator = torch.Generator().manual_seed(0)
-    fixed = repair(Exact(frames), broken, missing, 8, generator)
+    fixed = inpaint(Exact(frames), broken, missing, 8, generator)
     assert torch.equal(fixed[~missing], frames[~missing])
     seen = (broken != 7).all(-1) & (frames == 255).all(-1)  # some of the robot outside of the hole
     clear = seen.flatten(1).sum(1) > 20
@@ -116,20 +116,20 @@ def test_with_the_exact_denoiser_what_an_occluder_leaves_is_mended():
     guesses = exact.denoise(
         diffusion.diffuse(exact.schedule, to_images(hidden), 120, _noise(hidden)), 120
     )
-    fixed, replaced = mend(exact, hidden, guesses)
+    fixed, replaced = inpaint_implausible(exact, hidden, guesses)
     seen = (hidden == 255).all(-1).flatten(1).sum(1) >= 25  # of 25 to 36
     assert seen.sum() > 20
     assert ((fixed[seen].int() - frames[seen].int()).abs() <= 1).all()
     torch.testing.assert_close(replaced[seen], torch.full_like(replaced[seen], 26**2 / 64**2))
 
 
-def test_mending_keeps_what_is_there_and_looks_twice_at_what_is_not():
+def test_inpainting_keeps_what_is_there_and_looks_twice_at_what_is_not():
     """A pixel that is there is not quite what the model would say; the first guess has a veil on it."""
     frames = room_frames(60)
     hidden = occluded(frames)
     hidden[:, 5, 5] = 110
     guesses = to_images(frames) + 0.1
-    fixed, _ = mend(Exact(frames), hidden, guesses)
+    fixed, _ = inpaint_implausible(Exact(frames), hidden, guesses)
     there = torch.ones(64, 64, dtype=torch.bool)
     there[20:46, 30:56] = False
     assert torch.equal(fixed[:, there], hidden[:, there])
@@ -143,7 +143,7 @@ def _noise(frames):
 
 def test_frames_that_the_guess_agrees_with_are_not_touched():
     frames = room_frames(5)
-    same, replaced = mend(Exact(frames), frames, to_images(frames))
+    same, replaced = inpaint_implausible(Exact(frames), frames, to_images(frames))
     assert torch.equal(same, frames) and (replaced == 0).all()
 
 
@@ -252,15 +252,15 @@ def test_looking_leaves_clean_frames_alone_and_mends_the_others(prior):
 
 def test_a_prior_that_does_not_purify_only_judges(prior):
     clean = torch.cat(episodes(60, seed=5)[:3])
-    blind = dataclasses.replace(prior, purifies=False)
+    blind = dataclasses.replace(prior, cleans=False)
     noisy = with_noise(clean, 0.6)
     restored = blind.restore(noisy)
     assert torch.equal(restored.frames, noisy) and not restored.plausible.any()
     torch.testing.assert_close(restored.score, prior.critic.score(noisy))
 
 
-def test_the_guess_that_mending_starts_from_is_made_at_a_noise_of_one(prior):
-    assert CRITICAL_STDS[-1] == 1.0
+def test_the_guess_that_inpainting_starts_from_is_made_at_a_noise_of_one(prior):
+    assert CRITIC_STDS[-1] == 1.0
     clean = torch.cat(episodes(60, seed=5)[:2])
     _, guesses = prior.critic.judge(clean)
     n = prior.critic.denoiser.schedule.nearest(1.0)
@@ -300,13 +300,16 @@ def test_conformal_thresholds_keep_their_promise_on_average():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda d, f: purify(d, f.float()), r"frames: got torch.float32 \(2, 64, 64, 3\), allowed: "),
-        (lambda d, f: purify(d, f[:, :32]), r"frames: got torch.uint8 \(2, 32, 64, 3\)"),
-        (lambda d, f: purify(d, f[0]), r"frames: got torch.uint8 \(64, 64, 3\)"),
-        (lambda d, f: repair(d, f[:, :, :8], f[..., 0] > 0), "frames: got torch.uint8"),
-        (lambda d, f: repair(d, f, f[..., 0] > 0, 500), "count: got 500, allowed: 1 to 200"),
-        (lambda d, f: repair(d, f, f > 0), r"missing: got torch.bool \(2, 64, 64, 3\), allowed: "),
-        (lambda d, f: repair(d, f, f[..., 0]), "missing: got torch.uint8"),
+        (
+            lambda d, f: denoise_frames(d, f.float()),
+            r"frames: got torch.float32 \(2, 64, 64, 3\), allowed: ",
+        ),
+        (lambda d, f: denoise_frames(d, f[:, :32]), r"frames: got torch.uint8 \(2, 32, 64, 3\)"),
+        (lambda d, f: denoise_frames(d, f[0]), r"frames: got torch.uint8 \(64, 64, 3\)"),
+        (lambda d, f: inpaint(d, f[:, :, :8], f[..., 0] > 0), "frames: got torch.uint8"),
+        (lambda d, f: inpaint(d, f, f[..., 0] > 0, 500), "count: got 500, allowed: 1 to 200"),
+        (lambda d, f: inpaint(d, f, f > 0), r"missing: got torch.bool \(2, 64, 64, 3\), allowed: "),
+        (lambda d, f: inpaint(d, f, f[..., 0]), "missing: got torch.uint8"),
         (lambda d, f: Critic(d, f, f, 0.0).score(f.float()), "frames: got torch.float32"),
         (lambda d, f: d.denoise(to_images(f), 0), "n: got 0, allowed: 1 to 200"),
         (

@@ -2,18 +2,18 @@
 
     argmax over a_{t:t+H−1} of E Σ_{k=1..H} γ^k r(z_{t+k})
 
-A planner knows a `Problem`, which is a function `step` with bounds, and no network: it serves an
-analytic model as well. It searches for N environments at once. All share one draw of noise, so that,
-where `step` draws nothing itself, a plan does not depend on its neighbours.
+A planner depends only on a `Problem`, a function `step` with bounds, so it also works with analytic
+models. It plans for N environments at once. They share one draw of noise: if `step` is deterministic,
+a plan does not depend on the rest of the batch.
 
-A candidate is clipped to the bounds where it is acted out, not where it is proposed. So a proposal
-can lie beyond a bound and put nearly all its candidates on it: the best action of a bounded problem is
-often the bound itself, which a mean of clipped candidates never reaches.
+Candidates are clipped to the bounds when rolled out, not when sampled: the proposal mean may leave
+the bounds, so an optimum on a bound, which is common, can be reached. A mean of clipped candidates
+never gets there.
 
-    problem          what is planned for, and what a candidate is worth in imagination
-    planner          what all planners share: settings, a plan, the skeleton of those that refine
-    colour           noise whose power falls with its frequency
-    random_shooting, cem, icem, mppi     a planner each
+    problem          the planning problem, and the imagined return of a candidate
+    planner          the base classes: settings, plans, iterative refinement
+    colour           noise whose power falls with frequency
+    random_shooting, cem, icem, mppi     one planner each
 """
 
 from agent.planning.cem import CEM
@@ -25,7 +25,7 @@ from agent.planning.random_shooting import RandomShooting
 
 AnyPlanner = CEM | ICEM | MPPI | RandomShooting
 PLANNERS: tuple[type[AnyPlanner], ...] = (ICEM, CEM, MPPI, RandomShooting)
-"""Those that a configuration may name, the agent's first."""
+"""The planners that a configuration can name; the default comes first."""
 
 __all__ = [
     "CEM",

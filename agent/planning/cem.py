@@ -10,14 +10,14 @@ from agent.planning.planner import Plan, RefiningPlanner
 
 @dataclass(frozen=True)
 class CEM(RefiningPlanner):
-    """The cross-entropy method: a Gaussian proposal, fitted again and again to its best candidates.
+    """The cross-entropy method: a Gaussian proposal, iteratively refitted to its best candidates.
 
-    The elites compete again in the next iteration, so that the best is never lost; the plan is the mean
-    of the last elites (Rubinstein and Kroese 2004).
+    The elites are kept as candidates of the next iteration, so the best is never lost; the plan is the
+    mean of the last elites (Rubinstein and Kroese 2004).
     """
 
     elites: int = 10
-    """How many of the best the next proposal is fitted to; these compete again."""
+    """Number of best candidates that the next proposal is fitted to and that are kept."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

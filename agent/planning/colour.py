@@ -1,4 +1,4 @@
-"""Noise whose power falls with its frequency: plans worth having rarely zigzag (arXiv 2008.06389)."""
+"""Noise whose power falls with frequency, since smooth plans are usually better (2008.06389)."""
 
 import math
 from functools import lru_cache
@@ -11,7 +11,7 @@ from torch import Tensor
 def coloured_noise(
     count: int, like: Float[Tensor, "N H A"], colour: float, generator: torch.Generator | None
 ) -> Float[Tensor, "count H A"]:
-    """Gaussian noise of unit variance, white over candidates and actions, coloured over H."""
+    """Gaussian noise of unit variance, white over candidates and action dimensions, coloured over H."""
     shape = (count, *like.shape[1:])
     white = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
     return _colouring(shape[1], colour).to(like) @ white
@@ -19,12 +19,12 @@ def coloured_noise(
 
 @lru_cache
 def _colouring(horizon: int, colour: float) -> Float[Tensor, "H H"]:
-    """A root of the covariance of noise with the spectrum 1 / frequency^β, its period H.
+    """A square root of the covariance of noise with spectrum 1 / frequency^β and period H.
 
-    Frequency 0 counts as the lowest that fits, 1 / H.
+    Frequency 0 is treated as the lowest nonzero frequency, 1 / H.
     """
     frequency = torch.arange(horizon // 2 + 1, dtype=torch.float64).clamp(min=1)
-    twice = torch.full_like(frequency, 2.0)  # a frequency and its negative
+    twice = torch.full_like(frequency, 2.0)  # positive and negative frequency
     twice[0] = 1
     if horizon % 2 == 0:
         twice[-1] = 1

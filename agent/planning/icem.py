@@ -1,4 +1,4 @@
-"""The improved cross-entropy method, which the agent plans by."""
+"""The improved cross-entropy method, the agent's default planner."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,21 @@ from agent.planning.problem import Problem
 
 @dataclass(frozen=True)
 class ICEM(CEM):
-    """The improved cross-entropy method (arXiv 2008.06389): fewer candidates, better kept.
+    """The improved cross-entropy method (arXiv 2008.06389): fewer samples, elites reused.
 
-    The proposal shrinks and keeps a share of its elites, from one iteration to the next and, shifted,
-    from one plan to the next. The last iteration tries the mean. The plan is the best candidate.
+    The number of candidates shrinks over iterations. A fraction of the elites is kept for the next
+    iteration and, shifted, for the next plan. The last iteration also tries the mean. The plan is the
+    best candidate.
     """
 
     candidates: int = 75
-    """K, of the first proposal."""
+    """K, candidates of the first iteration."""
     shrink: float = 1.25
-    """Each proposal has so many times fewer candidates than the one before, at least 2 × elites."""
+    """The number of candidates is divided by this each iteration, down to 2 × elites."""
     kept: float = 0.3
-    """Share of the elites that compete again, in the next iteration and, shifted, in the next plan."""
+    """Fraction of the elites kept for the next iteration and, shifted, for the next plan."""
     momentum: float = 0.1
-    """Share of the old mean and std in the new ones."""
+    """Weight of the old mean and std in the new ones."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,14 +10,14 @@ from agent.planning.planner import Plan, RefiningPlanner
 
 @dataclass(frozen=True)
 class MPPI(RefiningPlanner):
-    """Model-predictive path integral control: the mean of all candidates, exp(return / λ) weighted.
+    """Model-predictive path integral control: the mean of all candidates, weighted by exp(return / λ).
 
-    The proposal's std stays as it is, and its mean competes again (Williams et al. 2017, arXiv
+    The proposal's std is fixed, and its mean is kept as a candidate (Williams et al. 2017, arXiv
     1509.01149).
     """
 
     temperature: float = 0.1
-    """λ, in units of the std of the candidates' returns, so that it fits rewards of any scale."""
+    """λ, in units of the std of the candidates' returns, so that it is independent of reward scale."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

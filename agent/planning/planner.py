@@ -1,4 +1,4 @@
-"""What all planners share, and the skeleton of those that refine a proposal."""
+"""Base classes of all planners, and of those that iteratively refine a proposal."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -13,37 +13,37 @@ from agent.planning.problem import Problem, imagined_return
 
 
 class Plan(NamedTuple):
-    """What a planner found for N environments."""
+    """Plans for N environments."""
 
     actions: Float[Tensor, "N H A"]
-    """What to do, within the bounds."""
+    """The actions to take, within the bounds."""
     candidates: Float[Tensor, "N K H A"]
-    """The last proposal's candidates, the best first; not clipped."""
+    """The candidates of the last iteration, best first; not clipped."""
     returns: Float[Tensor, "N K"]
-    """What each of them was worth in imagination."""
+    """The imagined return of each candidate."""
 
     def shifted(self, alternatives: int = 0) -> Float[Tensor, "N W H A"]:
-        """The next plan's warm start: this one a step later, and as many of the best candidates."""
+        """Shift the plan, and the best `alternatives` candidates, by one step for a warm start."""
         plans = torch.cat([self.actions[:, None], self.candidates[:, :alternatives]], 1)
         return torch.cat([plans[:, :, 1:], torch.zeros_like(plans[:, :, :1])], 2)
 
 
 @dataclass(frozen=True)
 class Planner(ABC):
-    """A planner: settings, and a search that depends on nothing else.
+    """A stateless planner.
 
     Raises:
         ValueError: a field has a value that is not allowed.
     """
 
     horizon: int = 6
-    """H, steps imagined."""
+    """H, planning horizon in steps."""
     discount: float = 0.95
     """γ; the first reward counted is γ¹ r(z_{t+1})."""
     candidates: int = 100
-    """K, action sequences tried in an iteration."""
+    """K, action sequences evaluated per iteration."""
     particles: int = 1
-    """Rollouts of each candidate, of which the mean counts: the expectation, where `step` draws."""
+    """Rollouts per candidate, whose returns are averaged; useful if `step` is stochastic."""
 
     def __post_init__(self) -> None:
         for name in ("horizon", "candidates", "particles"):
@@ -61,11 +61,11 @@ class Planner(ABC):
         """Search for the best sequence of actions.
 
         Args:
-            problem: the world and the bounds.
-            z: where each environment is now.
-            warm_start: plans that compete, `Plan.shifted` of the last; None: standing still. Planners
-                that refine a proposal start it at the first of them.
-            generator: of the noise.
+            problem: the dynamics and the bounds.
+            z: the current latent states.
+            warm_start: initial candidates, from `Plan.shifted`; None: zero actions. Planners that
+                refine a proposal use the first one as its initial mean.
+            generator: generator of the noise.
 
         Raises:
             ValueError: the warm start has another shape; see also `imagined_return`.
@@ -73,12 +73,12 @@ class Planner(ABC):
 
     @property
     def alternatives(self) -> int:
-        """Candidates that are worth keeping from one plan to the next, for `Plan.shifted`."""
+        """Number of candidates to carry over to the next plan, for `Plan.shifted`."""
         return 0
 
     @property
     def num_elites(self) -> int:
-        """How many of the last candidates count as good ones; for those who look at a plan."""
+        """Number of the last candidates that count as elites, for visualisation."""
         return max(self.candidates // 10, 1)
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
@@ -88,7 +88,7 @@ class Planner(ABC):
     def _start(
         self, problem: Problem, z: Tensor, warm_start: Tensor | None
     ) -> tuple[Problem, Float[Tensor, "N W H A"]]:
-        """The problem in z's precision, and the plans that the search starts from."""
+        """Convert the problem to z's dtype and device, and return the initial candidates."""
         if z.ndim != 2 or not torch.isfinite(z).all():
             raise ValueError(f"z: got shape {tuple(z.shape)}, allowed: finite numbers (N, D)")
         problem = replace(problem, low=problem.low.to(z), high=problem.high.to(z))
@@ -99,13 +99,13 @@ class Planner(ABC):
         if (*got[:1], *got[2:]) != (num_envs, horizon, size) or not 1 <= got[1] <= self.candidates:
             allowed = f"({num_envs}, 1 to {self.candidates}, {horizon}, {size})"
             raise ValueError(f"warm_start: got shape {got}, allowed: {allowed}")
-        # A shifted plan ends in zeros, which the bounds need not allow.
+        # A shifted plan ends in zeros, which may be out of bounds.
         centre = warm_start[:, :1].to(z).clamp(problem.low, problem.high)
         plans = torch.cat([centre, warm_start[:, 1:].to(z)], 1)
         return problem, plans
 
     def _ranked(self, problem: Problem, z: Tensor, candidates: Tensor) -> Plan:
-        """The candidates, the best first, and the best as the plan."""
+        """Sort the candidates by return, best first, and take the best as the plan."""
         returns = imagined_return(problem, z, candidates, self.discount, self.particles)
         returns, order = returns.sort(1, descending=True)
         candidates = candidates.gather(1, order[..., None, None].expand_as(candidates))
@@ -114,21 +114,20 @@ class Planner(ABC):
 
 @dataclass(frozen=True)
 class RefiningPlanner(Planner):
-    """A planner that proposes candidates around a mean, and improves on its proposal.
+    """A planner that samples candidates around a mean and iteratively refines this proposal.
 
-    One skeleton serves all: in each iteration candidates are drawn from N(mean, std²) in the noise's
-    colour, some kept ones compete with them, all are ranked by imagination, and the proposal is
-    fitted anew. A planner says how many compete (`_competing`), how it fits (`_refit`) and which
-    actions it takes in the end (`_taken`).
+    Each iteration samples candidates from N(mean, std²) with coloured noise, adds those kept from the
+    last iteration, ranks all by imagined return and updates the proposal. Subclasses define the
+    number of candidates (`_competing`), the update (`_refit`) and the final actions (`_taken`).
     """
 
     iterations: int = 3
-    """Proposals; an action costs candidates × iterations rollouts, or fewer where they shrink."""
+    """Iterations; planning costs candidates × iterations rollouts, or fewer if candidates shrink."""
     proposal_std: float = 1.0
     """Std of the first proposal, in half-widths of the action bounds."""
     colour: float = 2.0
-    """β: the noise along a plan has the power spectrum 1 / frequency^β. 0 is white; plans worth having
-    rarely zigzag (arXiv 2008.06389)."""
+    """β: the noise along a plan has the power spectrum 1 / frequency^β. 0 is white noise; smooth plans
+    are usually better (arXiv 2008.06389)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,15 +158,15 @@ class RefiningPlanner(Planner):
     def _competing(
         self, iteration: int, mean: Float[Tensor, "N H A"], kept: Float[Tensor, "N W H A"]
     ) -> tuple[int, Float[Tensor, "N V H A"]]:
-        """How many candidates an iteration has in all, and those of them that are not drawn."""
+        """The total number of candidates of an iteration, and the candidates that are not sampled."""
         return self.candidates, kept
 
     @abstractmethod
     def _refit(
         self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor
     ) -> tuple[Float[Tensor, "N H A"], Tensor, Float[Tensor, "N W H A"]]:
-        """The next proposal's mean and std, and the candidates that compete again."""
+        """The mean and std of the next proposal, and the candidates to keep."""
 
     def _taken(self, problem: Problem, plan: Plan, mean: Float[Tensor, "N H A"]) -> Plan:
-        """What is done: the proposal's last mean, within the bounds."""
+        """The final plan: by default the proposal's last mean, clipped to the bounds."""
         return plan._replace(actions=mean.clamp(problem.low, problem.high))

@@ -1,4 +1,4 @@
-"""What is planned for, and what a sequence of actions is worth in imagination."""
+"""The planning problem, and the imagined return of action sequences."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from agent.types import Step
 
 @dataclass(frozen=True)
 class Problem:
-    """What is planned for: a world, the actions that are allowed in it, and what else counts.
+    """A planning problem: dynamics with rewards, action bounds, and optional value and penalty.
 
     Raises:
-        ValueError: the bounds are no two finite vectors of one size, low below high.
+        ValueError: the bounds are not two finite vectors of equal size with low below high.
     """
 
     step: Step
@@ -25,9 +25,9 @@ class Problem:
     high: Float[Tensor, "A"]  # noqa: F821 - a shape, not a name
     """Largest action."""
     terminal_value: Callable[[Tensor], Tensor] | None = None
-    """z_{t+H} ↦ the value of going on from there; it counts with γ^H."""
+    """z_{t+H} ↦ the value of the final state, weighted by γ^H."""
     penalty: Callable[[Tensor, Tensor], Tensor] | None = None
-    """(z, a) ↦ what is taken from the step's reward, such as the model's uncertainty there."""
+    """(z, a) ↦ a penalty subtracted from the step's reward, such as the model's uncertainty."""
 
     def __post_init__(self) -> None:
         low, high = self.low, self.high
@@ -49,10 +49,10 @@ def imagined_return(
     discount: float,
     particles: int = 1,
 ) -> Float[Tensor, "N K"]:
-    """Σ_{k=1..H} γ^k r(z_{t+k}) along each candidate, the mean over `particles` rollouts.
+    """Σ_{k=1..H} γ^k r(z_{t+k}) for each candidate, averaged over `particles` rollouts.
 
     Raises:
-        ValueError: `step` or a hook returns another shape, or returns are not finite.
+        ValueError: `step` or a hook returns a wrong shape, or the returns are not finite.
     """
     num_envs, candidates = actions.shape[:2]
     z = z.repeat_interleave(candidates * particles, 0)

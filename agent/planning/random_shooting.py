@@ -1,4 +1,4 @@
-"""Random shooting: the simplest planner, and what the others are measured against."""
+"""Random shooting, the simplest planner and a baseline for the others."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from agent.planning.problem import Problem
 
 @dataclass(frozen=True)
 class RandomShooting(Planner):
-    """The best of K action sequences: the warm start's, the others uniform within the bounds.
+    """The best of K action sequences: the warm start, and samples uniform within the bounds.
 
-    It depends on nothing but K, and improves with its logarithm at best: each added action dimension
-    and step makes a good sequence rarer.
+    It has nothing to tune but K, and returns grow at best with log K: good sequences become rarer
+    with each added action dimension and step.
     """
 
     @torch.no_grad()

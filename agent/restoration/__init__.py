@@ -1,11 +1,11 @@
-"""Restoration of frames: a diffusion model cleans them, mends them, and tells which cannot be.
+"""Restoration of frames: a diffusion model denoises them, inpaints them and flags implausible ones.
 
-diffusion   the mathematics: schedules, bound, parameterisations, samplers, scores
-denoiser    E[x_0 | x_n] by a small U-Net
-training    its training
-noise       how noisy is a frame? Tweedie's estimate at that noise
-mending     pixels that cannot be, or are known to be missing, filled
-conformal   thresholds that keep a promise
-critic      can this be a frame at all?
-restorer    all of it in a row, as control asks for it
+diffusion    the mathematics: schedules, bound, parameterisations, samplers, scores
+denoiser     E[x_0 | x_n], estimated by a small U-Net
+training     training of the denoiser
+noise        noise estimation and denoising
+inpainting   inpainting of implausible or missing pixels
+conformal    thresholds with a guaranteed false-alarm rate
+critic       plausibility scores of frames
+restorer     the full pipeline
 """

@@ -1,4 +1,4 @@
-"""Thresholds that keep a promise, by split conformal prediction (arXiv 2107.07511)."""
+"""Thresholds with a guaranteed false-alarm rate: split conformal prediction (arXiv 2107.07511)."""
 
 import math
 
@@ -6,11 +6,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def check_promise(episodes: int, false_alarms: float) -> None:
-    """Whether so many episodes are enough for a `conformal_threshold` from every other one.
+def check_calibration_size(episodes: int, false_alarms: float) -> None:
+    """Check that a `conformal_threshold` can be computed from every other one of these episodes.
 
     Raises:
-        ValueError: they are not, or α is not in (0, 1).
+        ValueError: there are too few episodes, or α is not in (0, 1).
     """
     if not 0 < false_alarms < 1:
         raise ValueError(f"false_alarms: got {false_alarms}, allowed: above 0, below 1")
@@ -21,10 +21,10 @@ def check_promise(episodes: int, false_alarms: float) -> None:
 
 
 def conformal_threshold(scores: Float[Tensor, "M"], false_alarms: float) -> float:  # noqa: F821 - a shape
-    """The ⌈(m + 1)(1 − α)⌉-th smallest of m scores: one more lies above it with probability ≤ α.
+    """The ⌈(m + 1)(1 − α)⌉-th smallest of m scores.
 
-    Split conformal prediction (arXiv 2107.07511); the m and the one more are exchangeable.
+    A new score, exchangeable with these, exceeds it with probability ≤ α (arXiv 2107.07511).
     """
-    check_promise(2 * len(scores), false_alarms)
+    check_calibration_size(2 * len(scores), false_alarms)
     rank = math.ceil((len(scores) + 1) * (1 - false_alarms) - 1e-9)
     return scores.sort().values[rank - 1].item()

@@ -1,4 +1,4 @@
-"""Can this be a frame at all? How it fares under the diffusion model, against what is usual."""
+"""Out-of-distribution score of frames under the diffusion model, normalised on clean frames."""
 
 import math
 from collections.abc import Sequence
@@ -10,43 +10,42 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from agent.restoration import diffusion
-from agent.restoration.conformal import check_promise, conformal_threshold
+from agent.restoration.conformal import check_calibration_size, conformal_threshold
 from agent.restoration.denoiser import Denoiser, check_frames, to_images
 
-CRITICAL_STDS = (0.5, 1.0)
-"""Noise at which a frame is criticised: so much that not its details are judged, but its layout."""
+CRITIC_STDS = (0.5, 1.0)
+"""Noise stds at which frames are scored: large enough that layout decides, not detail."""
 
 
 class Critic(NamedTuple):
-    """How clean frames fare under the diffusion model, and from which score on a frame is none.
+    """Statistics of clean frames, and the score above which a frame counts as implausible.
 
-    At each of some noise levels a frame is made noisy and denoised. Two numbers tell how it fared: the
-    error ‖x̂_0 − x_0‖² and the signal found ‖x̂_0 − m‖², m the mean image; their logarithms have a mean
-    and a std over clean frames. A frame that cannot be has a larger error. Where something is missing
-    the error may well be smaller, an empty room being the easiest of all; but then too little signal is
-    found, and too much where something is there twice. So the score is the largest, over the levels, of
-    the z-score of the error and of the |z-score| of the signal.
+    At each noise level a frame is diffused and denoised. Its statistics are the logarithms of the error
+    ‖x̂_0 − x_0‖² and of the signal ‖x̂_0 − m‖², m the mean image, which are standardised by their mean
+    and std over clean frames. Implausible frames have larger errors. With objects missing the error may
+    be smaller, but the signal is too small; with duplicated objects it is too large. So the score is
+    the maximum, over the levels, of the z-score of the error and of the |z-score| of the signal.
     """
 
     denoiser: Denoiser
-    mean: Float[Tensor, "S 2"]  # of the logarithms of error and signal, per level
+    mean: Float[Tensor, "S 2"]  # of log error and log signal, per level
     std: Float[Tensor, "S 2"]
     threshold: float
 
     def score(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821 - a shape
-        """How far each frame is from what is usual, in stds of where it is farthest."""
+        """The anomaly score of each frame: its largest deviation, in stds."""
         return self.judge(frames)[0]
 
     def judge(
         self, frames: UInt8[Tensor, "N H W C"]
     ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N C H W"]]:  # noqa: F821 - a shape
-        """The scores, and x̂_0 of each frame at a noise of 1, which `mend` starts from.
+        """The scores, and x̂_0 of each frame at σ = 1, the input of `inpaint_implausible`.
 
         Raises:
             ValueError: see `check_frames`.
         """
         check_frames(self.denoiser, frames)
-        found, guesses = _fares(self.denoiser, frames)
+        found, guesses = _statistics(self.denoiser, frames)
         error, signal = ((found - self.mean) / self.std).unbind(2)
         return torch.maximum(error, signal.abs()).max(1).values, guesses
 
@@ -57,23 +56,24 @@ def calibrate(
     false_alarms: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Critic:
-    """A critic that is wrong about a clean frame with probability `false_alarms` at most.
+    """A critic that rejects a clean frame with probability `false_alarms` at most.
 
-    Every other episode tells what is usual. From each of the rest one frame is drawn; as episodes are
-    independent, the promise holds for a frame of a new episode, see `conformal_threshold`.
+    Every other episode fits the statistics. From each of the rest one frame is drawn to set the
+    threshold; as episodes are independent, the guarantee holds for a frame of a new episode, see
+    `conformal_threshold`.
 
     Args:
         denoiser: the diffusion model.
-        episodes: clean ones that did not train it.
+        episodes: clean episodes that it was not trained on.
         false_alarms: α.
-        generator: of the draws.
+        generator: generator of the draws.
 
     Raises:
-        ValueError: α is not in (0, 1), or there are too few episodes to promise it.
+        ValueError: α is not in (0, 1), or there are too few episodes for it.
     """
-    usual, rest = episodes[::2], episodes[1::2]
-    check_promise(len(episodes), false_alarms)
-    found, _ = _fares(denoiser, torch.cat(list(usual)))
+    fitting, rest = episodes[::2], episodes[1::2]
+    check_calibration_size(len(episodes), false_alarms)
+    found, _ = _statistics(denoiser, torch.cat(list(fitting)))
     critic = Critic(denoiser, found.mean(0), found.std(0).clamp(min=1e-6), math.inf)
     drawn = [each[torch.randint(len(each), (), generator=generator)] for each in rest]
     scores = critic.score(torch.stack(drawn))
@@ -81,11 +81,11 @@ def calibrate(
 
 
 @torch.no_grad()
-def _fares(
+def _statistics(
     denoiser: Denoiser, frames: UInt8[Tensor, "N H W C"], batch: int = 64
 ) -> tuple[Float[Tensor, "N S 2"], Float[Tensor, "N C H W"]]:
-    """Log error and log signal at each level, and x̂_0 at the last; one draw of noise for all frames."""
-    levels = torch.tensor([denoiser.schedule.nearest(std) for std in CRITICAL_STDS])
+    """Log error and log signal per level, and x̂_0 at the last; the noise is the same for all frames."""
+    levels = torch.tensor([denoiser.schedule.nearest(std) for std in CRITIC_STDS])
     eps = torch.stack([_fixed_noise(denoiser.shape, number) for number in range(len(levels))])
     numbers, guesses = [], []
     for some in frames.split(batch):

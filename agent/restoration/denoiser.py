@@ -1,17 +1,18 @@
-"""The diffusion model over single frames: a small U-Net, and what it is good for.
+"""The diffusion model of single frames: a small U-Net.
 
 It estimates x_0 from y = x_n / √ᾱ_n = x_0 + σ ε around the mean frame m,
 
-    x̂_0 = m + k²/(σ² + k²) (y − m) + σ s/√(σ² + k²) F(…)
+    x̂_0 = m + c_skip (y − m) + c_out F(c_in (y − m), c_noise)
+    c_skip = k²/(σ² + k²),   c_out = σ s/√(σ² + k²),   c_in = 1/√(σ² + s²),   c_noise = ½ ln σ
 
-with s the std of the frames around m: the preconditioning of arXiv 2206.00364, but with k = 0.02 where
-that has s. What F adds to the skipped y is then a frame, not noise: to take the noise of every pixel
-out of y again, F would have to hand it through, for which a small network has no room. (With k = s it
-was three times as far from the exact denoiser at σ = 0.1. With m = 0 and k = s = 1, F is −v, arXiv
-2202.00512.) Below k, where y is nearly right, F corrects it.
+with s the std of the frames around m: the preconditioning of arXiv 2206.00364, but with k = 0.02 in
+place of s in c_skip and c_out. For σ ≫ k, F then predicts a frame, not noise: to remove noise from a
+skipped y, F would have to reproduce the noise, which a small network cannot. (With k = s the error to
+the exact denoiser was three times as large at σ = 0.1. With m = 0 and k = s = 1, F is −v, arXiv
+2202.00512.) For σ < k, where y is nearly clean, F corrects it.
 
-Cheap on a CPU: frames are folded into 4 × 4 patches first (pixel-unshuffle), so that all convolutions
-run on a sixteenth of the pixels, at two resolutions with one residual block each way.
+To be cheap on a CPU, frames are first folded into 4 × 4 patches (pixel-unshuffle), so that all
+convolutions run on a sixteenth of the pixels, at two resolutions with one residual block each way.
 """
 
 import math
@@ -26,7 +27,7 @@ from agent.restoration import diffusion
 from agent.restoration.diffusion import Schedule
 
 PATCH = 4  # pixels
-SKIP_STD = 0.02  # k: noise below which the estimate starts from y
+SKIP_STD = 0.02  # k: for σ below it the estimate starts from y
 GROUPS = 8
 
 
@@ -39,9 +40,9 @@ class DenoiserConfig:
     """
 
     width: int = 32
-    """Channels at the finer resolution; the coarser has twice as many."""
+    """Channels at the finer resolution, doubled at the coarser."""
     steps: int = 200
-    """N, of a cosine schedule."""
+    """N, steps of the cosine schedule."""
 
     def __post_init__(self) -> None:
         if self.width < GROUPS or self.width % GROUPS:
@@ -51,7 +52,7 @@ class DenoiserConfig:
 
 
 class Block(nn.Module):
-    """A residual block of two 3 × 3 convolutions, scaled and shifted by the noise level."""
+    """A residual block of two 3 × 3 convolutions with FiLM conditioning on the noise level."""
 
     def __init__(self, size_in: int, size_out: int, size_level: int) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class Block(nn.Module):
         self.second = nn.Conv2d(size_out, size_out, 3, padding=1)
         self.level = nn.Linear(size_level, 2 * size_out)
         self.skip = nn.Conv2d(size_in, size_out, 1) if size_in != size_out else nn.Identity()
-        nn.init.zeros_(self.second.weight)  # a block begins as its skip
+        nn.init.zeros_(self.second.weight)  # a block starts as its skip connection
         nn.init.zeros_(self.level.weight)
         nn.init.zeros_(self.level.bias)
 
@@ -75,14 +76,14 @@ class Block(nn.Module):
 class Denoiser(nn.Module):
     """E[x_0 | x_n] of images with values in [−1, 1].
 
-    `initialise` must see the frames before anything is learned.
+    `initialise` must be called on the frames before training.
 
     Args:
         shape: (H, W, C) of a frame; H and W are multiples of 8.
         config: sizes.
 
     Raises:
-        ValueError: frames that do not fold.
+        ValueError: H or W is not a multiple of 8.
     """
 
     mean_image: Tensor
@@ -117,10 +118,10 @@ class Denoiser(nn.Module):
 
     @torch.no_grad()
     def initialise(self, frames: UInt8[Tensor, "B H W C"]) -> None:
-        """Take the mean image and the std around it from the data."""
+        """Set the mean image and the std around it from the data."""
         images = to_images(frames)
         self.mean_image.copy_(images.mean(0))
-        # A still scene has no std; the floor is one level of a pixel.
+        # A static scene has zero std; the floor is one pixel level.
         self.image_std.copy_((images - self.mean_image).square().mean().sqrt().clamp(min=1 / 128))
 
     def forward(
@@ -128,14 +129,15 @@ class Denoiser(nn.Module):
         xn: Float[Tensor, "B C H W"],
         n: Int[Tensor, "B"],  # noqa: F821 - a shape, not a name
     ) -> Float[Tensor, "B C H W"]:
-        """x̂_0, from images x_n and their steps."""
+        """x̂_0 from images x_n and their steps."""
         y, std = diffusion.to_ncsn(self.schedule, xn, n)
         std, scale = std.float(), self.image_std
-        away = y - self.mean_image
-        entering = away / torch.hypot(std, scale)
-        change = self._network(entering, self.level(self._sinusoids(n)))
-        beyond = torch.hypot(std, torch.full_like(std, SKIP_STD))
-        return self.mean_image + (SKIP_STD / beyond).square() * away + std / beyond * scale * change
+        centred, total = y - self.mean_image, torch.hypot(std, torch.full_like(std, SKIP_STD))
+        c_noise = -0.25 * self.schedule.snr[n.cpu()].log().float().to(n.device)
+        c_skip, c_out = (SKIP_STD / total).square(), std / total * scale
+        scaled = centred / torch.hypot(std, scale)  # c_in = 1/√(σ² + s²)
+        change = self._network(scaled, self.level(self._sinusoids(c_noise)))
+        return self.mean_image + c_skip * centred + c_out * change
 
     def _network(self, x: Tensor, level: Tensor) -> Tensor:
         fine = self.fine_down(self.enter(F.pixel_unshuffle(x, PATCH)), level)
@@ -143,20 +145,19 @@ class Denoiser(nn.Module):
         h = self.fine_up(torch.cat([F.pixel_shuffle(self.up(h), 2), fine], 1), level)
         return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), PATCH)
 
-    def _sinusoids(self, n: Tensor) -> Tensor:
-        """Sinusoids of the logarithm of the noise-to-signal ratio, (B, width)."""
-        level = -0.25 * self.schedule.snr[n.cpu()].log().float().to(n.device)
+    def _sinusoids(self, c_noise: Tensor) -> Tensor:
+        """Sinusoidal embedding of c_noise = ½ ln σ, (B, width)."""
         count = self.config.width // 2
-        frequency = torch.exp(torch.linspace(0, math.log(30), count, device=n.device))
-        angle = level[:, None] * frequency
+        frequency = torch.exp(torch.linspace(0, math.log(30), count, device=c_noise.device))
+        angle = c_noise[:, None] * frequency
         return torch.cat([angle.sin(), angle.cos()], 1)
 
     @torch.no_grad()
     def denoise(self, xn: Float[Tensor, "B C H W"], n: int) -> Float[Tensor, "B C H W"]:
-        """x̂_0 for one step, clipped to what a frame can be; for `diffusion.sample`.
+        """x̂_0 at one step, clipped to [−1, 1]; for `diffusion.sample`.
 
         Raises:
-            ValueError: n is no step.
+            ValueError: n is not a step of the schedule.
         """
         if not 1 <= n <= self.schedule.steps:
             raise ValueError(f"n: got {n}, allowed: 1 to {self.schedule.steps}")
@@ -165,17 +166,17 @@ class Denoiser(nn.Module):
     def loss(
         self, frames: UInt8[Tensor, "B H W C"], generator: torch.Generator | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of x̂_0 per pixel, times 1/σ² + 1/s², at a step drawn for each frame.
+        """Squared error of x̂_0 per pixel, weighted by 1/σ² + 1/s², at a random step per frame.
 
         Returns:
-            The loss, and metrics: `loss_quiet` and `loss_noisy`, its halves by noise.
+            The loss, and metrics: `loss_quiet` and `loss_noisy`, over the less and more noisy halves.
         """
         x0 = to_images(frames)
         steps = self.schedule.steps
-        # One step from each of B equal parts of the schedule: less noise in the loss.
+        # Stratified sampling: one step from each of B equal parts of the schedule.
         spread = torch.rand(len(x0), generator=generator, device=x0.device)
         n = ((torch.arange(len(x0), device=x0.device) + spread) * steps / len(x0)).long() + 1
-        n = n.clamp(max=steps)  # where a draw near 1 has been rounded up
+        n = n.clamp(max=steps)  # in case a draw near 1 is rounded up
         eps = torch.randn(x0.shape, generator=generator, device=x0.device)
         xn = diffusion.diffuse(self.schedule, x0, n, eps)
         variance = (1 / diffusion.at(self.schedule.snr, n, xn)).float()
@@ -189,12 +190,12 @@ class Denoiser(nn.Module):
     def bound(
         self, frames: UInt8[Tensor, "B H W C"], generator: torch.Generator | None = None
     ) -> dict[str, float]:
-        """−log p(x_0) ≤ L_N + Σ L_{n−1} + L_0, term by term, the mean over frames.
+        """The terms of −log p(x_0) ≤ L_N + Σ L_{n−1} + L_0, averaged over frames.
 
-        Every n is taken once for each frame, with one draw of x_n.
+        Every n is evaluated once per frame, with one sample of x_n.
 
         Returns:
-            `prior`, `denoising`, `decoder` and their sum `bound`, in nats for a frame, and
+            `prior`, `denoising`, `decoder` and their sum `bound`, in nats per frame, and
             `bits_per_dimension`.
         """
         x0 = to_images(frames)
@@ -226,10 +227,10 @@ def to_frames(images: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B H W C"]:
 
 
 def check_frames(denoiser: Denoiser, frames: Tensor) -> None:
-    """Whether these are frames that the denoiser knows.
+    """Check that frames fit the denoiser.
 
     Raises:
-        ValueError: another shape, or another dtype than uint8.
+        ValueError: the shape is not the denoiser's, or the dtype is not uint8.
     """
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1:] != denoiser.shape:
         got, allowed = f"{frames.dtype} {tuple(frames.shape)}", f"torch.uint8 (N, *{denoiser.shape})"

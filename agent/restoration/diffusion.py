@@ -1,10 +1,10 @@
-"""Denoising diffusion, exact: schedules, bound, parameterisations, samplers, scores.
+"""Denoising diffusion: schedules, bound, parameterisations, samplers, scores.
 
     q(x_n | x_0) = N(√ᾱ_n x_0, (1 − ᾱ_n) I),   n = 1..N                 (arXiv 2006.11239)
 
-Pure functions of a `Schedule`; a network comes in only as what it predicts. Diffusion steps n count
-from 1, as integers or as a tensor (B,) of them; images are (B, …). The schedule is in float64, and so
-are all coefficients; results have the precision of the images. Everything is in nats.
+Pure functions of a `Schedule` and of a network's predictions. Diffusion steps n count from 1, as an
+integer or a tensor (B,) of integers; images are (B, …). The schedule and all coefficients are in
+float64; results have the dtype of the images. Everything is in nats.
 """
 
 import math
@@ -28,14 +28,14 @@ LEVELS = 256
 
 @dataclass(frozen=True)
 class Schedule:
-    """How much noise each step adds.
+    """A noise schedule.
 
     Raises:
-        ValueError: beta is not a float64 vector of numbers above 0 and below 1.
+        ValueError: beta is not a float64 vector with values in (0, 1).
     """
 
     beta: Tensor
-    """β_n = 1 − α_n, (N,) float64; step n lies at index n − 1."""
+    """β_n = 1 − α_n, (N,) float64; step n is at index n − 1."""
 
     def __post_init__(self) -> None:
         beta = self.beta
@@ -47,12 +47,12 @@ class Schedule:
 
     @classmethod
     def linear(cls, steps: int, first: float = 1e-4, last: float = 0.02) -> Self:
-        """β from `first` to `last` in even steps, both for N = 1000 and scaled by 1000 / N.
+        """β linear from `first` to `last`, both given for N = 1000 and scaled by 1000 / N.
 
-        Without the scaling a shorter schedule would stop far from N(0, I).
+        Without the scaling, a shorter schedule would end far from N(0, I).
 
         Raises:
-            ValueError: so few steps that a scaled β is 1 or more.
+            ValueError: too few steps, so that a scaled β is 1 or more.
         """
         if steps < 1 or 1000 / max(steps, 1) * last >= 1:
             least = math.floor(1000 * last) + 1
@@ -74,7 +74,7 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """N."""
+        """N, the number of steps."""
         return len(self.beta)
 
     @property
@@ -84,7 +84,7 @@ class Schedule:
 
     @property
     def alpha_bar(self) -> Tensor:
-        """ᾱ_n = ∏_{i ≤ n} α_i for n = 0..N, (N + 1,): ᾱ_0 = 1 has no noise."""
+        """ᾱ_n = ∏_{i ≤ n} α_i for n = 0..N, (N + 1,); ᾱ_0 = 1: no noise."""
         return torch.cat([torch.ones(1, dtype=torch.float64), self.alpha.log().cumsum(0).exp()])
 
     @property
@@ -99,16 +99,16 @@ class Schedule:
         return self.beta * remaining[:-1] / remaining[1:]
 
     def nearest(self, noise_std: float) -> int:
-        """The step at which x_n / √ᾱ_n carries noise nearest to this std: (1 − ᾱ_n)/ᾱ_n = σ²."""
+        """The step whose noise std in x_n / √ᾱ_n, √((1 − ᾱ_n)/ᾱ_n), is nearest to `noise_std`."""
         distance = (-self.snr[1:].log() - 2 * math.log(noise_std)).abs()
         return int(distance.argmin()) + 1
 
 
 def at(values: Tensor, n: Steps, like: Tensor) -> Tensor:
-    """The entries of a schedule's vector at index n, to be multiplied with images (B, …).
+    """Gather entries of a schedule's vector at index n, broadcastable to images (B, …).
 
     Raises:
-        ValueError: a step that the schedule does not have; a negative index would count from its end.
+        ValueError: an index is negative or beyond the schedule.
     """
     index = torch.as_tensor(n).cpu()
     if index.min() < 0 or index.max() >= len(values):
@@ -122,7 +122,7 @@ def at(values: Tensor, n: Steps, like: Tensor) -> Tensor:
 
 
 def diffuse(schedule: Schedule, x0: Tensor, n: Steps, eps: Tensor) -> Tensor:
-    """Turn x_0 into x_n = √ᾱ_n x_0 + √(1 − ᾱ_n) ε."""
+    """The forward process: x_n = √ᾱ_n x_0 + √(1 − ᾱ_n) ε."""
     alpha_bar = at(schedule.alpha_bar, n, x0)
     return (alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps).to(x0.dtype)
 
@@ -149,7 +149,7 @@ def _posterior_coefficients(schedule: Schedule, n: Steps, like: Tensor) -> tuple
 def to_x0(
     schedule: Schedule, prediction: Tensor, xn: Tensor, n: Steps, kind: Parameterisation
 ) -> Tensor:
-    """What a prediction says of x_0: noise ε, x_0 itself, the posterior's mean, or v.
+    """Convert a prediction to x_0; `kind` is the noise ε, x_0 itself, the posterior mean, or v.
 
     v = √ᾱ ε − √(1 − ᾱ) x_0 (arXiv 2202.00512).
     """
@@ -168,7 +168,7 @@ def to_x0(
 
 
 def from_x0(schedule: Schedule, x0: Tensor, xn: Tensor, n: Steps, kind: Parameterisation) -> Tensor:
-    """The inverse of `to_x0`: x_0 as another parameterisation would have predicted it."""
+    """The inverse of `to_x0`: convert x_0 to another parameterisation."""
     _check_kind(kind)
     alpha_bar = at(schedule.alpha_bar, n, xn)
     if kind == "x0":
@@ -192,9 +192,9 @@ def loss_weight(
 ) -> Tensor:
     """Weights of the squared error of a prediction at n = 1..N, (N,).
 
-    "simple": 1 on the noise's error. "bound": that of the bound's terms L_{n−1} with σ² = β̃, for
-    n ≥ 2 (½ (SNR_{n−1} − SNR_n) on x_0's); L_0 is no squared error, its weight is 0 here. "min-snr":
-    min(SNR, γ) on x_0's (arXiv 2303.09556). For "mean" the first step has no bound weight either.
+    "simple": 1 on the error of ε. "bound": the weight in the bound's terms L_{n−1} with σ² = β̃, for
+    n ≥ 2 (½ (SNR_{n−1} − SNR_n) on the error of x_0); L_0 is not a squared error, so its weight is 0.
+    "min-snr": min(SNR, γ) on the error of x_0 (arXiv 2303.09556).
 
     Raises:
         ValueError: an unknown weighting or parameterisation.
@@ -209,7 +209,7 @@ def loss_weight(
         of_x0 = snr.clamp(max=gamma)
     else:
         raise ValueError(f"weighting: got {weighting!r}, allowed: {get_args(Weighting)}")
-    # How much larger the error of x_0 is than that of the prediction, squared.
+    # Multiply by the ratio of x_0's squared error to the prediction's.
     remaining = 1 - schedule.alpha_bar[1:]
     if kind == "mean":
         of_mean, _ = _posterior_coefficients(schedule, torch.arange(1, schedule.steps + 1), snr)
@@ -238,10 +238,10 @@ def denoising_term(
 ) -> Tensor:
     """L_{n−1} = KL[q(x_{n−1} | x_n, x_0) ‖ N(μ̂_n, σ_n² I)] for n ≥ 2, (B,).
 
-    The model's mean is the posterior's with x̂_0 for x_0; σ² is β̃ or β, as named.
+    The model's mean is the posterior mean with x̂_0 for x_0; σ² is β̃ or β, chosen by `variance`.
 
     Raises:
-        ValueError: a step below 2, whose term is `decoder_term`.
+        ValueError: a step below 2; the term of step 1 is `decoder_term`.
     """
     if int(torch.as_tensor(n).min()) < 2:
         raise ValueError("n: got a step below 2, allowed: 2 to N (L_0 is the decoder's term)")
@@ -255,10 +255,10 @@ def denoising_term(
 
 
 def variances(schedule: Schedule, variance: Variance) -> Tensor:
-    """σ_n² of the reverse process, (N,). At n = 1, where β̃ is 0, it is β_1 for both.
+    """σ_n² of the reverse process, (N,). At n = 1, where β̃ is 0, both choices give β_1.
 
     Raises:
-        ValueError: another name.
+        ValueError: an unknown name.
     """
     if variance == "beta":
         return schedule.beta
@@ -270,18 +270,18 @@ def variances(schedule: Schedule, variance: Variance) -> Tensor:
 def decoder_log_prob(x0: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """The log-probability of pixels under N(mean, std²) over 256 levels from −1 to 1 (2006.11239, 13).
 
-    Each level has the mass of its cell of width 2/255; the outermost cells reach to infinity. By
-    differences of the logarithm of the normal distribution function, taken in whichever tail they lie,
-    so that nothing saturates however far the mean is off. Elementwise.
+    Each level has the mass of its cell of width 2/255; the outermost cells extend to infinity.
+    Computed elementwise from differences of the log normal CDF, in the tail where it does not saturate,
+    so it is accurate for any mean.
     """
     half = 1 / (LEVELS - 1)
     x0, mean = x0.double(), mean.double()
     right, left = (x0 + half - mean) / std, (x0 - half - mean) / std
-    flip = (right + left) > 0  # the mirror image has the same mass, and its tail keeps precision
+    flip = (right + left) > 0  # the mirrored cell has the same mass, in the accurate tail
     upper = torch.where(flip, -left, right)
     lower = torch.where(flip, -right, left)
     top, bottom = x0 > 1 - half, x0 < -1 + half
-    lowest = torch.where(flip, top, bottom)  # what reaches to −∞ after the flip
+    lowest = torch.where(flip, top, bottom)  # cells that extend to −∞ after the flip
     highest = torch.where(flip, bottom, top)
     log_upper = torch.special.log_ndtr(upper)
     log_lower = torch.special.log_ndtr(lower)
@@ -293,14 +293,14 @@ def decoder_log_prob(x0: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def decoder_term(schedule: Schedule, x0: Tensor, x1: Tensor, x0_hat: Tensor) -> Tensor:
     """L_0 = −log p(x_0 | x_1), (B,): the discretised decoder around the mean of step 1, σ² = β_1.
 
-    With n = 1 the posterior's mean is x̂_0 itself.
+    At n = 1 the posterior mean is x̂_0 itself.
     """
     std = variances(schedule, "beta_tilde")[0].sqrt()
     return -decoder_log_prob(x0, x0_hat, std).flatten(1).sum(1)
 
 
 def bits_per_dimension(nats: Tensor, x0: Tensor) -> Tensor:
-    """Nats of images (B, …) in bits for each of an image's numbers."""
+    """Convert nats per image to bits per dimension of images (B, …)."""
     return nats / (x0[0].numel() * math.log(2))
 
 
@@ -315,7 +315,7 @@ def ancestral_step(
     noise: Tensor,
     variance: Variance = "beta_tilde",
 ) -> Tensor:
-    """One step x_n → x_{n−1} ~ N(μ̂_n, σ_n² I); the last, to x_0, takes the mean."""
+    """One step x_n → x_{n−1} ~ N(μ̂_n, σ_n² I); the last step, to x_0, returns the mean."""
     mean = posterior_mean(schedule, x0_hat, xn, n)
     if n == 1:
         return mean
@@ -330,7 +330,7 @@ def ddim_step(
     η = 0 is deterministic; η = 1 with m = n − 1 is the ancestral step with σ² = β̃.
 
     Raises:
-        ValueError: m is not below n, or eta not in [0, 1].
+        ValueError: m is not below n, or eta is not in [0, 1].
     """
     if not 0 <= m < n:
         raise ValueError(f"m: got {m}, allowed: 0 up to below n (={n})")
@@ -351,20 +351,20 @@ def sample(
     eta: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Run DDIM down a sequence of steps, and from the last of them to x_0.
+    """Run DDIM through a decreasing sequence of steps, and from the last one to x_0.
 
-    With every step from N to 1 and η = 1 this is ancestral sampling.
+    With all steps from N to 1 and η = 1 this is ancestral sampling.
 
     Args:
-        schedule: the schedule.
+        schedule: the noise schedule.
         denoise: (x_n, n) ↦ an estimate of x_0.
-        start: x at the first of the steps; noise N(0, I) where that is N.
-        steps: falling, N ≥ n_1 > n_2 > … ≥ 1.
-        eta: 0 deterministic, 1 with all of its noise.
-        generator: of the noise.
+        start: x at the first step; a sample of N(0, I) if that is N.
+        steps: decreasing, N ≥ n_1 > n_2 > … ≥ 1.
+        eta: 0 is deterministic, 1 has the full noise.
+        generator: generator of the noise.
 
     Raises:
-        ValueError: the steps do not fall, or are not in the schedule.
+        ValueError: the steps do not decrease, or are not in the schedule.
     """
     down = [*steps, 0]
     if not steps or steps[0] > schedule.steps or not all(n > m for n, m in pairwise(down)):
@@ -377,10 +377,10 @@ def sample(
 
 
 def sub_sequence(schedule: Schedule, count: int) -> list[int]:
-    """`count` steps from N to 1, evenly spread, for `sample`.
+    """`count` evenly spaced steps from N to 1, for `sample`.
 
     Raises:
-        ValueError: more than there are, or below 1.
+        ValueError: count is below 1 or above N.
     """
     if not 1 <= count <= schedule.steps:
         raise ValueError(f"count: got {count}, allowed: 1 to {schedule.steps}")
@@ -392,14 +392,14 @@ def sub_sequence(schedule: Schedule, count: int) -> list[int]:
 
 
 def score(schedule: Schedule, eps: Tensor, n: Steps) -> Tensor:
-    """The score ∇ log q(x_n) = −ε̂ / √(1 − ᾱ_n) that a prediction of the noise implies."""
+    """The score ∇ log q(x_n) = −ε̂ / √(1 − ᾱ_n) implied by a noise prediction."""
     return (-eps / (1 - at(schedule.alpha_bar, n, eps)).sqrt()).to(eps.dtype)
 
 
 def to_ncsn(schedule: Schedule, xn: Tensor, n: Steps) -> tuple[Tensor, Tensor]:
-    """The same in NCSN's coordinates: y = x_n / √ᾱ_n = x_0 + σ ε, and σ² = (1 − ᾱ_n) / ᾱ_n.
+    """Convert x_n to NCSN's parameterisation: y = x_n / √ᾱ_n = x_0 + σ ε, and σ = √((1 − ᾱ_n) / ᾱ_n).
 
-    There the score is −ε̂ / σ.
+    In these coordinates the score is −ε̂ / σ.
     """
     alpha_bar = at(schedule.alpha_bar, n, xn)
     return (xn / alpha_bar.sqrt()).to(xn.dtype), ((1 - alpha_bar) / alpha_bar).sqrt()
@@ -422,7 +422,7 @@ def langevin(
 def score_matching_loss(predicted: Tensor, x: Tensor, noisy: Tensor, std: float) -> Tensor:
     """Denoising score matching: ½ ‖s(x̃) − ∇ log N(x̃; x, σ²)‖², (B,) (Vincent 2011).
 
-    Its gradient in the model is that of ½ E ‖s(x̃) − ∇ log q_σ(x̃)‖², the explicit objective.
+    Its gradient equals that of the explicit objective, ½ E ‖s(x̃) − ∇ log q_σ(x̃)‖².
     """
     target = (x - noisy) / std**2
     return 0.5 * (predicted - target).square().flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""A restorer stands between camera and filter: it gives frames, and what it knows of them."""
+"""Restorers sit between camera and filter: they return restored frames and a plausibility verdict."""
 
 import math
 from dataclasses import dataclass
@@ -9,79 +9,81 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from agent.restoration.critic import Critic
-from agent.restoration.mending import mend
-from agent.restoration.noise import purify
+from agent.restoration.inpainting import inpaint_implausible
+from agent.restoration.noise import denoise_frames
 
-MOST = 0.9  # share of a frame that is made up, beyond which it is no evidence
+MAX_INPAINTED_FRACTION = 0.9  # a frame with more inpainted pixels is rejected
 
 
 class Restored(NamedTuple):
-    """Frames as a restorer gives them back, and what it knows of them."""
+    """Restored frames, with score and verdict."""
 
     frames: UInt8[Tensor, "N H W C"]
-    score: Float[Tensor, "N"]  # noqa: F821 - how odd each is; ∞ where nearly all of it is made up
-    plausible: Bool[Tensor, "N"]  # noqa: F821 - whether it can be a frame at all
+    score: Float[Tensor, "N"]  # noqa: F821 - anomaly score; ∞ if nearly all is inpainted
+    plausible: Bool[Tensor, "N"]  # noqa: F821 - whether the filter may use it
 
 
 @runtime_checkable
 class Restorer(Protocol):
-    """What control needs of a restorer."""
+    """Interface of a restorer."""
 
     @property
     def plan_weight(self) -> float:
-        """Of `implausibility` in the choice among the best plans; 0: it is not asked."""
+        """Weight of `implausibility` when choosing among the best plans; 0 disables it."""
         ...
 
     def restore(self, frames: UInt8[Tensor, "N H W C"]) -> Restored:
-        """The frames to believe, and what is known of them."""
+        """Restore frames, and score the result."""
         ...
 
     def implausibility(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821
-        """How odd frames are, those that a plan imagines too."""
+        """Anomaly scores of frames, camera or imagined."""
         ...
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The restorer that changes nothing and finds everything plausible."""
+    """The restorer that returns every frame unchanged, as plausible."""
 
     plan_weight = 0.0
 
     def restore(self, frames: UInt8[Tensor, "N H W C"]) -> Restored:
-        """The frames as they are."""
+        """Return the frames unchanged."""
         everywhere = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
         return Restored(frames, self.implausibility(frames), everywhere)
 
     def implausibility(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821
-        """Nothing is odd."""
+        """Zero for every frame."""
         return torch.zeros(len(frames), device=frames.device)
 
 
 @dataclass(frozen=True)
 class DiffusionRestorer:
-    """Removes noise, asks whether what is left can be a frame, and if not mends it and asks again.
+    """Denoises frames, scores them, and inpaints and rescores those that are implausible.
 
-    Made by `agent.calibration.calibrate_restorer`.
+    Created by `agent.calibration.calibrate_restorer`.
     """
 
     critic: Critic
-    """Holds the denoiser too."""
-    purifies: bool = True
-    """Whether noise is removed, and what cannot be is mended; if not, frames are only judged."""
+    """The critic, which also holds the denoiser."""
+    cleans: bool = True
+    """Whether frames are denoised and inpainted; if not, they are only scored."""
     plan_weight: float = 0.0
-    """Of the critic's score of imagined frames, in the choice among the best plans; 0: not asked."""
+    """Weight of the critic's score of imagined frames when choosing a plan; 0 disables it."""
 
     def restore(self, frames: UInt8[Tensor, "N H W C"]) -> Restored:
-        """Clean and mend frames, and judge what has come out."""
-        if self.purifies:
-            frames = purify(self.critic.denoiser, frames).frames
+        """Denoise, score and inpaint frames."""
+        if self.cleans:
+            frames = denoise_frames(self.critic.denoiser, frames).frames
         score, guesses = self.critic.judge(frames)
-        odd = score > self.critic.threshold
-        if self.purifies and odd.any():
+        flagged = score > self.critic.threshold
+        if self.cleans and flagged.any():
             frames, score = frames.clone(), score.clone()
-            frames[odd], replaced = mend(self.critic.denoiser, frames[odd], guesses[odd])
-            score[odd] = self.critic.score(frames[odd])
-            score[odd] = score[odd].masked_fill(replaced > MOST, math.inf)
+            frames[flagged], replaced = inpaint_implausible(
+                self.critic.denoiser, frames[flagged], guesses[flagged]
+            )
+            score[flagged] = self.critic.score(frames[flagged])
+            score[flagged] = score[flagged].masked_fill(replaced > MAX_INPAINTED_FRACTION, math.inf)
         return Restored(frames, score, score <= self.critic.threshold)
 
     def implausibility(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N"]:  # noqa: F821

@@ -1,7 +1,7 @@
-"""Training of the diffusion model: Adam on drawn frames, and an average of the weights.
+"""Training of the diffusion model: Adam on random frames, with averaged weights.
 
-What is used and saved is the exponential moving average of the parameters (of them alone, never of
-buffers); the parameters themselves are kept beside it for resuming.
+The model that is used is the exponential moving average of the parameters (not of buffers); the raw
+parameters are also saved, for resuming.
 """
 
 import copy
@@ -27,22 +27,22 @@ from agent.restoration.denoiser import Denoiser, DenoiserConfig
 
 @dataclass(frozen=True)
 class DenoiserTrainingConfig:
-    """How hard to fit.
+    """Optimisation settings.
 
     Raises:
         ValueError: a field has a value that is not allowed.
     """
 
     updates: int = 1000
-    """Gradient updates in all."""
+    """Total gradient updates."""
     batch_size: int = 32
-    """Frames in an update."""
+    """Frames per update."""
     learning_rate: float = 3e-3
-    """Of Adam, after a warm-up of 30 updates; it falls to a twentieth over the second half."""
+    """Peak learning rate of Adam: 30 updates of warm-up, then decay to 1/20 over the second half."""
     decay: float = 0.99
-    """Of the weights' average, less at first: (1 + k)/(10 + k) after k updates."""
+    """Decay of the weight average; at most (1 + k)/(10 + k) after k updates."""
     clip_norm: float = 1.0
-    """Largest norm of a gradient."""
+    """Gradients are clipped to this norm."""
 
     def __post_init__(self) -> None:
         for name, least in (("updates", 1), ("batch_size", 2)):
@@ -56,21 +56,21 @@ class DenoiserTrainingConfig:
 
 
 Callback = Callable[[int, dict[str, float]], None]
-"""Called after every update with their number and its metrics. To stop early, raise."""
+"""Called after each update with the number of updates and the metrics. Raise to stop early."""
 
 
 class DenoiserTrainer:
-    """A denoiser in training.
+    """Trains a denoiser.
 
     Args:
         shape: (H, W, C) of a frame.
         config: sizes of the denoiser.
-        training: how hard to fit.
-        seed: of parameters, batches and noise.
+        training: optimisation settings.
+        seed: seed of parameters, batches and noise.
 
     Attributes:
-        averaged: the denoiser with the averaged weights, which is the one to use.
-        updates: made so far.
+        averaged: the denoiser with averaged weights, the one to use.
+        updates: number of updates made.
     """
 
     def __init__(
@@ -82,21 +82,21 @@ class DenoiserTrainer:
     ) -> None:
         self.training = training or DenoiserTrainingConfig()
         self.seed, self.updates = seed, 0
-        with torch.random.fork_rng(devices=[]):  # torch's initialisers know only the global stream
+        with torch.random.fork_rng(devices=[]):  # torch initialises from the global stream only
             torch.manual_seed(seed)
             self.denoiser = Denoiser(shape, config)
         self.averaged = copy.deepcopy(self.denoiser).requires_grad_(False)
         self._optimizer = torch.optim.Adam(self.denoiser.parameters(), fused=True)
 
     def fit(self, frames: Tensor, callback: Callback | None = None) -> None:
-        """Make the updates that are left.
+        """Make the remaining updates.
 
         Args:
-            frames: clean ones, (F, H, W, C) uint8.
+            frames: clean frames, (F, H, W, C) uint8.
             callback: see `Callback`.
 
         Raises:
-            ValueError: frames of another shape or dtype, or none.
+            ValueError: frames of another shape or dtype, or no frames.
             FloatingPointError: the loss is not finite.
         """
         if frames.dtype != torch.uint8 or frames.shape[1:] != self.denoiser.shape or not len(frames):
@@ -106,7 +106,7 @@ class DenoiserTrainer:
             self.denoiser.initialise(frames)
             self.averaged.initialise(frames)
         while self.updates < self.training.updates:
-            # Each update has a stream of its own, so that a resumed run repeats an unbroken one.
+            # Each update has its own random stream, so a resumed run equals an uninterrupted one.
             generator = torch.Generator().manual_seed(self.seed * 2**32 + self.updates)
             metrics = self._update(frames, generator)
             if callback is not None:
@@ -142,7 +142,7 @@ class DenoiserTrainer:
         """Write a checkpoint directory; see `agent.checkpoint`.
 
         Raises:
-            ValueError: there is something else at `path`. It is left as it was.
+            ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
         config = {
             "shape": self.denoiser.shape,
@@ -158,14 +158,14 @@ class DenoiserTrainer:
 
     @classmethod
     def load(cls, path: str | Path, updates: int | None = None) -> Self:
-        """A trainer as it was saved; `fit` goes on from there.
+        """Load a saved trainer; `fit` continues from there.
 
         Args:
-            path: what `save` wrote.
-            updates: in all; None: as before.
+            path: a checkpoint written by `save`.
+            updates: new total number of updates; None: as saved.
 
         Raises:
-            ValueError: not a whole checkpoint of a denoiser.
+            ValueError: not a complete checkpoint of a denoiser.
         """
         checkpoint = load_checkpoint(Path(path))
         config = checkpoint.config

@@ -137,7 +137,7 @@ def innovation_gate(agent: Agent, restoration: Restoration) -> Agent:
 
 def judged(agent: Agent, restoration: Restoration) -> Agent:
     """Frames are judged and left out, not cleaned."""
-    agent.restorer = dataclasses.replace(restoration.restorer, purifies=False)
+    agent.restorer = dataclasses.replace(restoration.restorer, cleans=False)
     agent.gate = restoration.gate
     return agent
 

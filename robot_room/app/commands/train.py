@@ -10,10 +10,10 @@ import torch
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
+from agent.auto_checkpoint import AutoCheckpoint
 from agent.datasets import load_episodes
 from agent.metrics import RunLogger
 from agent.replay import Episode
-from agent.safekeeping import Safekeeping
 from robot_room.app.evaluation.protocol import env_spec, import_package
 from robot_room.app.runs.report import report_run
 from robot_room.app.watching.live import Spectator
@@ -79,7 +79,7 @@ def main(config: Train) -> None:
     viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
     with (
         RunLogger(run) as log,
-        Safekeeping(agent, run / "agent") as keep,
+        AutoCheckpoint(agent, run / "agent") as keep,
         closing(Spectator(agent, run, viewer)) as spectator,
     ):
         callbacks = [log, keep, spectator]

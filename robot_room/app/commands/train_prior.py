@@ -13,12 +13,12 @@ from rich.progress import Progress
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
+from agent.auto_checkpoint import AutoCheckpoint
 from agent.calibration import calibrate_restorer, check_calibration
 from agent.datasets import load_episodes
-from agent.pictures import denoised_frames, prior_samples
+from agent.pictures import denoised_frames, diffusion_samples
 from agent.restoration.denoiser import DenoiserConfig
 from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
-from agent.safekeeping import Safekeeping
 from robot_room.app.evaluation.protocol import import_package
 
 INTERRUPTED = "Interrupted. What was learned is saved; the same command goes on."
@@ -72,10 +72,10 @@ def main(config: TrainPrior) -> None:
         def show(updates: int, metrics: dict[str, float]) -> None:
             bar.update(task, completed=updates, description=f"loss {metrics['loss']:.3f}")
 
-        with Safekeeping(trainer, path) as keep:
+        with AutoCheckpoint(trainer, path) as keep:
             trainer.fit(frames, lambda *progress: (show(*progress), keep())[0])
     trainer.save(path)
-    imageio.imwrite(config.run / "prior_samples.png", prior_samples(trainer.averaged))
+    imageio.imwrite(config.run / "prior_samples.png", diffusion_samples(trainer.averaged))
     some = frames[:: max(len(frames) // 12, 1)][:12]
     imageio.imwrite(config.run / "prior_denoised.png", denoised_frames(trainer.averaged, some))
     with Console(stderr=True).status(f"calibrating on {config.calibration_episodes} episodes"):

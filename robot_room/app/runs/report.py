@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from agent import Agent
-from agent.diagnostics import diagnose, random_walks
+from agent.diagnostics import diagnose, random_rollouts
 from agent.pictures import imagination
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate
 from robot_room.app.watching.live import record
@@ -37,7 +37,7 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
         }
     (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     with console.status("asking the model what it knows"):
-        knowledge = diagnose(agent, random_walks(agent, PICTURE_SEED))
+        knowledge = diagnose(agent, random_rollouts(agent, PICTURE_SEED))
     (run / "diagnostics.json").write_text(json.dumps(knowledge, indent=2) + "\n")
     with console.status("drawing pictures"):
         draw_diagnostics(knowledge, run / "diagnostics.png")
@@ -59,8 +59,8 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
 
 def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
     """The curves by horizon, and the numbers beneath them; see `agent.diagnostics.diagnose`."""
-    figure, (frames, rewards, doubt) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    horizons = np.arange(1, len(knowledge["doubt"]) + 1)
+    figure, (frames, rewards, calibration) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    horizons = np.arange(1, len(knowledge["calibration_ratio"]) + 1)
     labels = {"": "imagined", "_copy": "the first one, copied", "_mean": "the mean frame"}
     for axis, name in ((frames, "frame_rmse"), (rewards, "reward_rmse")):
         for ending, label in labels.items():
@@ -68,9 +68,9 @@ def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
                 axis.plot(horizons, knowledge[name + ending], marker=".", label=label)
         axis.set(title=name.replace("_", " "), xlabel="steps imagined", ylim=(0, None))
         axis.legend()
-    doubt.plot(horizons, knowledge["doubt"], marker=".")
-    doubt.axhline(1, color="grey", linewidth=1)
-    doubt.set(title="surprise (1: calibrated)", xlabel="steps imagined", ylim=(0, None))
+    calibration.plot(horizons, knowledge["calibration_ratio"], marker=".")
+    calibration.axhline(1, color="grey", linewidth=1)
+    calibration.set(title="surprise (1: calibrated)", xlabel="steps imagined", ylim=(0, None))
     probes = [
         f"{name[6:-3].replace('_', ' ')}: {value:.1f} cm "
         f"(a constant: {knowledge[name.replace('probe', 'chance')]:.1f})"

@@ -68,7 +68,7 @@ def read(model: WorldModel, decision: Decision, planner: Planner, restored: bool
     if restored:
         name = "mended" if belief.restored.plausible[0] else "cannot be"
         frames[name] = belief.restored.frames[0].cpu().numpy()
-    frames["believes" if belief.trusted[0] else "believes, blind"] = here[0]
+    frames["believes" if belief.used[0] else "believes, blind"] = here[0]
     frames["is unsure about"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.num_elites

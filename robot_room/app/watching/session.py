@@ -291,9 +291,7 @@ class Session:
         belief = self.decision.belief
         if chosen.restoring:
             surprise = f"{float(belief.innovation[0]):.0f}"
-            prior += (
-                f", frame {'believed' if belief.trusted[0] else 'left out'} (innovation {surprise})"
-            )
+            prior += f", frame {'believed' if belief.used[0] else 'left out'} (innovation {surprise})"
         status = [
             f"episode {episode.number + 1}, step {episode.steps}"
             + ("" if "distance" not in self.info else f", {self.info['distance']:.2f} m to go"),

@@ -1,4 +1,4 @@
-"""A run that may be stopped at any time: it saves itself every minute, and at Ctrl-C."""
+"""Automatic checkpoints: every minute, and on Ctrl-C."""
 
 import signal
 import time
@@ -9,44 +9,44 @@ from typing import Protocol, Self
 INTERVAL = 60.0  # s
 
 
-class Learner(Protocol):
-    """What learns, and saves itself."""
+class Saveable(Protocol):
+    """Anything that can write a checkpoint of itself."""
 
     def save(self, path: Path, /) -> None:
         """Write a checkpoint."""
 
 
-class Safekeeping:
-    """A callback that saves what learns, between two updates and never within one.
+class AutoCheckpoint:
+    """A callback that saves checkpoints, always between two updates.
 
-    As a context it takes Ctrl-C over: the learner is saved at the next callback, which then raises
-    KeyboardInterrupt. A second Ctrl-C interrupts at once.
+    As a context manager it handles Ctrl-C: the target is saved at the next callback, which then
+    raises KeyboardInterrupt. A second Ctrl-C interrupts immediately.
 
     Args:
-        learner: an `Agent`, or a `DenoiserTrainer`.
-        path: of the checkpoint.
+        target: an `Agent` or a `DenoiserTrainer`.
+        path: path of the checkpoint.
     """
 
-    def __init__(self, learner: Learner, path: Path) -> None:
-        self.learner, self.path = learner, path
+    def __init__(self, target: Saveable, path: Path) -> None:
+        self.target, self.path = target, path
         self.stop_requested = False
         self._saved = time.perf_counter()
 
     def __call__(self, *progress: object) -> None:
-        """Save if it is time; save and raise KeyboardInterrupt if Ctrl-C was pressed."""
+        """Save if a minute has passed; if Ctrl-C was pressed, save and raise KeyboardInterrupt."""
         if self.stop_requested or time.perf_counter() - self._saved > INTERVAL:
-            self.learner.save(self.path)
+            self.target.save(self.path)
             self._saved = time.perf_counter()
         if self.stop_requested:
             raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
-        """Take SIGINT over."""
+        """Install the SIGINT handler."""
         self._before = signal.signal(signal.SIGINT, self._request_stop)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give SIGINT back."""
+        """Restore the previous SIGINT handler."""
         signal.signal(signal.SIGINT, self._before)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
