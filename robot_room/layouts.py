@@ -167,9 +167,11 @@ def _layout(
     )
     # An edge is free where a slab beside it is: walls are open sets, a robot may touch them.
     closed = _with_edges(_with_edges(blocked).T).T
-    x_runs = _runs(~closed, x_edges)
-    y_runs = _runs(~closed.T, y_edges).swapaxes(0, 1)
-    return Layout(kind, number, mask, Walls(*(a[None] for a in (x_edges, y_edges, x_runs, y_runs))))
+    x_intervals = _free_intervals(~closed, x_edges)
+    y_intervals = _free_intervals(~closed.T, y_edges).swapaxes(0, 1)
+    return Layout(
+        kind, number, mask, Walls(*(a[None] for a in (x_edges, y_edges, x_intervals, y_intervals)))
+    )
 
 
 def _with_edges(blocked: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -179,18 +181,18 @@ def _with_edges(blocked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return elements
 
 
-def _runs(free: NDArray[np.bool_], edges: Float) -> Float:
+def _free_intervals(free: NDArray[np.bool_], edges: Float) -> Float:
     """For each element (row, column), the ends of the free stretch of its row that it lies in.
 
     NaN where it is blocked, (rows, columns, 2).
     """
     count = free.shape[1]
-    runs = np.empty((*free.shape, 2))
-    runs[:] = -ROBOT_LIMIT, ROBOT_LIMIT
+    intervals = np.empty((*free.shape, 2))
+    intervals[:] = -ROBOT_LIMIT, ROBOT_LIMIT
     # What is blocked bounds all that lies right of it by its right edge, and all left by its left.
     edge = edges[np.arange(count - 1) // 2]  # right of elements 0, 1, …, left of elements 1, 2, …
-    runs[:, 1:, 0] = np.maximum.accumulate(np.where(free[:, :-1], -ROBOT_LIMIT, edge), axis=1)
+    intervals[:, 1:, 0] = np.maximum.accumulate(np.where(free[:, :-1], -ROBOT_LIMIT, edge), axis=1)
     bounds = np.where(free[:, 1:], ROBOT_LIMIT, edge)
-    runs[:, :-1, 1] = np.minimum.accumulate(bounds[:, ::-1], axis=1)[:, ::-1]
-    runs[~free] = np.nan
-    return runs
+    intervals[:, :-1, 1] = np.minimum.accumulate(bounds[:, ::-1], axis=1)[:, ::-1]
+    intervals[~free] = np.nan
+    return intervals

@@ -7,7 +7,7 @@ smallest k whose residual has a norm of at most GOAL_RADIUS is the answer.
 
 With walls the places that can be reached in k steps are a union of rectangles. A step slides along
 x, then along y, and what can be reached by sliding is found by cutting each rectangle into the free
-stretches of its rows (or columns) and growing it along them by STEP_LENGTH at both ends. So the sets
+strips of its rows (or columns) and growing it along them by STEP_LENGTH at both ends. So the sets
 are exact, and so is the first k whose set comes within GOAL_RADIUS of the goal. The expert goes back
 through these sets from there. (`slip` is not considered.)
 """
@@ -41,7 +41,9 @@ def min_steps(robot: Float, goal: Float, layout: Layout | None = None) -> NDArra
     """
     robot, goal = _checked("robot", robot), _checked("goal", goal)
     if layout is not None:
-        return np.array([len(_reach(r, g, layout)) - 1 for r, g in zip(robot, goal, strict=True)])
+        return np.array(
+            [len(_reachable_sets(r, g, layout)) - 1 for r, g in zip(robot, goal, strict=True)]
+        )
     delta = np.abs(robot - goal)
     # Each axis alone must come within GOAL_RADIUS, which takes `fewest` steps. One step more leaves
     # at most that much less on each axis, so the answer is `fewest` or, at a corner, one more.
@@ -74,12 +76,12 @@ def _checked(name: str, positions: Float) -> Float:
     return array
 
 
-def _reach(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:
+def _reachable_sets(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:
     """What can be reached in 0, 1, 2, … steps, up to the first set that touches the goal."""
-    rows, columns = _stretches(layout)
+    rows, columns = _free_strips(layout)
     layers = [np.stack([robot, robot], axis=-1)[None]]
     while not is_success(distance(_nearest(layers[-1], goal), goal)).any():
-        reached = _slide(_slide(layers[-1], rows, _X), columns, _Y)
+        reached = _expand(_expand(layers[-1], rows, _X), columns, _Y)
         if np.array_equal(reached, layers[-1]):
             raise ValueError(f"robot: got {robot}, allowed: where a way leads to the goal at {goal}")
         layers.append(reached)
@@ -88,14 +90,14 @@ def _reach(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:
 
 def _next(robot: Float, goal: Float, layout: Layout) -> Float:
     """Where a fastest way from robot to goal is after one step, (2,)."""
-    rows, columns = _stretches(layout)
-    layers = _reach(robot, goal, layout)
+    rows, columns = _free_strips(layout)
+    layers = _reachable_sets(robot, goal, layout)
     if len(layers) == 1:
         return goal  # it is there
-    target = _deepest(layers[-1], goal)
+    target = _interior_point(layers[-1], goal)
     onward = np.stack([target, target], axis=-1)[None]  # whence it can be reached in so many steps
     for _ in layers[2:]:
-        onward = _slide(_slide(onward, columns, _Y), rows, _X)
+        onward = _expand(_expand(onward, columns, _Y), rows, _X)
 
     # Of the places that one step leads to, that which lies deepest in these, so that the rounding
     # of actions to float32 does no harm.
@@ -116,7 +118,7 @@ def _nearest(rectangles: Rectangles, point: Float) -> Float:
     return np.minimum(np.maximum(point, rectangles[:, :, 0]), rectangles[:, :, 1])
 
 
-def _deepest(rectangles: Rectangles, goal: Float) -> Float:
+def _interior_point(rectangles: Rectangles, goal: Float) -> Float:
     """A point within GOAL_RADIUS of the goal, as far from the rectangles' edges as that allows."""
     nearest = _nearest(rectangles, goal)
     best = distance(nearest, goal).argmin()
@@ -126,13 +128,13 @@ def _deepest(rectangles: Rectangles, goal: Float) -> Float:
     return ways[arrived[len(arrived) // 2]]
 
 
-def _slide(rectangles: Rectangles, stretches: Rectangles, axis: int) -> Rectangles:
+def _expand(rectangles: Rectangles, strips: Rectangles, axis: int) -> Rectangles:
     """All that can be reached by sliding at most STEP_LENGTH along an axis."""
-    low = np.maximum(rectangles[:, None, :, 0], stretches[:, :, 0])
-    high = np.minimum(rectangles[:, None, :, 1], stretches[:, :, 1])
-    which, stretch = np.nonzero((low <= high + TOLERANCE).all(axis=-1))
-    reached = np.stack([low[which, stretch], high[which, stretch]], axis=-1)
-    bounds = stretches[stretch, axis]
+    low = np.maximum(rectangles[:, None, :, 0], strips[:, :, 0])
+    high = np.minimum(rectangles[:, None, :, 1], strips[:, :, 1])
+    which, strip = np.nonzero((low <= high + TOLERANCE).all(axis=-1))
+    reached = np.stack([low[which, strip], high[which, strip]], axis=-1)
+    bounds = strips[strip, axis]
     reached[:, axis, 0] = np.maximum(reached[:, axis, 0] - STEP_LENGTH, bounds[:, 0])
     reached[:, axis, 1] = np.minimum(reached[:, axis, 1] + STEP_LENGTH, bounds[:, 1])
     return _largest(reached)
@@ -148,18 +150,18 @@ def _largest(rectangles: Rectangles) -> Rectangles:
 
 
 @lru_cache(maxsize=1024)
-def _stretches(layout: Layout) -> tuple[Rectangles, Rectangles]:
-    """The free stretches of all rows and of all columns, in which a robot slides along x and y."""
-    x_edges, y_edges, x_runs, y_runs = (part[0] for part in layout.walls)
-    return _rectangles(x_runs, y_edges), _rectangles(y_runs.swapaxes(0, 1), x_edges)[:, ::-1]
+def _free_strips(layout: Layout) -> tuple[Rectangles, Rectangles]:
+    """The free strips of all rows and of all columns, in which a robot slides along x and y."""
+    x_edges, y_edges, x_intervals, y_intervals = (part[0] for part in layout.walls)
+    return _rectangles(x_intervals, y_edges), _rectangles(y_intervals.swapaxes(0, 1), x_edges)[:, ::-1]
 
 
-def _rectangles(runs: Float, edges: Float) -> Rectangles:
-    """The stretches along the slabs between edges, each a run and the slab's width."""
+def _rectangles(intervals: Float, edges: Float) -> Rectangles:
+    """The strips along the slabs between edges, each an interval and the slab's width."""
     ends = np.clip([-ROBOT_LIMIT, *edges, ROBOT_LIMIT], -ROBOT_LIMIT, ROBOT_LIMIT)
     found = []
-    for slab, low, high in zip(runs[::2], ends[:-1], ends[1:], strict=True):
-        for run in np.unique(slab[~np.isnan(slab[:, 0])], axis=0):
-            if low < high and run[0] <= run[1]:
-                found.append((run, (low, high)))
+    for slab, low, high in zip(intervals[::2], ends[:-1], ends[1:], strict=True):
+        for interval in np.unique(slab[~np.isnan(slab[:, 0])], axis=0):
+            if low < high and interval[0] <= interval[1]:
+                found.append((interval, (low, high)))
     return np.array(found)

@@ -56,7 +56,7 @@ class View:
     """Lines of text beneath everything."""
 
 
-class Box(NamedTuple):
+class Rect(NamedTuple):
     """A rectangle of pixels."""
 
     left: int
@@ -65,22 +65,22 @@ class Box(NamedTuple):
     height: int
 
 
-Overlay = Callable[[Any, Box], None]
+Overlay = Callable[[Any, Rect], None]
 """Draws on a pygame surface, in the box that shows the room; `to_pixels` tells where a place is."""
 
 
-class Layout(NamedTuple):
+class PanelLayout(NamedTuple):
     """Where everything goes."""
 
-    room: Box
-    frames: list[Box]
-    curves: Box | None
+    room: Rect
+    frames: list[Rect]
+    curves: Rect | None
     status: tuple[int, int]
-    filmstrip: list[Box]
+    filmstrip: list[Rect]
     help: tuple[int, int]
 
 
-def layout(view: View, size: tuple[int, int]) -> Layout:
+def layout(view: View, size: tuple[int, int]) -> PanelLayout:
     """Places in a picture of so many pixels, for a view with these parts."""
     width, height = size
     bottom = height - MARGIN - LINE * len(view.help)
@@ -90,7 +90,7 @@ def layout(view: View, size: tuple[int, int]) -> Layout:
     rows, columns = view.room.shape[:2]
     widest = width - 2 * MARGIN if alone else max(width * 58 // 100 - MARGIN, 32)
     scale = min(widest / columns, main / rows)
-    room = Box(MARGIN, MARGIN + LINE, max(int(columns * scale), 1), max(int(rows * scale), 1))
+    room = Rect(MARGIN, MARGIN + LINE, max(int(columns * scale), 1), max(int(rows * scale), 1))
 
     left = room.left + room.width + MARGIN
     across = max(width - left - MARGIN, 32)
@@ -99,7 +99,7 @@ def layout(view: View, size: tuple[int, int]) -> Layout:
     free = max(main + LINE - LINE * (len(view.status) + 1) - plot, 32)
     tile, columns = max(_tile(across, free, count, columns) for columns in range(1, max(count, 1) + 1))
     frames = [
-        Box(
+        Rect(
             left + number % columns * (tile + MARGIN),
             room.top + number // columns * (tile + LINE + MARGIN),
             tile,
@@ -108,14 +108,14 @@ def layout(view: View, size: tuple[int, int]) -> Layout:
         for number in range(count)
     ]
     top = room.top + -(-count // columns) * (tile + LINE + MARGIN)
-    curves = Box(left, top + LINE // 2, across, plot - LINE) if view.curves else None
+    curves = Rect(left, top + LINE // 2, across, plot - LINE) if view.curves else None
     status = (left, top + plot)
 
     top = room.top + main + LINE
     number = len(view.filmstrip)
     side = max(min(strip - LINE - MARGIN, (width - MARGIN) // max(number, 1) - MARGIN), 8)
-    filmstrip = [Box(MARGIN + i * (side + MARGIN), top + LINE, side, side) for i in range(number)]
-    return Layout(room, frames, curves, status, filmstrip, (MARGIN, bottom))
+    filmstrip = [Rect(MARGIN + i * (side + MARGIN), top + LINE, side, side) for i in range(number)]
+    return PanelLayout(room, frames, curves, status, filmstrip, (MARGIN, bottom))
 
 
 def size_for(side: int) -> tuple[int, int]:
@@ -130,13 +130,13 @@ def _tile(across: int, down: int, count: int, columns: int) -> tuple[int, int]:
     return max(side, 16), columns
 
 
-def to_pixels(box: Box, places: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_pixels(box: Rect, places: NDArray[np.float64]) -> NDArray[np.float64]:
     """Places (…, 2) in metres as pixels of the room's box; rows grow downwards, y grows upwards."""
     share = (places * [1, -1] + HALF_WIDTH) / (2 * HALF_WIDTH)
     return share * [box.width, box.height] + [box.left, box.top]
 
 
-def to_metres(box: Box, pixel: tuple[int, int]) -> NDArray[np.float64] | None:
+def to_metres(box: Rect, pixel: tuple[int, int]) -> NDArray[np.float64] | None:
     """The place in the room that a pixel shows; None beside it."""
     share = (np.array(pixel) + 0.5 - [box.left, box.top]) / [box.width, box.height]
     if (share < 0).any() or (share > 1).any():
@@ -182,7 +182,7 @@ def to_picture(surface: Any) -> Picture:
     return np.ascontiguousarray(pixels.swapaxes(0, 1))
 
 
-def _draw_curves(surface: Any, box: Box, view: View) -> None:
+def _draw_curves(surface: Any, box: Rect, view: View) -> None:
     pygame = import_pygame()
     _write(surface, view.curves_title, (box.left, box.top - LINE // 2), FAINT)
     left = box.left + 12 + _font(18).size(view.curves_title)[0]
@@ -203,7 +203,7 @@ def _draw_curves(surface: Any, box: Box, view: View) -> None:
         _write(surface, f"{value:.2f}", (box.left + 4, place), FAINT, 16)
 
 
-def _paste(surface: Any, picture: Picture, box: Box) -> None:
+def _paste(surface: Any, picture: Picture, box: Rect) -> None:
     """A picture stretched over a box; one channel is grey, of stacked frames the last is shown."""
     pygame = import_pygame()
     picture = np.broadcast_to(picture[..., -3:], (*picture.shape[:2], 3))

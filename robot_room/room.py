@@ -99,8 +99,8 @@ class Walls(NamedTuple):
 
     x_edges: Float  # (N, X), rising
     y_edges: Float  # (N, Y), rising
-    x_runs: Float  # (N, 2Y + 1, 2X + 1, 2)
-    y_runs: Float  # (N, 2Y + 1, 2X + 1, 2)
+    x_intervals: Float  # (N, 2Y + 1, 2X + 1, 2)
+    y_intervals: Float  # (N, 2Y + 1, 2X + 1, 2)
 
 
 def sample_start(
@@ -153,9 +153,9 @@ def transition(
         return np.minimum(np.maximum(moved, -ROBOT_LIMIT), ROBOT_LIMIT)
     room = np.arange(len(robot))
     row = _element(robot[:, 1], walls.y_edges)
-    low, high = walls.x_runs[room, row, _element(robot[:, 0], walls.x_edges)].T
+    low, high = walls.x_intervals[room, row, _element(robot[:, 0], walls.x_edges)].T
     moved[:, 0] = np.minimum(np.maximum(moved[:, 0], low), high)
-    low, high = walls.y_runs[room, row, _element(moved[:, 0], walls.x_edges)].T
+    low, high = walls.y_intervals[room, row, _element(moved[:, 0], walls.x_edges)].T
     moved[:, 1] = np.minimum(np.maximum(moved[:, 1], low), high)
     return moved
 

@@ -64,7 +64,7 @@ class Rooms:
             self._walls = Walls(*(part.repeat(count, axis=0) for part in layout.walls))
         self._background = rendering.background(self._goal, self._wall_masks)
         self._buffer = np.empty_like(self._background)
-        self._alike = layout is None  # whether all rooms have the same background
+        self._shared_background = layout is None  # whether all rooms have the same background
         self._dead: tuple[Frames, Frames] | None = None
         if params.corruption == "dead_pixels":
             self._dead = np.full_like(self._background, 255), np.zeros_like(self._background)
@@ -88,7 +88,7 @@ class Rooms:
         self.started[number] = True
         self.distance[number] = room.distance(start.robot, start.goal)
         if not same or self._dead is not None:
-            self._derive(slice(number, number + 1))
+            self._refresh_cache(slice(number, number + 1))
 
     def move(self, actions: Float) -> None:
         """Take one step in every room, with finite actions (N, 2)."""
@@ -113,8 +113,10 @@ class Rooms:
         """
         frames = np.empty_like(self._buffer) if copy else self._buffer
         # The clean frames of the last call are still there, unless the camera has spoiled them.
-        again = not copy and self.params.corruption in (None, "dropped_frames")
-        self._loops.draw(frames, self._background, self._scene(seen=True), self._alike, again)
+        incremental = not copy and self.params.corruption in (None, "dropped_frames")
+        self._loops.draw(
+            frames, self._background, self._scene(seen=True), self._shared_background, incremental
+        )
         self._corrupt(frames)
         if copy:
             return frames
@@ -205,9 +207,9 @@ class Rooms:
         self._oracle_steps[:] = checked["oracle_steps"]
         self.started[:] = True
         self.distance[:] = room.distance(self.robot, self._goal)
-        self._derive(slice(0, self._count))
+        self._refresh_cache(slice(0, self._count))
 
-    def _derive(self, some: slice) -> None:
+    def _refresh_cache(self, some: slice) -> None:
         """Bring backgrounds and dead pixels of some rooms up to date, which last for an episode."""
         masks = None
         if self._wall_masks is not None and self._walls is not None:
@@ -219,12 +221,12 @@ class Rooms:
                     part[number] = value[0]
             masks = self._wall_masks[some]
         self._background[some] = rendering.background(self._goal[some], masks)
-        self._alike = masks is None and bool((self._goal == self._goal[0]).all())
+        self._shared_background = masks is None and bool((self._goal == self._goal[0]).all())
         if self._dead is not None:
             stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
             for part, value in zip(self._dead, stuck, strict=True):
                 part[some] = value
-        self._loops.forget(some)
+        self._loops.invalidate(some)
 
     def _scene(self, seen: bool = False) -> Scene:
         """What is to be drawn: the rooms as they are, or as they were when the camera last worked."""
@@ -242,7 +244,7 @@ class Rooms:
         if kind == "gaussian":
             self._loops.add_gaussian(frames, self._key, self.steps, severity)
         elif kind == "dead_pixels" and self._dead is not None:
-            self._loops.stick(frames, *self._dead)
+            self._loops.apply_dead_pixels(frames, *self._dead)
         elif kind == "blackout":
             frames[sensors.is_dark(self._key, self.steps, severity)] = 0
         elif kind == "occluder":

@@ -80,7 +80,7 @@ def dead_pixels(key: Keys, severity: int, size: int) -> tuple[Frames, Frames]:
     return keep, stuck
 
 
-def stick(frames: Frames, keep: Frames, stuck: Frames) -> None:
+def apply_dead_pixels(frames: Frames, keep: Frames, stuck: Frames) -> None:
     """Show dead pixels, whose masks `dead_pixels` gives."""
     frames &= keep
     frames |= stuck
@@ -109,7 +109,7 @@ def gaussian_bank(severity: int) -> tuple[Frames, Frames]:
     return np.maximum(values, 0).astype(np.uint8), np.maximum(-values, 0).astype(np.uint8)
 
 
-def gaussian_places(key: Keys, step: Steps, rows: int) -> NDArray[np.int64]:
+def gaussian_offsets(key: Keys, step: Steps, rows: int) -> NDArray[np.int64]:
     """Where in the bank each row of each frame begins, (N, rows)."""
     drawn = randomness.words(key, step, randomness.GAUSSIAN, rows)
     return (drawn >> np.uint64(64 - BANK_BITS)).astype(np.int64)
@@ -120,8 +120,8 @@ def add_gaussian(frames: Frames, key: Keys, step: Steps, severity: int) -> None:
     bank = gaussian_bank(severity)
     rooms, rows = frames.shape[:2]
     flat = frames.reshape(rooms, rows, -1)
-    places = gaussian_places(key, step, rows)
-    plus, minus = (np.lib.stride_tricks.sliding_window_view(b, flat.shape[2])[places] for b in bank)
+    offsets = gaussian_offsets(key, step, rows)
+    plus, minus = (np.lib.stride_tricks.sliding_window_view(b, flat.shape[2])[offsets] for b in bank)
     np.minimum(flat, ~plus, out=flat)  # ~ is 255 −: so that the sums stay in uint8
     flat += plus
     np.maximum(flat, minus, out=flat)

@@ -23,7 +23,7 @@ from robot_room.viewer import Viewer
 NEVER = 2**62  # steps
 
 Flags = NDArray[np.bool_]
-Step = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
+StepResult = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 
 class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
@@ -149,7 +149,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             self.render()
         return self._observation(), self._info(chosen)
 
-    def step(self, actions: NDArray[np.float32]) -> Step:
+    def step(self, actions: NDArray[np.float32]) -> StepResult:
         """Take one step in every room.
 
         Raises:
