@@ -19,7 +19,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "RobotRoomSlip-v0": {"slip": 0.3},
     "RobotRoomNoisyCamera-v0": {"corruption": "gaussian", "severity": 3},
 }
-"""Each id, and the arguments of `RobotRoomEnv` that make it. Frozen as v0."""
+"""Environment ids and their arguments of `RobotRoomEnv`; fixed in v0."""
 
 for _id, _kwargs in VARIANTS.items():
     register(
@@ -32,7 +32,7 @@ for _id, _kwargs in VARIANTS.items():
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, read from the installed package when somebody asks."""
+    """`__version__`, read from the installed package on first use."""
     if name == "__version__":
         return metadata.version("robot-room")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

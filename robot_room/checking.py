@@ -1,4 +1,4 @@
-"""What users pass in, checked before anything is changed: field, got, allowed."""
+"""Validation of user input; every message states the field, what it got and what is allowed."""
 
 from collections.abc import Mapping
 from numbers import Integral
@@ -12,32 +12,32 @@ Float = NDArray[np.float64]
 
 
 def require_bool(field: str, value: Any) -> None:
-    """Raise ValueError unless the value is a truth value."""
+    """Raise ValueError unless the value is a bool."""
     if not isinstance(value, bool):
         raise ValueError(f"{field}: got {value!r}, allowed: True or False")
 
 
 def require_int(field: str, value: Any, low: int, high: int) -> None:
-    """Raise ValueError unless the value is Python's own whole number from low to high.
+    """Raise ValueError unless the value is a Python int from low to high.
 
-    Of arguments that a Gymnasium spec keeps, as no other kind survives its JSON.
+    For arguments kept in a Gymnasium spec, which is serialised as JSON: it has no numpy integers.
     """
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{field}: got {value!r}, allowed: an int from {low} to {high}")
 
 
 def require_number(field: str, value: Any, low: float, high: float) -> None:
-    """Raise ValueError unless the value is Python's own number from low to high."""
+    """Raise ValueError unless the value is a Python int or float from low to high."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not low <= value <= high:  # false for NaN too
         raise ValueError(f"{field}: got {value!r}, allowed: an int or float from {low:g} to {high:g}")
 
 
 def whole(field: str, value: Any, low: int, high: int) -> int:
-    """Any kind of whole number from low to high, as Python's own.
+    """Convert any kind of integer from low to high to a Python int.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the value is anything else.
     """
     if isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high:
         return int(value)
@@ -46,21 +46,21 @@ def whole(field: str, value: Any, low: int, high: int) -> int:
 
 def require_one_of(field: str, value: Any, allowed: tuple[str | None, ...]) -> None:
     """Raise ValueError unless the value is one of those allowed."""
-    # The type comes first: an array would compare element by element.
+    # The type is checked first, because an array would be compared element by element.
     if not (value is None or isinstance(value, str)) or value not in allowed:
         raise ValueError(f"{field}: got {value!r}, allowed: {allowed}")
 
 
 def actions(value: Any, shape: tuple[int, ...]) -> Float:
-    """Actions as float64 of this shape.
+    """Convert actions to float64.
 
     Raises:
-        ValueError: they have another shape, are not numbers, or are not finite.
+        ValueError: they do not have this shape, are not numbers, or are not finite.
     """
     try:
         array = np.asarray(value)
         if array.dtype.kind in "fiu" and array.shape == shape:
-            if array.dtype.itemsize > 8:  # a long double may overflow, which is not finite then
+            if array.dtype.itemsize > 8:  # a long double may overflow to infinity
                 with np.errstate(over="ignore"):
                     array = array.astype(np.float64)
             if np.isfinite(array).all():
@@ -72,10 +72,10 @@ def actions(value: Any, shape: tuple[int, ...]) -> Float:
 
 
 def position(field: str, value: Any, limit: float) -> Float:
-    """A position (2,) as float64.
+    """Convert a position (2,) to float64.
 
     Raises:
-        ValueError: it is none, or outside ±limit.
+        ValueError: it is not a position, or outside ±limit.
     """
     try:
         array = np.asarray(value)
@@ -90,10 +90,10 @@ def position(field: str, value: Any, limit: float) -> Float:
 
 
 def array(field: str, fields: Any, like: NDArray[Any], low: float, high: float) -> NDArray[Any]:
-    """A field of a mapping as an array of the shape and type of `like`, with values in [low, high].
+    """Convert a field to an array with the shape and type of `like` and values in [low, high].
 
     Raises:
-        ValueError: there is no such field, or it is something else.
+        ValueError: the field is missing or not such an array.
     """
     if not isinstance(fields, Mapping) or field not in fields:
         raise ValueError(f"{field}: got nothing, allowed: a field of a dict that get_state returned")
@@ -110,10 +110,10 @@ def array(field: str, fields: Any, like: NDArray[Any], low: float, high: float) 
 
 
 def options(value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
-    """The options of a reset, empty if there are none.
+    """The options of a reset, empty if None.
 
     Raises:
-        ValueError: they are no dict, or one of them is unknown.
+        ValueError: they are not a dict, or one of them is unknown.
     """
     if value is None:
         return {}
@@ -126,19 +126,19 @@ def options(value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
 
 
 def seeded(seed: Any) -> np.random.Generator:
-    """The generator that Gymnasium makes of a seed.
+    """Create the generator that Gymnasium creates from a seed.
 
     Raises:
-        ValueError: it is no whole number from 0.
+        ValueError: the seed is not a non-negative integer.
     """
     return seeding.np_random(whole("seed", seed, 0, 2**63 - 1))[0]
 
 
 def seeds(state: Any, count: int) -> list[int]:
-    """The seeds in a state, −1 where unknown.
+    """The seeds in a state, −1 if unknown.
 
     Raises:
-        ValueError: there are not `count` whole numbers.
+        ValueError: they are not a list of `count` integers.
     """
     values = state.get("seeds")
     if not isinstance(values, list) or len(values) != count:
@@ -147,10 +147,10 @@ def seeds(state: Any, count: int) -> list[int]:
 
 
 def generators(state: Any, count: int) -> list[np.random.Generator]:
-    """Generators in the states that others' `bit_generator.state` were in.
+    """Restore generators from the `bit_generator.state` values in a state.
 
     Raises:
-        ValueError: there are not `count`, or one is no state of a PCG64.
+        ValueError: there are not `count`, or one is not the state of a PCG64.
     """
     states = state.get("generators")
     if not isinstance(states, list) or len(states) != count:
@@ -159,6 +159,6 @@ def generators(state: Any, count: int) -> list[np.random.Generator]:
     for generator, one in zip(restored, states, strict=True):
         try:
             generator.bit_generator.state = one
-        except Exception as error:  # what numpy raises depends on what is wrong
+        except Exception as error:  # numpy's exception type depends on the error
             raise ValueError(f"generators: got {one!r}, allowed: the state of a PCG64") from error
     return restored

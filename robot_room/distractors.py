@@ -1,7 +1,7 @@
-"""Coloured squares that move about and are nobody's: each bounces in a lane of its own.
+"""Uncontrolled coloured squares, each bouncing in a lane of its own.
 
-They slide beneath walls, goal and robot, so they hide nothing, and as their lanes do not touch, they
-never overlap each other. Their paths are functions of (key, step), see `randomness`.
+They are drawn beneath walls, goal and robot, so they hide nothing, and their lanes are disjoint, so
+they never overlap. Their paths are functions of (key, step), see `randomness`.
 """
 
 from functools import cache
@@ -20,17 +20,17 @@ COLOURS = np.array(
 
 
 def positions(key: Keys, step: NDArray[np.int64], count: int) -> Float:
-    """Where the `count` distractors of each room are at its step: centres (N, count, 2) in metres."""
+    """Centres of each room's `count` distractors at its step, (N, count, 2) in metres."""
     drawn = uniforms(key, np.zeros_like(step), DISTRACTORS, 4 * count).reshape(-1, count, 2, 2)
     start, speed = drawn[:, :, 0], SLOWEST + (FASTEST - SLOWEST) * drawn[:, :, 1]
     span, corner = _lanes(count)
-    # A start may lie anywhere on the way to and fro, so that both directions are as likely.
+    # Starts cover the whole period of the triangle wave, so both directions are equally likely.
     return corner + bounce(2 * span * start, speed * (STEP_LENGTH * step)[:, None, None], span)
 
 
 @cache
 def _lanes(count: int) -> tuple[Float, Float]:
-    """How far each distractor can go, and its lowest centre, each (count, 2) in metres.
+    """Range of each distractor's motion and its lowest centre, each (count, 2) in metres.
 
     Lanes are horizontal strips of equal height, the first at the bottom.
     """

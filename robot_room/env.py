@@ -1,4 +1,4 @@
-"""The Gymnasium environment: one room, which is a batch of one."""
+"""The Gymnasium environment: a single room, held as a batch of one."""
 
 from typing import Any, SupportsFloat
 
@@ -14,9 +14,9 @@ from robot_room.rooms import Rooms, State
 from robot_room.starts import sample
 from robot_room.viewer import Viewer
 
-PICTURE_SIZE = 512  # pixels; `render()` and the window
+PICTURE_SIZE = 512  # side of the room in pixels, for `render()` and the window
 FRAMES_PER_SECOND = 10  # a step lasts 0.1 s
-WINDOW_SIZE = (912, 588)  # in which the room has its 512 pixels
+WINDOW_SIZE = (912, 588)  # shows the room at PICTURE_SIZE
 RENDER_MODES = ("rgb_array", "human")
 
 
@@ -24,27 +24,27 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     """Drive a white robot to a red goal in a room, seeing only pixels.
 
     ## Description
-    The room is the square [−1, 1]² m with the origin at its centre, x to the right and y **up**. The
-    robot is a white square of side 0.20 m, the goal a red square of side 0.24 m, the floor is
-    mid grey. The robot is steered by its velocity; walls stop it. A step lasts 0.1 s.
+    The room is the square [−1, 1]² m with the origin at its centre, x to the right and y **up**.
+    The robot is a white square of side 0.20 m, the goal a red square of side 0.24 m, the floor is
+    mid grey. Actions set the robot's velocity; walls stop it. A step lasts 0.1 s.
 
-    Each variant asks one question, and is this environment with other arguments:
+    Each variant is this environment with different arguments, and tests one ability:
 
-    | id | differs by | its question |
+    | id | arguments | tests |
     |---|---|---|
-    | `RobotRoom-v0` | | does the pipeline learn at all? |
-    | `RobotRoomRandomGoal-v0` | `goal="random"` | planning to a goal that is seen, or a habit? |
-    | `RobotRoomSparse-v0` | `reward="sparse"` | credit without a gradient |
-    | `RobotRoomDoor-v0` | `walls="door"` | planning where the straight line misleads |
-    | `RobotRoomMaze-v0` | `walls="maze", num_layouts=1000` | layouts that were never seen |
-    | `RobotRoomDistractors-v0` | `distractors=3` | telling what one controls from what one sees |
-    | `RobotRoomSlip-v0` | `slip=0.3` | planning under stochastic transitions |
-    | `RobotRoomNoisyCamera-v0` | `corruption="gaussian", severity=3` | belief when the camera fails |
+    | `RobotRoom-v0` | | basic learning from pixels |
+    | `RobotRoomRandomGoal-v0` | `goal="random"` | planning to a visible, changing goal |
+    | `RobotRoomSparse-v0` | `reward="sparse"` | sparse-reward exploration |
+    | `RobotRoomDoor-v0` | `walls="door"` | planning when the straight path is blocked |
+    | `RobotRoomMaze-v0` | `walls="maze", num_layouts=1000` | generalisation to unseen layouts |
+    | `RobotRoomDistractors-v0` | `distractors=3` | separating controllable from irrelevant motion |
+    | `RobotRoomSlip-v0` | `slip=0.3` | planning with stochastic transitions |
+    | `RobotRoomNoisyCamera-v0` | `corruption="gaussian", severity=3` | robustness to camera noise |
 
     ## Action space
-    `Box(-1, 1, (2,), float32)`, in units of the top speed (1 m/s on each axis). Finite values outside
-    the space are clipped. Among walls the robot slides along x first, then along y, each as far as
-    it can.
+    `Box(-1, 1, (2,), float32)`, in units of the top speed (1 m/s on each axis). Finite values
+    outside the space are clipped. The robot slides along x first, then along y, each until a wall
+    stops it.
 
     | index | action | unit |
     |---|---|---|
@@ -53,8 +53,8 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
     ## Observation space
     `Box(0, 255, (64, 64, 3), uint8)`: an RGB frame of the whole room, row 0 at y = +1 m. Edges are
-    anti-aliased by exact area coverage and rounded half up, so that a frame tells the position to a
-    small fraction of a pixel (a pixel is 1/32 m). It does not depend on `render_mode`.
+    anti-aliased by exact area coverage and rounded half up, so a frame determines the position to a
+    small fraction of a pixel (a pixel is 1/32 m). Observations do not depend on `render_mode`.
 
     >>> import gymnasium as gym
     >>> import robot_room
@@ -62,7 +62,7 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     >>> observation, info = env.reset(seed=0)
     >>> observation.shape, observation.dtype
     ((64, 64, 3), dtype('uint8'))
-    >>> observation[32, 32].tolist()  # the middle of the goal
+    >>> observation[32, 32].tolist()  # the centre of the goal
     [255, 0, 0]
 
     ## Rewards
@@ -70,9 +70,9 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     `reward="sparse"`: 1 if that distance is at most 0.10 m, else 0.
 
     ## Starting state
-    The robot is uniform over the free room, at least 0.40 m from the goal. `reset(options=...)` takes
-    `robot_position` and `goal_position`, each (x, y) in metres, and where there are walls `layout`, a
-    number, for an exact state:
+    The robot is uniform over the free room, at least 0.40 m from the goal. `reset(options=...)`
+    sets `robot_position` and `goal_position`, each (x, y) in metres, and the number `layout` if
+    there are walls:
 
     >>> observation, info = env.reset(options={"robot_position": (0.5, 0.0)})
     >>> observation, reward, terminated, truncated, info = env.step([-1.0, 0.0])
@@ -80,21 +80,21 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     (-0.4, False, [0.4, 0.0])
 
     ## Episode end
-    Terminated when the distance is at most 0.10 m (within a nanometre, so that rounding does not
-    decide), unless `terminate_on_goal=False`. Truncated after 100 steps, or 200 of
-    `RobotRoomDoor-v0` and `RobotRoomMaze-v0`, by registration; `max_episode_steps` changes that.
+    Terminated when the distance is at most 0.10 m (with a tolerance of 1 nm for rounding), unless
+    `terminate_on_goal=False`. The registered ids truncate after 100 steps, or 200 for
+    `RobotRoomDoor-v0` and `RobotRoomMaze-v0`; `max_episode_steps` overrides this.
 
     ## Information
     | key | value |
     |---|---|
     | `robot_position`, `goal_position` | (2,) float64, m |
-    | `distance` | between them, m |
-    | `is_success` | whether that is at most 0.10 m |
-    | `layout` | only with walls: the number of the layout, from 0 |
-    | `oracle_steps` | only if asked for: the smallest number of steps from this episode's start |
-    | `masks` | only if asked for: for `robot`, `goal`, `distractors`, `walls` the share of each pixel \
-that it visibly covers in this frame, (64, 64) float32; beneath noise, darkness and occluders, and \
-with a repeated frame what that shows |
+    | `distance` | distance between them, m |
+    | `is_success` | whether the distance is at most 0.10 m |
+    | `layout` | with walls: the number of the layout, from 0 |
+    | `oracle_steps` | with `oracle_steps=True`: minimum number of steps from this episode's start |
+    | `masks` | with `masks=True`: the fraction of each pixel visibly covered by `robot`, `goal`, \
+`distractors` and `walls`, each (64, 64) float32, before corruption; for a repeated frame, the masks \
+of that frame |
 
     ## Arguments
     | argument | default | meaning |
@@ -102,27 +102,28 @@ with a repeated frame what that shows |
     | `goal` | `"centre"` | or `"random"`: uniform wherever its square fits |
     | `reward` | `"dense"` | or `"sparse"` |
     | `terminate_on_goal` | `True` | whether arrival ends the episode |
-    | `walls` | `None` | `"door"`: one wall right of the centre, its door at one of 45 places; \
-`"maze"`: 5 by 5 cells with one way between any two |
-    | `num_layouts` | `1` | of mazes, 1 to 10,000, drawn anew for each episode |
-    | `layout_seed` | `0` | which mazes, 0 to 55,755: two seeds share none |
-    | `distractors` | `0` | number of coloured squares that move about beneath all else, up to 6 |
+    | `walls` | `None` | `"door"`: one wall right of the centre, its door at one of 45 positions; \
+`"maze"`: 5 by 5 cells with exactly one path between any two |
+    | `num_layouts` | `1` | number of mazes, 1 to 10,000; one is drawn for each episode |
+    | `layout_seed` | `0` | selects the mazes, 0 to 55,755; different seeds share none |
+    | `distractors` | `0` | number of moving coloured squares beneath everything else, up to 6 |
     | `slip` | `0.0` | standard deviation of Gaussian noise on each velocity, 0 to 1 m/s |
     | `corruption` | `None` | `"gaussian"` noise, `"dead_pixels"`, `"blackout"` bursts, a drifting \
-`"occluder"`, or `"dropped_frames"`, in whose place the last one comes again |
-    | `severity` | `0` | of the corruption, 1 to 5 (`robot_room.sensors.SEVERITIES`) |
-    | `oracle_steps` | `False` | whether `info` has it; not with `slip` |
-    | `masks` | `False` | whether `info` has them |
-    | `compiled` | `False` | the same bits sooner, by numba (`pip install 'robot-room[fast]'`) |
-    | `render_mode` | `None` | `"rgb_array"`: `render()` gives a sharp picture; `"human"`: a window |
+`"occluder"`, or `"dropped_frames"`, replaced by the previous frame |
+    | `severity` | `0` | severity of the corruption, 1 to 5 (`robot_room.sensors.SEVERITIES`) |
+    | `oracle_steps` | `False` | whether `info` has `oracle_steps`; not with `slip` |
+    | `masks` | `False` | whether `info` has `masks` |
+    | `compiled` | `False` | use numba: bit-identical, faster (`pip install 'robot-room[fast]'`) |
+    | `render_mode` | `None` | `"rgb_array"`: `render()` returns a picture; `"human"`: a window |
 
-    They combine, and what contradicts itself is refused. Train and test mazes that share none:
+    Arguments can be combined; contradictory ones raise ValueError. To train and test on disjoint
+    sets of mazes:
 
     >>> train = gym.make("RobotRoomMaze-v0", num_layouts=500, layout_seed=0)
     >>> test = gym.make("RobotRoomMaze-v0", num_layouts=500, layout_seed=1)
 
-    `gym.make_vec` makes a native vector environment, which takes all of these, `autoreset_mode`
-    and `copy`; see `robot_room.vector_env.RobotRoomVectorEnv`.
+    `gym.make_vec` creates a native vector environment, which also takes `autoreset_mode` and
+    `copy`; see `robot_room.vector_env.RobotRoomVectorEnv`.
 
     >>> envs = gym.make_vec("RobotRoom-v0", num_envs=64)
     >>> observations, infos = envs.reset(seed=0)
@@ -140,8 +141,8 @@ with a repeated frame what that shows |
     True
 
     ## Version history
-    * v0: the first, frozen: whatever could change a learning curve will be a v1. The tests compare
-      rollouts of every id with hashes that are kept (`tests/goldens.json`).
+    * v0: initial version. Any change that could affect results gets a new version; the tests
+      compare rollouts of every id with stored hashes (`tests/goldens.json`).
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
@@ -192,17 +193,17 @@ with a repeated frame what that shows |
         """Start an episode.
 
         Args:
-            seed: seeds `np_random`, the only source of randomness; None goes on with it.
-            options: `robot_position` and `goal_position`, (x, y) in metres, and where there are
-                walls `layout`, a whole number; each optional.
+            seed: seed of `np_random`, the only source of randomness; None continues its sequence.
+            options: optional `robot_position` and `goal_position`, (x, y) in metres, and if there
+                are walls `layout`, an integer.
 
         Raises:
-            ValueError: a seed or an option that is not allowed. The environment is then as it was.
+            ValueError: the seed or an option is not allowed. The environment is left unchanged.
         """
         generator = self.np_random if seed is None else checking.seeded(seed)
         start = sample(self.params, generator, options)
         if seed is not None:
-            # What `super().reset(seed=seed)` does, but not before all has been checked.
+            # As `super().reset(seed=seed)` does, but only after validation.
             self._np_random, self._np_random_seed = generator, int(seed)
         self._rooms.start(0, start)
         if self.render_mode == "human":
@@ -215,7 +216,7 @@ with a repeated frame what that shows |
         """Move the robot for 0.1 s.
 
         Raises:
-            ValueError: the action has another shape, or is not finite. The room is then as it was.
+            ValueError: the action has a wrong shape or is not finite. The room is left unchanged.
             gymnasium.error.ResetNeeded: `reset` was never called.
         """
         self._require_started("step")
@@ -228,7 +229,7 @@ with a repeated frame what that shows |
         return self._rooms.frames()[0], reward, terminated, False, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The room as a sharp picture, (512, 512, 3) uint8; in "human" mode it goes to the window."""
+        """Return a picture of the room, (512, 512, 3) uint8, or in "human" mode show it."""
         self._require_started("render")
         if self.render_mode is None:
             gym.logger.warn('render() does nothing: make the room with render_mode="rgb_array".')
@@ -240,21 +241,21 @@ with a repeated frame what that shows |
             self._viewer = Viewer(WINDOW_SIZE, FRAMES_PER_SECOND, "RobotRoom")
         distance = float(self._rooms.distance[0])
         status = (f"distance  {distance:.2f} m", f"step  {int(self._rooms.steps[0])}")
-        camera = {"what an agent sees": self._rooms.frames()[0]}
+        camera = {"observation": self._rooms.frames()[0]}
         self._viewer.show(View(picture, frames=camera, status=status))
         return None
 
     def close(self) -> None:
-        """Close the window if there is one."""
+        """Close the window, if any."""
         if self._viewer is not None:
             self._viewer.close()
             self._viewer = None
 
     def get_state(self) -> State:
-        """All that the future depends on, the random generator included, as a dict of plain values.
+        """The complete state, including the random generator, as a dict of plain values.
 
-        Arrays have a leading axis of one room. What wrappers count (TimeLimit the steps of an
-        episode) is not in it; `copy.deepcopy(env)` and `pickle` take the wrappers along.
+        Arrays have a leading axis of one room. The state of wrappers (such as TimeLimit's step
+        count) is not included; `copy.deepcopy(env)` and `pickle` copy the wrappers too.
 
         Raises:
             gymnasium.error.ResetNeeded: `reset` was never called.
@@ -264,13 +265,13 @@ with a repeated frame what that shows |
         return {**self._rooms.state(), "generators": generators, "seeds": [self.np_random_seed]}
 
     def set_state(self, state: State) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Put the environment in a state that `get_state` returned, exactly.
+        """Restore a state returned by `get_state` exactly.
 
         Returns:
             The observation and info of that state.
 
         Raises:
-            ValueError: it is no state of such an environment. The environment is then as it was.
+            ValueError: it is not a valid state of this environment, which is left unchanged.
         """
         checked = self._rooms.check_state(state)
         (seed,) = checking.seeds(state, 1)
@@ -296,6 +297,6 @@ with a repeated frame what that shows |
 
 
 def spaces() -> tuple[gym.Space[NDArray[np.uint8]], gym.Space[NDArray[np.float32]]]:
-    """The observation space and the action space of one room."""
+    """Observation space and action space of one room."""
     frame = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     return frame, gym.spaces.Box(-1.0, 1.0, (2,), np.float32)

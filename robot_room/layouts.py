@@ -1,17 +1,31 @@
-"""Walls: the door, the mazes by number, and where a robot can go among them.
+"""Wall layouts: the door and the numbered mazes, and where the robot can move in them.
 
-Walls lie on the pixel grid of the observation, so that a pixel is wall or not, and a frame tells
-exactly where they are. A layout is known by its number:
+Walls are aligned with the observation's pixels, so each pixel is either wall or not and a frame
+shows their exact position. A layout is identified by its number:
 
-* door: one wall right of the centre, the number is the door's place, 0 to 44;
-* maze: 5 by 5 cells whose passages are a spanning tree, so that there is one way between any two.
-  The grid has 557,568,000 spanning trees (Kirchhoff's theorem), and the number says which, so that
-  equally likely numbers are equally likely mazes, and different numbers are different mazes.
+* door: one wall right of the centre; the number is the position of its door, 0 to 44;
+* maze: 5 by 5 cells whose passages form a spanning tree, so that exactly one path joins any two
+  cells. The grid has 557,568,000 spanning trees (Kirchhoff's theorem), and the number selects one:
+  uniform numbers give uniform mazes, and different numbers give different mazes.
+
+A layout is a lattice: full-height columns and full-width rows cut the room into slabs, the odd
+ones for walls, and `blocked[row, column]` says whether a crossing is wall. Rows count from the
+bottom. The door, whose rows 0 and 4 have no height because its wall spans the room:
+
+    row 3   .   #   .       blocked[3, 1]
+    row 2   .   .   .       the door
+    row 1   .   #   .       blocked[1, 1]
+            0   1   2       column
+
+To add a layout, add its name to `room.WallKind`, and here a function that calls `_layout` and a
+case in `count` and `layout` (the type checker reports a missing one). If it gets an id, add that to
+`robot_room.VARIANTS`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,50 +47,62 @@ PIXEL = 2 * HALF_WIDTH / GRID  # m
 
 DOOR_WALL = (38, 40)  # pixels from the left
 DOOR_WIDTH = 12  # pixels, 0.375 m
-DOOR_FIRST, DOORS = 4, 45  # lowest end of a door in pixels from the bottom, and how many places
+DOOR_FIRST, DOORS = 4, 45  # lowest door in pixels from the bottom, and number of positions
 
 CELLS = 5  # a side
 MAZE_WALLS = ((11, 13), (24, 26), (38, 40), (51, 53))  # pixels, on both axes
 MAZES = 557_568_000
-MAZE_STRIDE = 344_595_877  # no divisor in common with MAZES; near its golden section
+MAZE_STRIDE = 344_595_877  # coprime to MAZES, near MAZES / golden ratio
 
 Interval = tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False)  # each is made once, and is itself alone
+@dataclass(frozen=True, eq=False)  # cached, so compared and hashed by identity
 class Layout:
     """The walls of one room."""
 
     kind: WallKind
     number: int
     mask: NDArray[np.bool_]
-    """The pixels that are wall, (64, 64), row 0 at the top."""
+    """Wall pixels, (64, 64), row 0 at the top."""
     walls: Walls
-    """Where the robot's centre can go; a batch of one."""
+    """Where the robot's centre can move; a batch of one."""
 
 
 def count(params: RoomParams) -> int:
-    """How many layouts the rooms of these parameters have; a room's layout is 0 to count − 1."""
-    return {None: 0, "door": DOORS, "maze": params.num_layouts}[params.walls]
+    """Number of layouts for these parameters; a room's layout index is 0 to count − 1."""
+    match params.walls:
+        case None:
+            return 0
+        case "door":
+            return DOORS
+        case "maze":
+            return params.num_layouts
+        case unknown:
+            assert_never(unknown)
 
 
 def layout(params: RoomParams, index: int) -> Layout | None:
-    """The layout of that index, or None where there are no walls."""
-    if params.walls is None:
-        return None
-    if params.walls == "door":
-        return door(index)
-    # Sets of LAYOUTS_PER_SEED follow each other, so that no two seeds share a number. The stride
-    # spreads them over all mazes, as neighbouring numbers are similar mazes.
-    return maze((params.layout_seed * LAYOUTS_PER_SEED + index) * MAZE_STRIDE % MAZES)
+    """The layout with this index, or None if there are no walls."""
+    match params.walls:
+        case None:
+            return None
+        case "door":
+            return door(index)
+        case "maze":
+            # Each seed has its own LAYOUTS_PER_SEED consecutive numbers, so seeds share no maze.
+            # The stride spreads them over all mazes, as neighbouring numbers are similar mazes.
+            return maze((params.layout_seed * LAYOUTS_PER_SEED + index) * MAZE_STRIDE % MAZES)
+        case unknown:
+            assert_never(unknown)
 
 
 @cache
 def door(place: int) -> Layout:
-    """A wall right of the centre, whose door begins `place` pixels above the lowest possible one.
+    """A wall right of the centre, its door `place` pixels above the lowest possible position.
 
     Raises:
-        ValueError: the place is not from 0 to 44.
+        ValueError: `place` is not from 0 to 44.
     """
     place = whole("door", place, 0, DOORS - 1)
     low = DOOR_FIRST + place
@@ -88,10 +114,10 @@ def door(place: int) -> Layout:
 
 @lru_cache(maxsize=LAYOUTS_PER_SEED)
 def maze(number: int) -> Layout:
-    """The maze of that number.
+    """The maze with this number.
 
     Raises:
-        ValueError: the number is not from 0 to 557,567,999.
+        ValueError: `number` is not from 0 to 557,567,999.
     """
     number = whole("maze", number, 0, MAZES - 1)
     blocked = np.zeros((2 * CELLS - 1, 2 * CELLS - 1), np.bool_)
@@ -103,12 +129,13 @@ def maze(number: int) -> Layout:
 
 
 def spanning_tree(side: int, number: int) -> list[tuple[int, int]]:
-    """The edges of one spanning tree of a grid of side² vertices; `number` says which, from 0.
+    """Edges of the spanning tree with this number (from 0) of a grid of side² vertices.
 
-    Each edge in turn is in or out. It lies in as large a share of all trees that are left as its
-    effective resistance is, where every edge is a resistor of 1 Ω (Kirchhoff). If `number` is among
-    the trees without it, it is cut, else short-circuited. Both change the matrix of potentials (the
-    inverse Laplacian, vertex 0 grounded) by a product of two vectors (Sherman and Morrison).
+    This is unranking: edges are included or excluded one by one. With every edge a resistor of 1 Ω,
+    the fraction of the remaining trees that contain an edge equals its effective resistance
+    (Kirchhoff). If `number` is among the trees without the edge, the edge is cut, otherwise it is
+    short-circuited. Either is a rank-one update (Sherman–Morrison) of the matrix of potentials, the
+    inverse Laplacian with vertex 0 grounded.
     """
     edges, trees, potentials = _grid(side)
     potentials = potentials.copy()
@@ -137,7 +164,7 @@ def _grid(side: int) -> tuple[list[tuple[int, int]], int, Float]:
     for u, v in edges:
         laplacian[[u, v], [u, v]] += 1
         laplacian[[u, v], [v, u]] -= 1
-    trees = round(np.linalg.det(laplacian[1:, 1:]))  # a whole number far below 2⁵³
+    trees = round(np.linalg.det(laplacian[1:, 1:]))  # an integer far below 2⁵³
     potentials = np.zeros((count, count))
     potentials[1:, 1:] = np.linalg.inv(laplacian[1:, 1:])
     return edges, trees, potentials
@@ -150,10 +177,14 @@ def _layout(
     rows: Sequence[Interval],
     blocked: NDArray[np.bool_],
 ) -> Layout:
-    """A layout from its wall columns and rows, in pixels from the left and from the bottom.
+    """Build a layout from a lattice, see the module's docstring.
 
-    They cut the room into slabs, the odd ones those of walls; `blocked[row, column]` says where two
-    slabs cross in a wall.
+    Args:
+        kind: name of the layout.
+        number: its number.
+        columns: wall columns, in pixels from the left.
+        rows: wall rows, in pixels from the bottom.
+        blocked: (2 · rows + 1, 2 · columns + 1), whether each crossing of slabs is wall.
     """
     of_row, of_column = (
         np.searchsorted(np.ravel(cuts), np.arange(GRID), side="right") for cuts in (rows, columns)
@@ -165,32 +196,34 @@ def _layout(
         - HALF_WIDTH
         for cuts in (columns, rows)
     )
-    # An edge is free where a slab beside it is: walls are open sets, a robot may touch them.
+    # An edge is free if a slab beside it is: walls are open sets, which the robot may touch.
     closed = _with_edges(_with_edges(blocked).T).T
-    x_runs = _runs(~closed, x_edges)
-    y_runs = _runs(~closed.T, y_edges).swapaxes(0, 1)
-    return Layout(kind, number, mask, Walls(*(a[None] for a in (x_edges, y_edges, x_runs, y_runs))))
+    x_intervals = _free_intervals(~closed, x_edges)
+    y_intervals = _free_intervals(~closed.T, y_edges).swapaxes(0, 1)
+    return Layout(
+        kind, number, mask, Walls(*(a[None] for a in (x_edges, y_edges, x_intervals, y_intervals)))
+    )
 
 
 def _with_edges(blocked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Rows of slabs → rows of slabs with the edges between them, blocked if both neighbours are."""
+    """Insert between rows of slabs their common edges, blocked if both neighbours are."""
     elements = np.repeat(blocked, 2, axis=0)[:-1]
     elements[1::2] = blocked[:-1] & blocked[1:]
     return elements
 
 
-def _runs(free: NDArray[np.bool_], edges: Float) -> Float:
-    """For each element (row, column), the ends of the free stretch of its row that it lies in.
+def _free_intervals(free: NDArray[np.bool_], edges: Float) -> Float:
+    """The free interval (low, high) of its row that contains each element, (rows, columns, 2).
 
-    NaN where it is blocked, (rows, columns, 2).
+    NaN if the element is blocked.
     """
     count = free.shape[1]
-    runs = np.empty((*free.shape, 2))
-    runs[:] = -ROBOT_LIMIT, ROBOT_LIMIT
-    # What is blocked bounds all that lies right of it by its right edge, and all left by its left.
-    edge = edges[np.arange(count - 1) // 2]  # right of elements 0, 1, …, left of elements 1, 2, …
-    runs[:, 1:, 0] = np.maximum.accumulate(np.where(free[:, :-1], -ROBOT_LIMIT, edge), axis=1)
+    intervals = np.empty((*free.shape, 2))
+    intervals[:] = -ROBOT_LIMIT, ROBOT_LIMIT
+    # A blocked element bounds those to its right by its right edge, those to its left by its left.
+    edge = edges[np.arange(count - 1) // 2]  # right of elements 0, 1, …; left of elements 1, 2, …
+    intervals[:, 1:, 0] = np.maximum.accumulate(np.where(free[:, :-1], -ROBOT_LIMIT, edge), axis=1)
     bounds = np.where(free[:, 1:], ROBOT_LIMIT, edge)
-    runs[:, :-1, 1] = np.minimum.accumulate(bounds[:, ::-1], axis=1)[:, ::-1]
-    runs[~free] = np.nan
-    return runs
+    intervals[:, :-1, 1] = np.minimum.accumulate(bounds[:, ::-1], axis=1)[:, ::-1]
+    intervals[~free] = np.nan
+    return intervals

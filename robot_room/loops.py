@@ -1,7 +1,6 @@
-"""The inner loops of N rooms, by numpy or compiled by numba: the same bits either way.
+"""The inner loops of N rooms, in numpy or compiled by numba, with bit-identical results.
 
-Both kinds write into the arrays that they are given. Which one runs is decided once, when the rooms
-are made; nothing else asks.
+Both implementations write into the arrays passed to them. `Rooms` chooses one when it is created.
 """
 
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from robot_room.room import Float, Walls
 
 
 class Loops(Protocol):
-    """What is done for every room at every step."""
+    """Operations performed on all rooms at every step."""
 
     def move(
         self,
@@ -30,36 +29,43 @@ class Loops(Protocol):
         """Write `room.transition` into `robot` and `room.distance` into `distance`."""
         ...
 
-    def draw(self, frames: Frames, background: Frames, scene: Scene, alike: bool, again: bool) -> None:
-        """Write the background, and `rendering.draw` on top of it, into `frames`.
+    def draw(
+        self,
+        frames: Frames,
+        background: Frames,
+        scene: Scene,
+        shared_background: bool,
+        incremental: bool,
+    ) -> None:
+        """Copy the background into `frames`, and draw the scene on top with `rendering.draw`.
 
         Args:
-            frames: (N, S, S, 3), written.
+            frames: (N, S, S, 3), output.
             background: (N, S, S, 3).
-            scene: of N rooms.
-            alike: all backgrounds are the same, so one need be read.
-            again: `frames` is what the last call with `again` wrote, and nobody has touched it since.
+            scene: the N rooms.
+            shared_background: whether all backgrounds are identical, so that one is enough.
+            incremental: whether `frames` is unchanged since the last incremental call.
         """
         ...
 
-    def forget(self, some: slice) -> None:
-        """The background of these rooms is another one now."""
+    def invalidate(self, rooms: slice) -> None:
+        """Mark the frames of these rooms for a full redraw, as their background has changed."""
         ...
 
     def add_gaussian(self, frames: Frames, key: Keys, step: NDArray[np.int64], severity: int) -> None:
         """Write `sensors.add_gaussian` into `frames`."""
         ...
 
-    def stick(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
-        """Write `sensors.stick` into `frames`."""
+    def apply_dead_pixels(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
+        """Write `sensors.apply_dead_pixels` into `frames`."""
         ...
 
 
 class NumpyLoops:
-    """The loops as numpy's batched operations; see `Loops`."""
+    """`Loops` in batched numpy operations."""
 
     add_gaussian = staticmethod(sensors.add_gaussian)
-    stick = staticmethod(sensors.stick)
+    apply_dead_pixels = staticmethod(sensors.apply_dead_pixels)
 
     def move(
         self,
@@ -74,44 +80,51 @@ class NumpyLoops:
         robot[:] = room.transition(robot, actions, noise, walls)
         distance[:] = room.distance(robot, goal)
 
-    def draw(self, frames: Frames, background: Frames, scene: Scene, alike: bool, again: bool) -> None:
-        """See `Loops.draw`; frames are always drawn whole."""
+    def draw(
+        self,
+        frames: Frames,
+        background: Frames,
+        scene: Scene,
+        shared_background: bool,
+        incremental: bool,
+    ) -> None:
+        """See `Loops.draw`; frames are always fully redrawn."""
         np.copyto(frames, background)
         rendering.draw(frames, scene)
 
-    def forget(self, some: slice) -> None:
-        """See `Loops.forget`; there is nothing to forget."""
+    def invalidate(self, rooms: slice) -> None:
+        """See `Loops.invalidate`; there is no state to invalidate."""
 
 
 class CompiledLoops:
-    """The loops compiled by numba; see `Loops`.
+    """`Loops` compiled by numba.
 
     Args:
-        count: N.
-        squares: distractors in each room.
+        count: number of rooms, N.
+        squares: number of distractors in each room.
 
     Raises:
         ImportError: numba is missing.
     """
 
     def __init__(self, count: int, squares: int) -> None:
-        from robot_room import compiled  # numba is wanted only now
+        from robot_room import kernels  # imports numba, which is optional
 
-        self._kernels = compiled
+        self._kernels = kernels
         self._arguments = count, squares
-        # Compiled code wants an array even where there is nothing.
+        # The kernels need arrays even for absent inputs.
         everywhere = np.array([-room.ROBOT_LIMIT, room.ROBOT_LIMIT])
-        runs = np.broadcast_to(everywhere, (count, 1, 1, 2)).copy()
-        self._no_walls = Walls(np.empty((count, 0)), np.empty((count, 0)), runs, runs)
+        intervals = np.broadcast_to(everywhere, (count, 1, 1, 2)).copy()
+        self._no_walls = Walls(np.empty((count, 0)), np.empty((count, 0)), intervals, intervals)
         self._no_masks = np.empty((0, 0, 0), np.bool_)
         self._no_noise = np.empty((0, 2))
         self._no_distractors = np.empty((count, 0, 2))
         self._colours = distractors.COLOURS.astype(np.float64)
-        # Where a buffer that is written again differs from its background, see `compiled.draw`.
-        self._drawn = np.full((count, squares + 1, 2), -1, np.int64)
+        # Where the reused buffer differs from its background; see `kernels.draw`.
+        self._dirty_windows = np.full((count, squares + 1, 2), -1, np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._arguments  # a module cannot be pickled, and nothing else is state
+        return type(self), self._arguments  # modules cannot be pickled; the rest is a cache
 
     def move(
         self,
@@ -126,34 +139,41 @@ class CompiledLoops:
         noise = self._no_noise if noise is None else noise
         self._kernels.move(robot, actions, noise, goal, *(walls or self._no_walls), distance)
 
-    def draw(self, frames: Frames, background: Frames, scene: Scene, alike: bool, again: bool) -> None:
-        """See `Loops.draw`; with `again`, only what moved is drawn."""
+    def draw(
+        self,
+        frames: Frames,
+        background: Frames,
+        scene: Scene,
+        shared_background: bool,
+        incremental: bool,
+    ) -> None:
+        """See `Loops.draw`; if `incremental`, only the dirty windows are redrawn."""
         self._kernels.draw(
             _rows(frames),
-            _rows(background[:1] if alike else background),
+            _rows(background[:1] if shared_background else background),
             scene.robot,
             scene.goal,
             self._no_distractors if scene.distractors is None else scene.distractors,
             self._colours,
             self._no_masks if scene.walls is None else scene.walls,
-            self._drawn,
-            again,
+            self._dirty_windows,
+            incremental,
         )
 
-    def forget(self, some: slice) -> None:
-        """See `Loops.forget`."""
-        self._drawn[some] = -1
+    def invalidate(self, rooms: slice) -> None:
+        """See `Loops.invalidate`."""
+        self._dirty_windows[rooms] = -1
 
     def add_gaussian(self, frames: Frames, key: Keys, step: NDArray[np.int64], severity: int) -> None:
         """See `Loops.add_gaussian`."""
-        places = sensors.gaussian_places(key, step, frames.shape[1])
-        self._kernels.add_gaussian(_rows(frames), *sensors.gaussian_bank(severity), places)
+        offsets = sensors.gaussian_offsets(key, step, frames.shape[1])
+        self._kernels.add_gaussian(_rows(frames), *sensors.gaussian_bank(severity), offsets)
 
-    def stick(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
-        """See `Loops.stick`."""
-        self._kernels.stick(_rows(frames), _rows(keep), _rows(stuck))
+    def apply_dead_pixels(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
+        """See `Loops.apply_dead_pixels`."""
+        self._kernels.apply_dead_pixels(_rows(frames), _rows(keep), _rows(stuck))
 
 
 def _rows(frames: Frames) -> Frames:
-    """Frames (N, S, S, 3) as rows of bytes, (N, S, 3 S)."""
+    """View frames (N, S, S, 3) as rows of bytes, (N, S, 3 S)."""
     return frames.reshape(*frames.shape[:2], -1)

@@ -1,15 +1,14 @@
-"""The exact smallest number of steps to the goal, and an expert that attains it.
+"""Exact minimum number of steps to the goal, and an expert that attains it.
 
-In the open room each axis moves by at most STEP_LENGTH a step and nothing is in the way, so after
-k steps the robot can be anywhere within k · STEP_LENGTH of its start on each axis. The nearest
-such point to the goal leaves the residual max(|Δ| − k · STEP_LENGTH, 0) on each axis, and the
-smallest k whose residual has a norm of at most GOAL_RADIUS is the answer.
+In the open room the robot moves by at most STEP_LENGTH per step on each axis, so after k steps it
+can be anywhere within k · STEP_LENGTH of its start on each axis. The nearest such point to the goal
+leaves the residual max(|Δ| − k · STEP_LENGTH, 0) on each axis; the minimum is the smallest k for
+which the residual's norm is at most GOAL_RADIUS.
 
-With walls the places that can be reached in k steps are a union of rectangles. A step slides along
-x, then along y, and what can be reached by sliding is found by cutting each rectangle into the free
-stretches of its rows (or columns) and growing it along them by STEP_LENGTH at both ends. So the sets
-are exact, and so is the first k whose set comes within GOAL_RADIUS of the goal. The expert goes back
-through these sets from there. (`slip` is not considered.)
+With walls the set reachable in k steps is a union of rectangles. A step slides along x, then along
+y; each slide intersects every rectangle with the free strips of the rows (or columns) and extends
+it along the strip by STEP_LENGTH at both ends. The sets are exact, and so is the first k whose set
+comes within GOAL_RADIUS of the goal. The expert backtracks through these sets. (`slip` is ignored.)
 """
 
 from functools import lru_cache
@@ -28,23 +27,25 @@ from robot_room.room import (
     is_success,
 )
 
-# Rectangles are (R, 2, 2): x and y, low and high, in metres. Edges belong to them.
+# (R, 2, 2): x and y, low and high, in metres. Rectangles are closed sets.
 Rectangles = Float
 _X, _Y = 0, 1
 
 
 def min_steps(robot: Float, goal: Float, layout: Layout | None = None) -> NDArray[np.int64]:
-    """Smallest number of steps from robot to goal, positions (N, 2) in metres → (N,).
+    """Minimum number of steps from robot to goal, positions (N, 2) in metres → (N,).
 
     Raises:
-        ValueError: positions that are none, or from which no way leads to the goal.
+        ValueError: the positions are malformed, or no path leads to the goal.
     """
     robot, goal = _checked("robot", robot), _checked("goal", goal)
     if layout is not None:
-        return np.array([len(_reach(r, g, layout)) - 1 for r, g in zip(robot, goal, strict=True)])
+        return np.array(
+            [len(_reachable_sets(r, g, layout)) - 1 for r, g in zip(robot, goal, strict=True)]
+        )
     delta = np.abs(robot - goal)
-    # Each axis alone must come within GOAL_RADIUS, which takes `fewest` steps. One step more leaves
-    # at most that much less on each axis, so the answer is `fewest` or, at a corner, one more.
+    # Each axis alone must come within GOAL_RADIUS, which takes `fewest` steps. One more step covers
+    # what is left on both axes (STEP_LENGTH ≥ GOAL_RADIUS), so it is `fewest` or `fewest` + 1.
     reach = (delta.max(axis=-1) - GOAL_RADIUS - TOLERANCE) / STEP_LENGTH
     fewest = np.maximum(np.ceil(reach), 0).astype(np.int64)
     residual = np.maximum(delta - STEP_LENGTH * fewest[:, None], 0.0)
@@ -54,10 +55,10 @@ def min_steps(robot: Float, goal: Float, layout: Layout | None = None) -> NDArra
 def expert_action(robot: Float, goal: Float, layout: Layout | None = None) -> NDArray[np.float32]:
     """Actions of a policy that attains `min_steps`, (N, 2) in [−1, 1].
 
-    In the open room: full speed on each axis.
+    In the open room it moves at full speed on each axis.
 
     Raises:
-        ValueError: as `min_steps`.
+        ValueError: see `min_steps`.
     """
     robot, target = _checked("robot", robot), _checked("goal", goal)
     goal = target
@@ -67,57 +68,58 @@ def expert_action(robot: Float, goal: Float, layout: Layout | None = None) -> ND
 
 
 def _checked(name: str, positions: Float) -> Float:
-    """Positions (N, 2) as float64, or ValueError."""
+    """Convert positions (N, 2) to float64, or raise ValueError."""
     array = np.asarray(positions, np.float64)
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
         raise ValueError(f"{name}: got {positions!r}, allowed: finite positions of shape (N, 2)")
     return array
 
 
-def _reach(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:
-    """What can be reached in 0, 1, 2, … steps, up to the first set that touches the goal."""
-    rows, columns = _stretches(layout)
+def _reachable_sets(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:
+    """Sets reachable in 0, 1, 2, … steps, up to the first that comes within reach of the goal."""
+    rows, columns = _free_strips(layout)
     layers = [np.stack([robot, robot], axis=-1)[None]]
     while not is_success(distance(_nearest(layers[-1], goal), goal)).any():
-        reached = _slide(_slide(layers[-1], rows, _X), columns, _Y)
+        reached = _expand(_expand(layers[-1], rows, _X), columns, _Y)
         if np.array_equal(reached, layers[-1]):
-            raise ValueError(f"robot: got {robot}, allowed: where a way leads to the goal at {goal}")
+            raise ValueError(f"robot: got {robot}, allowed: a position with a path to {goal}")
         layers.append(reached)
     return layers
 
 
 def _next(robot: Float, goal: Float, layout: Layout) -> Float:
-    """Where a fastest way from robot to goal is after one step, (2,)."""
-    rows, columns = _stretches(layout)
-    layers = _reach(robot, goal, layout)
+    """Position after the first step of a shortest path from robot to goal, (2,)."""
+    rows, columns = _free_strips(layout)
+    layers = _reachable_sets(robot, goal, layout)
     if len(layers) == 1:
-        return goal  # it is there
-    target = _deepest(layers[-1], goal)
-    onward = np.stack([target, target], axis=-1)[None]  # whence it can be reached in so many steps
+        return goal  # already there
+    target = _interior_point(layers[-1], goal)
+    onward = np.stack([target, target], axis=-1)[None]  # from which the target can be reached
     for _ in layers[2:]:
-        onward = _slide(_slide(onward, columns, _Y), rows, _X)
+        onward = _expand(_expand(onward, columns, _Y), rows, _X)
 
-    # Of the places that one step leads to, that which lies deepest in these, so that the rounding
-    # of actions to float32 does no harm.
+    # Of the points within one step, choose the one farthest from the borders of `onward`, so that
+    # rounding the action to float32 does no harm.
     low = np.maximum(onward[:, None, :, 0], layers[1][:, :, 0])
     high = np.minimum(onward[:, None, :, 1], layers[1][:, :, 1])
     which, step = np.nonzero((low <= high + TOLERANCE).all(axis=-1))
     place = np.clip(onward[which].mean(axis=-1), low[which, step], high[which, step])
     depth = np.minimum(place - onward[which, :, 0], onward[which, :, 1] - place).min(axis=1)
     best = depth.argmax()
-    # At an end of what one step reaches, full speed or a wall is the limit: to push is exact.
+    # On the border of the one-step set, full speed or a wall is the limit, and an action slightly
+    # past it is exact.
     reached, place = layers[1][step[best]], place[best]
     push = np.where(place >= reached[:, 1], 1e-6, 0) - np.where(place <= reached[:, 0], 1e-6, 0)
     return place + push * (np.abs(place - robot) > TOLERANCE)
 
 
 def _nearest(rectangles: Rectangles, point: Float) -> Float:
-    """The point of each rectangle that is nearest to a point (2,) → (R, 2)."""
+    """The point of each rectangle nearest to a given point (2,) → (R, 2)."""
     return np.minimum(np.maximum(point, rectangles[:, :, 0]), rectangles[:, :, 1])
 
 
-def _deepest(rectangles: Rectangles, goal: Float) -> Float:
-    """A point within GOAL_RADIUS of the goal, as far from the rectangles' edges as that allows."""
+def _interior_point(rectangles: Rectangles, goal: Float) -> Float:
+    """A point within GOAL_RADIUS of the goal and well inside the nearest rectangle."""
     nearest = _nearest(rectangles, goal)
     best = distance(nearest, goal).argmin()
     inwards = rectangles[best].mean(axis=-1) - nearest[best]
@@ -126,40 +128,40 @@ def _deepest(rectangles: Rectangles, goal: Float) -> Float:
     return ways[arrived[len(arrived) // 2]]
 
 
-def _slide(rectangles: Rectangles, stretches: Rectangles, axis: int) -> Rectangles:
-    """All that can be reached by sliding at most STEP_LENGTH along an axis."""
-    low = np.maximum(rectangles[:, None, :, 0], stretches[:, :, 0])
-    high = np.minimum(rectangles[:, None, :, 1], stretches[:, :, 1])
-    which, stretch = np.nonzero((low <= high + TOLERANCE).all(axis=-1))
-    reached = np.stack([low[which, stretch], high[which, stretch]], axis=-1)
-    bounds = stretches[stretch, axis]
+def _expand(rectangles: Rectangles, strips: Rectangles, axis: int) -> Rectangles:
+    """The set reachable by sliding at most STEP_LENGTH along an axis."""
+    low = np.maximum(rectangles[:, None, :, 0], strips[:, :, 0])
+    high = np.minimum(rectangles[:, None, :, 1], strips[:, :, 1])
+    which, strip = np.nonzero((low <= high + TOLERANCE).all(axis=-1))
+    reached = np.stack([low[which, strip], high[which, strip]], axis=-1)
+    bounds = strips[strip, axis]
     reached[:, axis, 0] = np.maximum(reached[:, axis, 0] - STEP_LENGTH, bounds[:, 0])
     reached[:, axis, 1] = np.minimum(reached[:, axis, 1] + STEP_LENGTH, bounds[:, 1])
     return _largest(reached)
 
 
 def _largest(rectangles: Rectangles) -> Rectangles:
-    """The rectangles without those that lie in another one."""
+    """Remove rectangles that are contained in another one."""
     ends = np.concatenate([rectangles[:, :, 0], -rectangles[:, :, 1]], axis=1)
-    ends = np.unique(np.round(ends, 12), axis=0)  # what differs by rounding is the same
+    ends = np.unique(np.round(ends, 12), axis=0)  # merge duplicates up to rounding
     inside = (ends[:, None] >= ends).all(axis=-1)  # [i, j]: i lies in j
-    kept = ends[inside.sum(axis=1) == 1]  # in none but itself
+    kept = ends[inside.sum(axis=1) == 1]  # contained only in itself
     return np.stack([kept[:, :2], -kept[:, 2:]], axis=-1)
 
 
 @lru_cache(maxsize=1024)
-def _stretches(layout: Layout) -> tuple[Rectangles, Rectangles]:
-    """The free stretches of all rows and of all columns, in which a robot slides along x and y."""
-    x_edges, y_edges, x_runs, y_runs = (part[0] for part in layout.walls)
-    return _rectangles(x_runs, y_edges), _rectangles(y_runs.swapaxes(0, 1), x_edges)[:, ::-1]
+def _free_strips(layout: Layout) -> tuple[Rectangles, Rectangles]:
+    """Free strips of all rows, for sliding along x, and of all columns, for sliding along y."""
+    x_edges, y_edges, x_intervals, y_intervals = (part[0] for part in layout.walls)
+    return _rectangles(x_intervals, y_edges), _rectangles(y_intervals.swapaxes(0, 1), x_edges)[:, ::-1]
 
 
-def _rectangles(runs: Float, edges: Float) -> Rectangles:
-    """The stretches along the slabs between edges, each a run and the slab's width."""
+def _rectangles(intervals: Float, edges: Float) -> Rectangles:
+    """Free strips along the slabs between edges: each a free interval times the slab's width."""
     ends = np.clip([-ROBOT_LIMIT, *edges, ROBOT_LIMIT], -ROBOT_LIMIT, ROBOT_LIMIT)
     found = []
-    for slab, low, high in zip(runs[::2], ends[:-1], ends[1:], strict=True):
-        for run in np.unique(slab[~np.isnan(slab[:, 0])], axis=0):
-            if low < high and run[0] <= run[1]:
-                found.append((run, (low, high)))
+    for slab, low, high in zip(intervals[::2], ends[:-1], ends[1:], strict=True):
+        for interval in np.unique(slab[~np.isnan(slab[:, 0])], axis=0):
+            if low < high and interval[0] <= interval[1]:
+                found.append((interval, (low, high)))
     return np.array(found)

@@ -1,7 +1,7 @@
-"""What a window shows: state in, surface out. Nothing here opens a window or waits for anybody.
+"""Layout and drawing of the window's contents, without opening a window.
 
-A `View` is all that is to be seen, in numbers; `draw` makes a picture of any size of it. Only the
-room is always there, and what a view does not have leaves its place to the rest:
+A `View` holds the data to show; `draw` renders it at any size. The room is always shown; panels
+without data collapse:
 
     room, with an overlay  │ frames: camera, belief, …
                            │ curves
@@ -27,36 +27,36 @@ PAPER, INK, FAINT, ALARM = (22, 24, 29), (232, 234, 237), (140, 146, 156), (255,
 CURVES: tuple[Colour, ...] = ((255, 64, 160), (120, 200, 255), (255, 214, 90))
 MARGIN, LINE = 12, 20  # pixels
 SIZE = (1080, 760)
-"""Of a window that shows everything."""
+"""Size in pixels of a window that shows all panels."""
 
 
 @dataclass(frozen=True)
 class View:
-    """All that a window shows."""
+    """The contents of a window."""
 
     room: Picture
-    """(H, W, 3)."""
+    """Picture of the room, (H, W, 3)."""
     title: str = "the room"
-    """Above the room."""
+    """Title above the room."""
     alarm: str = ""
-    """Written across the room, when something is wrong with it."""
+    """Warning written across the room."""
     overlay: "Overlay | None" = None
-    """Draws over the room, before the alarm is written."""
+    """Draws over the room, beneath the alarm."""
     frames: Mapping[str, Picture] = field(default_factory=dict)
-    """Small pictures with their names."""
+    """Small pictures by name."""
     filmstrip: Mapping[str, Picture] = field(default_factory=dict)
-    """A row of them, in time."""
+    """A row of small pictures in temporal order, by name."""
     filmstrip_title: str = ""
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Drawn into one plot, the newest value at the right."""
+    """Curves of one plot by name, the newest value at the right."""
     curves_title: str = ""
     status: Sequence[str] = ()
     """Lines of text beside the room."""
     help: Sequence[str] = ()
-    """Lines of text beneath everything."""
+    """Lines of text at the bottom."""
 
 
-class Box(NamedTuple):
+class Rect(NamedTuple):
     """A rectangle of pixels."""
 
     left: int
@@ -65,23 +65,23 @@ class Box(NamedTuple):
     height: int
 
 
-Overlay = Callable[[Any, Box], None]
-"""Draws on a pygame surface, in the box that shows the room; `to_pixels` tells where a place is."""
+Overlay = Callable[[Any, Rect], None]
+"""Draws on a pygame surface in the room's rectangle; `to_pixels` converts positions to pixels."""
 
 
-class Layout(NamedTuple):
-    """Where everything goes."""
+class PanelLayout(NamedTuple):
+    """Rectangles and text positions of all panels, in pixels."""
 
-    room: Box
-    frames: list[Box]
-    curves: Box | None
+    room: Rect
+    frames: list[Rect]
+    curves: Rect | None
     status: tuple[int, int]
-    filmstrip: list[Box]
+    filmstrip: list[Rect]
     help: tuple[int, int]
 
 
-def layout(view: View, size: tuple[int, int]) -> Layout:
-    """Places in a picture of so many pixels, for a view with these parts."""
+def layout(view: View, size: tuple[int, int]) -> PanelLayout:
+    """Compute the panels of a view for a surface of `size`, (width, height) in pixels."""
     width, height = size
     bottom = height - MARGIN - LINE * len(view.help)
     strip = min(150, height // 5) if view.filmstrip else 0
@@ -90,7 +90,7 @@ def layout(view: View, size: tuple[int, int]) -> Layout:
     rows, columns = view.room.shape[:2]
     widest = width - 2 * MARGIN if alone else max(width * 58 // 100 - MARGIN, 32)
     scale = min(widest / columns, main / rows)
-    room = Box(MARGIN, MARGIN + LINE, max(int(columns * scale), 1), max(int(rows * scale), 1))
+    room = Rect(MARGIN, MARGIN + LINE, max(int(columns * scale), 1), max(int(rows * scale), 1))
 
     left = room.left + room.width + MARGIN
     across = max(width - left - MARGIN, 32)
@@ -99,7 +99,7 @@ def layout(view: View, size: tuple[int, int]) -> Layout:
     free = max(main + LINE - LINE * (len(view.status) + 1) - plot, 32)
     tile, columns = max(_tile(across, free, count, columns) for columns in range(1, max(count, 1) + 1))
     frames = [
-        Box(
+        Rect(
             left + number % columns * (tile + MARGIN),
             room.top + number // columns * (tile + LINE + MARGIN),
             tile,
@@ -108,36 +108,36 @@ def layout(view: View, size: tuple[int, int]) -> Layout:
         for number in range(count)
     ]
     top = room.top + -(-count // columns) * (tile + LINE + MARGIN)
-    curves = Box(left, top + LINE // 2, across, plot - LINE) if view.curves else None
+    curves = Rect(left, top + LINE // 2, across, plot - LINE) if view.curves else None
     status = (left, top + plot)
 
     top = room.top + main + LINE
     number = len(view.filmstrip)
     side = max(min(strip - LINE - MARGIN, (width - MARGIN) // max(number, 1) - MARGIN), 8)
-    filmstrip = [Box(MARGIN + i * (side + MARGIN), top + LINE, side, side) for i in range(number)]
-    return Layout(room, frames, curves, status, filmstrip, (MARGIN, bottom))
+    filmstrip = [Rect(MARGIN + i * (side + MARGIN), top + LINE, side, side) for i in range(number)]
+    return PanelLayout(room, frames, curves, status, filmstrip, (MARGIN, bottom))
 
 
 def size_for(side: int) -> tuple[int, int]:
-    """Of a window in which a square room alone has its own pixels."""
+    """Size of a window that shows only a square room of `side` pixels, unscaled."""
     return side + 2 * MARGIN, side + 2 * LINE + 3 * MARGIN
 
 
 def _tile(across: int, down: int, count: int, columns: int) -> tuple[int, int]:
-    """The side of `count` squares in so many columns that fit into an area; and the columns."""
+    """Largest side of `count` squares that fit an area in `columns` columns, and `columns`."""
     rows = max(-(-count // columns), 1)
     side = min((across - (columns - 1) * MARGIN) // columns, down // rows - LINE - MARGIN)
     return max(side, 16), columns
 
 
-def to_pixels(box: Box, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places (…, 2) in metres as pixels of the room's box; rows grow downwards, y grows upwards."""
+def to_pixels(box: Rect, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert positions (…, 2) in metres to pixels in the room's rectangle; y points up."""
     share = (places * [1, -1] + HALF_WIDTH) / (2 * HALF_WIDTH)
     return share * [box.width, box.height] + [box.left, box.top]
 
 
-def to_metres(box: Box, pixel: tuple[int, int]) -> NDArray[np.float64] | None:
-    """The place in the room that a pixel shows; None beside it."""
+def to_metres(box: Rect, pixel: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Convert a pixel to a position in the room, or None outside it."""
     share = (np.array(pixel) + 0.5 - [box.left, box.top]) / [box.width, box.height]
     if (share < 0).any() or (share > 1).any():
         return None
@@ -145,7 +145,7 @@ def to_metres(box: Box, pixel: tuple[int, int]) -> NDArray[np.float64] | None:
 
 
 def draw(view: View, size: tuple[int, int] = SIZE) -> Any:
-    """A pygame surface of the view.
+    """Draw the view on a new pygame surface.
 
     Raises:
         ImportError: pygame is missing.
@@ -182,7 +182,7 @@ def to_picture(surface: Any) -> Picture:
     return np.ascontiguousarray(pixels.swapaxes(0, 1))
 
 
-def _draw_curves(surface: Any, box: Box, view: View) -> None:
+def _draw_curves(surface: Any, box: Rect, view: View) -> None:
     pygame = import_pygame()
     _write(surface, view.curves_title, (box.left, box.top - LINE // 2), FAINT)
     left = box.left + 12 + _font(18).size(view.curves_title)[0]
@@ -203,8 +203,8 @@ def _draw_curves(surface: Any, box: Box, view: View) -> None:
         _write(surface, f"{value:.2f}", (box.left + 4, place), FAINT, 16)
 
 
-def _paste(surface: Any, picture: Picture, box: Box) -> None:
-    """A picture stretched over a box; one channel is grey, of stacked frames the last is shown."""
+def _paste(surface: Any, picture: Picture, box: Rect) -> None:
+    """Paste a picture, scaled to `box`; one channel is grey, stacked frames show the last one."""
     pygame = import_pygame()
     picture = np.broadcast_to(picture[..., -3:], (*picture.shape[:2], 3))
     size = picture.shape[1], picture.shape[0]
@@ -222,7 +222,7 @@ def _write(
     size: int = 18,
     width: int = 10_000,
 ) -> None:
-    """Write a line, cut off after `width` pixels."""
+    """Write a line of text, clipped to `width` pixels."""
     if text:
         surface.blit(_written(text, colour, size), place, (0, 0, width, 2 * size))
 
@@ -234,7 +234,7 @@ def _written(text: str, colour: Colour, size: int) -> Any:
 
 def _font(size: int) -> Any:
     pygame = import_pygame()
-    if not pygame.font.get_init():  # or no more: other environments end all of pygame when they close
+    if not pygame.font.get_init():  # some environments quit pygame on close
         pygame.font.init()
         _kept_font.cache_clear()
     return _kept_font(size)
@@ -246,10 +246,10 @@ def _kept_font(size: int) -> Any:
 
 
 def import_pygame() -> Any:
-    """The module, which is needed only where something is drawn.
+    """Import pygame, which only drawing needs.
 
     Raises:
-        ImportError: it is missing; says what to do.
+        ImportError: pygame is missing; the message says how to install it.
     """
     try:
         import pygame

@@ -1,15 +1,15 @@
 """Frames of rooms: squares drawn with exact area coverage, at any resolution.
 
 A pixel's colour is the average of the scene over the pixel: floor or wall at the bottom, then
-distractors, goal, robot on top. All edges are parallel to the axes, so each area is a product of two
+distractors, goal and robot. All edges are parallel to the axes, so each area is a product of two
 lengths and the average is exact:
 
     pixel = ground · (1 − G − R − Σ D) + red · G + white · R + Σ colour · D,
     R = area(robot),   G = area(goal) − area(goal ∩ robot),
-    D = area(it) − area(it ∩ goal) − area(it ∩ robot) + area(it ∩ goal ∩ robot), 0 where there is wall.
+    D = area(it) − area(it ∩ goal) − area(it ∩ robot) + area(it ∩ goal ∩ robot), 0 on wall pixels.
 
 (Distractors do not overlap each other. Walls lie on the pixel grid, and neither goal nor robot
-overlaps them.) It is then rounded to uint8 with halves up. Only the pixels that a square touches are
+overlaps them.) The colour is rounded to uint8, halves up. Only pixels that a square touches are
 computed; the rest of the frame is copied. Row 0 is y = +1. Batches have a leading axis N of rooms.
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from robot_room import distractors as distractor
 from robot_room.room import GOAL_SIDE, HALF_WIDTH, ROBOT_SIDE, Float
 
-FRAME_SIZE = 64  # pixels; the observation
+FRAME_SIZE = 64  # side of an observation in pixels
 FLOOR = 128  # grey level of all three channels
 WALL = 48
 
@@ -31,7 +31,7 @@ Pixels = NDArray[np.intp]
 
 
 class Scene(NamedTuple):
-    """What is to be drawn in N rooms; positions are of centres, in metres."""
+    """Contents of N rooms; positions are of centres, in metres."""
 
     robot: Float  # (N, 2)
     goal: Float  # (N, 2)
@@ -40,14 +40,14 @@ class Scene(NamedTuple):
 
 
 class _Squares(NamedTuple):
-    """Low and high edges of K kinds of squares in pixels, each (K, N, 2) as (row, column)."""
+    """Low and high edges in pixels of K squares per room, each (K, N, 2) as (row, column)."""
 
     low: Float
     high: Float
 
 
 def background(goal: Float, walls: NDArray[np.bool_] | None = None, size: int = FRAME_SIZE) -> Frames:
-    """Frames of what does not move, (N, size, size, 3) uint8: walls (N, 64, 64), goals (N, 2) in m."""
+    """Render the static parts, (N, size, size, 3) uint8: walls (N, 64, 64), goals (N, 2) in m."""
     frames = np.full((len(goal), size, size, 3), FLOOR, dtype=np.uint8)
     if walls is not None:
         scale = size // walls.shape[1]
@@ -60,7 +60,7 @@ def background(goal: Float, walls: NDArray[np.bool_] | None = None, size: int = 
 
 
 def draw(frames: Frames, scene: Scene) -> None:
-    """Draw what moves, in place, into the `background` frames of the scene's goals and walls."""
+    """Draw robots and distractors, in place, on frames from `background`."""
     size = frames.shape[1]
     squares, count = _layers(scene, size)
     for corner in [*squares.low[3 : 3 + count], squares.low[0]]:  # the robot's window comes last
@@ -71,16 +71,16 @@ def draw(frames: Frames, scene: Scene) -> None:
 
 
 def render(scene: Scene, size: int = FRAME_SIZE) -> Frames:
-    """Whole frames from nothing, (N, size, size, 3) uint8; `size` is a multiple of 64."""
+    """Render complete frames, (N, size, size, 3) uint8; `size` is a multiple of 64."""
     frames = background(scene.goal, scene.walls, size)
     draw(frames, scene)
     return frames
 
 
 def masks(scene: Scene, size: int = FRAME_SIZE) -> dict[str, NDArray[np.float32]]:
-    """The share of each pixel that each kind of thing visibly covers, (N, size, size) in [0, 1].
+    """Fraction of each pixel visibly covered by each class, (N, size, size) in [0, 1].
 
-    With the floor's share, which is not there, they add up to 1.
+    The remainder is floor.
     """
     pixels = np.broadcast_to(np.arange(size), (len(scene.robot), 2, size))
     squares, count = _layers(scene, size)
@@ -94,15 +94,15 @@ def masks(scene: Scene, size: int = FRAME_SIZE) -> dict[str, NDArray[np.float32]
         "distractors": distractors.sum(axis=0) * (1 - walls),
         "walls": walls,
     }
-    # Differences of equal areas may leave −1e-17.
+    # Rounding may leave −1e-17 as the difference of equal areas.
     return {name: np.maximum(share, 0).astype(np.float32) for name, share in shares.items()}
 
 
 def _layers(scene: Scene, size: int) -> tuple[_Squares, int]:
-    """All squares and all their overlaps, and the number of distractors, D.
+    """All squares with their overlaps, and the number of distractors, D.
 
-    0 robots, 1 goals, 2 both; then D each of distractors, these with the goal, with the robot, with
-    both.
+    The order is: robot, goal, their overlap; then D each of the distractors and their overlaps with
+    the goal, with the robot, and with both.
     """
     robot, goal = scene.robot[None], scene.goal[None]
     robot, goal = _squares(robot, ROBOT_SIDE, size), _squares(goal, GOAL_SIDE, size)
@@ -117,7 +117,7 @@ def _layers(scene: Scene, size: int) -> tuple[_Squares, int]:
 
 
 def _squares(centre: Float, side: float, size: int) -> _Squares:
-    """Squares in pixels from their centres, (K, N, 2) in metres."""
+    """Squares in pixels, given their centres (K, N, 2) in metres."""
     scale = size / (2 * HALF_WIDTH)
     middle = np.empty_like(centre)
     middle[..., 0] = (HALF_WIDTH - centre[..., 1]) * scale  # rows grow downwards, y grows upwards
@@ -131,34 +131,34 @@ def _overlap(some: _Squares, others: _Squares) -> _Squares:
 
 
 def _window(low: Float, side: float, size: int) -> Pixels:
-    """Indices of the pixels that squares from `low` can touch, (N, 2, W), all inside the frame."""
+    """Indices of the pixels a square with low edges `low` can touch, (N, 2, W), in the frame."""
     width = int(np.ceil(side * size / (2 * HALF_WIDTH))) + 1
     first = np.minimum(low.astype(np.intp), size - width)
     return first[:, :, None] + np.arange(width)
 
 
 def _areas(squares: _Squares, pixels: Pixels) -> Float:
-    """Area of each pixel that each covers, (K, N, W, W), for rows and columns (N, 2, W)."""
+    """Area of each pixel covered by each square, (K, N, W, W), for rows and columns (N, 2, W)."""
     low, high = squares.low[..., None], squares.high[..., None]
     cover = np.maximum(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0.0)
     return cover[:, :, 0, :, None] * cover[:, :, 1, None, :]
 
 
 def _visible(areas: Float, count: int) -> tuple[Float, Float, Float]:
-    """What is seen of robot and goal, (N, W, W), and of distractors, (D, N, W, W)."""
+    """Visible areas of robot and goal, (N, W, W) each, and of distractors, (D, N, W, W)."""
     itself, with_goal, with_robot, with_both = areas[3:].reshape(4, count, *areas.shape[1:])
     return areas[0], areas[1] - areas[2], itself - (with_goal + with_robot) + with_both
 
 
 def _walls(walls: NDArray[np.bool_], pixels: Pixels, size: int) -> NDArray[np.bool_]:
-    """Which pixels are wall, (N, W, W)."""
+    """Whether each pixel is wall, (N, W, W)."""
     grid = pixels * walls.shape[1] // size
     room = np.arange(len(walls))[:, None, None]
     return walls[room, grid[:, 0, :, None], grid[:, 1, None, :]]
 
 
 def _ground(walls: NDArray[np.bool_] | None, pixels: Pixels, size: int) -> float | Float:
-    """Grey level of what lies at the bottom: of all pixels, or of each, (N, W, W)."""
+    """Grey level of floor and walls: one number without walls, else (N, W, W)."""
     return FLOOR if walls is None else np.where(_walls(walls, pixels, size), WALL, FLOOR)
 
 
@@ -170,8 +170,8 @@ def _blend(
     goal_area: Float,
     distractor_areas: Iterable[Float] = (),
 ) -> None:
-    """Write the blended pixels of a window, in place; red is (255, 0, 0), white 255."""
-    grey = (ground + 0.5) - ground * goal_area + (255 - ground) * robot_area  # + 0.5: halves up
+    """Blend the pixels of a window in place; red is (255, 0, 0), white 255."""
+    grey = (ground + 0.5) - ground * goal_area + (255 - ground) * robot_area  # + 0.5 rounds halves up
     value = np.empty((*grey.shape, 3))
     value[..., 0] = grey + 255 * goal_area
     value[..., 1] = value[..., 2] = grey

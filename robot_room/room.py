@@ -1,7 +1,7 @@
-"""The room's mechanics: pure functions over batches of rooms.
+"""The room's dynamics and rewards: pure functions over batches of rooms.
 
 Every array has a leading axis N of rooms. Positions are float64 (N, 2) in metres, x to the right
-and y up, with the origin at the centre of the room. Nothing here draws, counts steps or keeps state.
+and y up, with the origin at the centre of the room. Rendering, step counts and state are elsewhere.
 """
 
 import math
@@ -17,18 +17,17 @@ HALF_WIDTH = 1.0  # m; the room is the square [-1, 1]²
 ROBOT_SIDE = 0.20  # m
 GOAL_SIDE = 0.24  # m
 STEP_LENGTH = 0.1  # m per axis: top speed 1 m/s, time step 0.1 s
-GOAL_RADIUS = 0.10  # m; nearer than this (or as near) is success
-MIN_START_DISTANCE = 0.40  # m; no start is already solved
-ROBOT_LIMIT = HALF_WIDTH - ROBOT_SIDE / 2  # m; the robot's body always stays inside the room
+GOAL_RADIUS = 0.10  # m; success is a distance of at most this
+MIN_START_DISTANCE = 0.40  # m; no episode starts at the goal
+ROBOT_LIMIT = HALF_WIDTH - ROBOT_SIDE / 2  # m; the robot's body stays inside the room
 GOAL_LIMIT = HALF_WIDTH - GOAL_SIDE / 2  # m
 
-# Whether a distance is GOAL_RADIUS, or a robot is clear of a wall, must not hang on the rounding of
-# sums of float64 steps (about 1e-16 m); a nanometre decides instead.
+# Comparisons with GOAL_RADIUS and with walls must not depend on float64 rounding (about 1e-16 m).
 TOLERANCE = 1e-9  # m
 
 MAX_DISTRACTORS = 6
 LAYOUTS_PER_SEED = 10_000
-LAYOUT_SEEDS = 55_756  # as many sets of LAYOUTS_PER_SEED as there are mazes for
+LAYOUT_SEEDS = 55_756  # number of disjoint sets of LAYOUTS_PER_SEED mazes
 
 Float = NDArray[np.float64]
 GoalKind = Literal["centre", "random"]
@@ -39,32 +38,32 @@ CorruptionKind = Literal["gaussian", "dead_pixels", "blackout", "occluder", "dro
 
 @dataclass(frozen=True)
 class RoomParams:
-    """What may differ between rooms; the geometry above is frozen as v0.
+    """Parameters of a room; the geometry above is fixed in v0.
 
     Raises:
         ValueError: a field has a value that is not allowed, or two fields contradict each other.
     """
 
     goal: GoalKind = "centre"
-    """Where the goal is: at the origin, or anywhere that its square fits."""
+    """Position of the goal: the origin, or uniform wherever its square fits."""
     reward: RewardKind = "dense"
     """"dense": −distance to the goal in metres after the step; "sparse": 1 on arrival, else 0."""
     terminate_on_goal: bool = True
-    """Whether an episode ends at the goal; if not, it lasts until it is truncated."""
+    """Whether reaching the goal ends the episode; otherwise it runs until truncated."""
     walls: WallKind | None = None
-    """"door": one wall with a door at a random place; "maze": a perfect maze of 5 by 5 cells."""
+    """"door": one wall with a door at a random position; "maze": a perfect maze of 5 by 5 cells."""
     num_layouts: int = 1
-    """How many mazes episodes are drawn from."""
+    """Number of mazes; one is drawn for each episode."""
     layout_seed: int = 0
-    """Which mazes: two seeds never share one."""
+    """Selects the set of mazes; different seeds share none."""
     distractors: int = 0
-    """How many coloured squares move about that the robot does not control."""
+    """Number of moving coloured squares that the robot does not control."""
     slip: float = 0.0
     """Standard deviation of the Gaussian noise on each executed velocity, m/s."""
     corruption: CorruptionKind | None = None
-    """How the camera fails."""
+    """Kind of camera corruption."""
     severity: int = 0
-    """How badly, 1 to 5; 0 without corruption."""
+    """Severity of the corruption, 1 to 5; 0 without corruption."""
 
     def __post_init__(self) -> None:
         require_one_of("goal", self.goal, get_args(GoalKind))
@@ -90,23 +89,29 @@ class RoomParams:
 
 
 class Walls(NamedTuple):
-    """Where the robot's centre can go, for N rooms; see `layouts`.
+    """Where the robot's centre can move, for N rooms; see `layouts`.
 
-    Edges are those of the walls grown by half the robot. Between and on them lie 2E + 1 elements on
-    each axis, even ones the open slabs, odd ones the edges themselves. `runs[n, row, column]` is the
-    stretch (low, high), in metres, along which a robot in that element can slide.
+    The edges are those of the walls, grown by half the robot's side. E edges divide an axis into
+    2E + 1 elements, the open slabs between edges and the edges themselves:
+
+        edge                e0              e1
+        element      0      1       2       3      4
+               ─────────────┼───────────────┼─────────────
+
+    `x_intervals[n, row, column]` is the interval (low, high) in metres in which a robot in that
+    element can slide along x, `y_intervals` the one along y; NaN if the element is blocked.
     """
 
-    x_edges: Float  # (N, X), rising
-    y_edges: Float  # (N, Y), rising
-    x_runs: Float  # (N, 2Y + 1, 2X + 1, 2)
-    y_runs: Float  # (N, 2Y + 1, 2X + 1, 2)
+    x_edges: Float  # (N, X), ascending
+    y_edges: Float  # (N, Y), ascending
+    x_intervals: Float  # (N, 2Y + 1, 2X + 1, 2)
+    y_intervals: Float  # (N, 2Y + 1, 2X + 1, 2)
 
 
 def sample_start(
     goal: Float, generator: np.random.Generator, walls: NDArray[np.bool_] | None = None
 ) -> Float:
-    """A start of one room, (2,): uniform over the free positions at least 0.40 m from `goal`, (2,)."""
+    """Sample a start (2,): uniform over the free positions at least 0.40 m from `goal`, (2,)."""
     while True:
         start = 2 * ROBOT_LIMIT * generator.random(2) - ROBOT_LIMIT
         if distance(start, goal) >= MIN_START_DISTANCE and is_clear(start, ROBOT_SIDE, walls):
@@ -116,7 +121,7 @@ def sample_start(
 def sample_goal(
     robot: Float | None, generator: np.random.Generator, walls: NDArray[np.bool_] | None = None
 ) -> Float:
-    """A goal of one room, (2,): uniform where it fits, at least 0.40 m from `robot` if given."""
+    """Sample a goal (2,): uniform where it fits, at least 0.40 m from `robot` if given."""
     while True:
         goal = 2 * GOAL_LIMIT * generator.random(2) - GOAL_LIMIT
         if robot is not None and distance(robot, goal) < MIN_START_DISTANCE:
@@ -126,7 +131,7 @@ def sample_goal(
 
 
 def is_clear(centre: Float, side: float, walls: NDArray[np.bool_] | None) -> bool:
-    """Whether a square of this side at `centre`, (2,), overlaps no pixel of `walls`, (size, size)."""
+    """Whether a square centred at `centre`, (2,), overlaps no pixel of `walls`, (size, size)."""
     if walls is None:
         return True
     scale = len(walls) / (2 * HALF_WIDTH)
@@ -142,8 +147,8 @@ def transition(
 ) -> Float:
     """Robot positions after one step, (N, 2).
 
-    Finite actions are clipped to [−1, 1], then noise in m/s is added, (N, 2). The robot slides along
-    x first, then along y, each as far as the walls let it.
+    Finite actions are clipped to [−1, 1], then the noise (N, 2) in m/s is added. The robot slides
+    along x first, then along y, each until a wall stops it.
     """
     velocity = np.minimum(np.maximum(action, -1.0), 1.0)
     if noise is not None:
@@ -153,15 +158,15 @@ def transition(
         return np.minimum(np.maximum(moved, -ROBOT_LIMIT), ROBOT_LIMIT)
     room = np.arange(len(robot))
     row = _element(robot[:, 1], walls.y_edges)
-    low, high = walls.x_runs[room, row, _element(robot[:, 0], walls.x_edges)].T
+    low, high = walls.x_intervals[room, row, _element(robot[:, 0], walls.x_edges)].T
     moved[:, 0] = np.minimum(np.maximum(moved[:, 0], low), high)
-    low, high = walls.y_runs[room, row, _element(moved[:, 0], walls.x_edges)].T
+    low, high = walls.y_intervals[room, row, _element(moved[:, 0], walls.x_edges)].T
     moved[:, 1] = np.minimum(np.maximum(moved[:, 1], low), high)
     return moved
 
 
 def _element(coordinate: Float, edges: Float) -> NDArray[np.int64]:
-    """Index of the slab or edge that holds each coordinate, (N,), among edges (N, E)."""
+    """Index of the element that contains each coordinate, (N,), given edges (N, E); see `Walls`."""
     past = coordinate[:, None] - edges
     return (past > TOLERANCE).sum(axis=1) + (past >= -TOLERANCE).sum(axis=1)
 
@@ -169,7 +174,7 @@ def _element(coordinate: Float, edges: Float) -> NDArray[np.int64]:
 def distance(robot: Float, goal: Float) -> Float:
     """Euclidean distance from robot centre to goal centre, (..., 2) → (...), metres."""
     delta = (robot - goal).T
-    # Not np.hypot: a sum, a product and a square root round the same way on every machine.
+    # Not np.hypot: sums, products and square roots round identically on every machine.
     return np.sqrt(delta[0] * delta[0] + delta[1] * delta[1])
 
 
@@ -179,23 +184,23 @@ def is_success(distance: Float) -> NDArray[np.bool_]:
 
 
 def reward(params: RoomParams, distance: Float) -> Float:
-    """Reward that arrives with the state after a step, (N,): metres if dense, 0 or 1 if sparse."""
+    """Reward for the state after a step, (N,): −metres if dense, 0 or 1 if sparse."""
     if params.reward == "dense":
         return -distance
     return is_success(distance).astype(np.float64)
 
 
 def terminated(params: RoomParams, distance: Float) -> NDArray[np.bool_]:
-    """Whether the episode has ended by reaching the goal, (N,)."""
+    """Whether the episode ended by reaching the goal, (N,)."""
     if params.terminate_on_goal:
         return is_success(distance)
     return np.zeros(distance.shape, dtype=np.bool_)
 
 
 def bounce(start: Float, travelled: Float, limit: float | Float) -> Float:
-    """Where something is that runs to and fro in [0, limit].
+    """Position on a triangle wave in [0, limit] after a distance `travelled`.
 
-    It sets out at `start` in [0, 2 · limit), whose second half is the way back, and has `travelled`.
+    `start` is in [0, 2 · limit); its second half is the return.
     """
     position = np.mod(start + travelled, 2 * limit)
     return np.minimum(position, 2 * limit - position)

@@ -1,11 +1,11 @@
-"""N rooms in step: their state, and what the camera shows of it.
+"""N rooms stepped together: their state and camera frames.
 
-The single environment is one of these, the vector environment N. Everything random that happens
-within an episode is a function of its key and its step, see `randomness`.
+The single environment has one room, the vector environment N. All randomness within an episode is a
+function of the episode's key and the step, see `randomness`.
 """
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +20,22 @@ State = dict[str, Any]
 
 
 class Rooms:
-    """N rooms of the same parameters.
+    """N rooms with the same parameters.
 
     Args:
-        params: of all rooms.
-        count: N.
-        oracle_steps: whether to find the smallest number of steps at every start.
+        params: parameters of all rooms.
+        count: number of rooms, N.
+        oracle_steps: whether to compute the smallest number of steps at every start.
         compiled: whether to use the compiled loops.
 
     Attributes:
         started: whether each room has ever been started, (N,).
-        steps: taken since the start of each room's episode, (N,).
-        distance: from robot to goal, (N,), metres.
+        steps: steps since the start of each room's episode, (N,).
+        distance: distance from robot to goal in metres, (N,).
 
     Raises:
-        ValueError: an argument that is not allowed, or that contradicts `params`.
-        ImportError: compiled, and numba is missing.
+        ValueError: an argument is not allowed or contradicts `params`.
+        ImportError: `compiled` is True and numba is missing.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Rooms:
         checking.require_bool("compiled", compiled)
         if oracle_steps and params.slip > 0:
             raise ValueError(
-                f"oracle_steps: got True with slip={params.slip!r}, allowed: False, as no number of "
-                "steps is sure where the robot slips (robot_room.oracle has that without slip)"
+                f"oracle_steps: got True with slip={params.slip!r}, allowed: False, because slip makes "
+                "the number of steps random (robot_room.oracle ignores slip)"
             )
         self.params, self._count, self._with_oracle = params, count, oracle_steps
         self.robot, self._goal, self._seen_robot = np.zeros((3, count, 2))
@@ -54,7 +54,7 @@ class Rooms:
         self._key = np.zeros(count, np.uint64)
         self.started = np.zeros(count, np.bool_)
 
-        # What follows from the state.
+        # Derived from the state.
         self.distance = np.zeros(count)
         layout = layouts.layout(params, 0)
         self._wall_masks: NDArray[np.bool_] | None = None
@@ -64,14 +64,14 @@ class Rooms:
             self._walls = Walls(*(part.repeat(count, axis=0) for part in layout.walls))
         self._background = rendering.background(self._goal, self._wall_masks)
         self._buffer = np.empty_like(self._background)
-        self._alike = layout is None  # whether all rooms have the same background
+        self._shared_background = layout is None  # whether all rooms have an identical background
         self._dead: tuple[Frames, Frames] | None = None
         if params.corruption == "dead_pixels":
             self._dead = np.full_like(self._background, 255), np.zeros_like(self._background)
         self._loops: Loops = CompiledLoops(count, params.distractors) if compiled else NumpyLoops()
 
     def start(self, number: int, start: Start) -> None:
-        """Begin an episode in one room."""
+        """Start an episode in one room."""
         same = (
             self.started[number]
             and self._layout[number] == start.layout
@@ -88,7 +88,7 @@ class Rooms:
         self.started[number] = True
         self.distance[number] = room.distance(start.robot, start.goal)
         if not same or self._dead is not None:
-            self._derive(slice(number, number + 1))
+            self._refresh_cache(slice(number, number + 1))
 
     def move(self, actions: Float) -> None:
         """Take one step in every room, with finite actions (N, 2)."""
@@ -96,8 +96,8 @@ class Rooms:
         self.steps += 1
         noise = None
         if params.slip > 0:
-            drawn = randomness.normals(self._key, self.steps, randomness.SLIP, 2)
-            noise = float(params.slip) * drawn
+            normals = randomness.normals(self._key, self.steps, randomness.SLIP, 2)
+            noise = float(params.slip) * normals
         self._loops.move(self.robot, actions, noise, self._goal, self._walls, self.distance)
         if params.corruption == "dropped_frames":
             shown = ~sensors.is_dropped(self._key, self.steps, params.severity)
@@ -105,16 +105,18 @@ class Rooms:
             self._seen_steps[shown] = self.steps[shown]
 
     def frames(self, copy: bool = True) -> Frames:
-        """What the cameras show, (N, 64, 64, 3) uint8.
+        """Camera frames, (N, 64, 64, 3) uint8.
 
         Args:
-            copy: whether as a new array; if not, the next call writes over it, and it is read-only,
-                as it is not redrawn where nothing moved.
+            copy: whether to return a new array. If not, the array is overwritten by the next call,
+                and read-only, because that call redraws only what changed.
         """
         frames = np.empty_like(self._buffer) if copy else self._buffer
-        # The clean frames of the last call are still there, unless the camera has spoiled them.
-        again = not copy and self.params.corruption in (None, "dropped_frames")
-        self._loops.draw(frames, self._background, self._scene(seen=True), self._alike, again)
+        # The buffer still holds the last call's clean frames unless a corruption has altered them.
+        incremental = not copy and self.params.corruption in (None, "dropped_frames")
+        self._loops.draw(
+            frames, self._background, self._scene(seen=True), self._shared_background, incremental
+        )
         self._corrupt(frames)
         if copy:
             return frames
@@ -123,15 +125,15 @@ class Rooms:
         return shown
 
     def pictures(self, size: int) -> Frames:
-        """The rooms as they are, sharp, (N, size, size, 3) uint8."""
+        """High-resolution pictures of the true state, (N, size, size, 3) uint8."""
         return rendering.render(self._scene(), size)
 
     def masks(self) -> dict[str, NDArray[np.float32]]:
-        """What each pixel of the frames shows, before the camera fails; see `rendering.masks`."""
+        """Masks of the frames before corruption; see `rendering.masks`."""
         return rendering.masks(self._scene(seen=True))
 
     def info(self) -> dict[str, NDArray[Any]]:
-        """What `info` says, as fresh arrays (N, …)."""
+        """The contents of `info`, as new arrays (N, …)."""
         info: dict[str, NDArray[Any]] = {
             "robot_position": self.robot.copy(),
             "goal_position": self._goal.copy(),
@@ -145,7 +147,7 @@ class Rooms:
         return info
 
     def state(self) -> State:
-        """All that the rooms' future depends on, but for the generators: a copy, in plain arrays."""
+        """The complete state except for the random generators: a copy, in plain arrays."""
         return {
             "robot_position": self.robot.copy(),
             "goal_position": self._goal.copy(),
@@ -159,11 +161,11 @@ class Rooms:
         }
 
     def _settings(self) -> dict[str, Any]:
-        """What a state is a state of."""
+        """The settings that a state is valid for."""
         return {**asdict(self.params), "oracle_steps": self._with_oracle}
 
     def check_state(self, state: Any) -> State:
-        """The state as arrays of the right types.
+        """Validate a state and convert it to arrays of the right types.
 
         Raises:
             ValueError: it is not a state of such rooms; the message names the field.
@@ -182,7 +184,7 @@ class Rooms:
             raise ValueError(f"settings: got {got!r}, allowed: those of these rooms, {settings}")
         checked: State = {}
         for name, like in fields.items():
-            high = highest.get(name, 2**62)  # counts of steps
+            high = highest.get(name, 2**62)  # step counts
             low = -high if like.dtype.kind == "f" else 0
             checked[name] = checking.array(name, state, like, low, high)
         if (checked["seen_steps"] > checked["steps"]).any():
@@ -196,7 +198,7 @@ class Rooms:
         return checked
 
     def set_state(self, checked: State) -> None:
-        """Put the rooms in a state that `check_state` has returned."""
+        """Restore a state returned by `check_state`."""
         self.robot[:], self._goal[:] = checked["robot_position"], checked["goal_position"]
         self.steps[:], self._layout[:] = checked["steps"], checked["layout"]
         self._key[:] = checked["key"]
@@ -205,10 +207,10 @@ class Rooms:
         self._oracle_steps[:] = checked["oracle_steps"]
         self.started[:] = True
         self.distance[:] = room.distance(self.robot, self._goal)
-        self._derive(slice(0, self._count))
+        self._refresh_cache(slice(0, self._count))
 
-    def _derive(self, some: slice) -> None:
-        """Bring backgrounds and dead pixels of some rooms up to date, which last for an episode."""
+    def _refresh_cache(self, some: slice) -> None:
+        """Recompute what is constant during an episode: walls, backgrounds and dead pixels."""
         masks = None
         if self._wall_masks is not None and self._walls is not None:
             for number in range(some.start, some.stop):
@@ -219,15 +221,15 @@ class Rooms:
                     part[number] = value[0]
             masks = self._wall_masks[some]
         self._background[some] = rendering.background(self._goal[some], masks)
-        self._alike = masks is None and bool((self._goal == self._goal[0]).all())
+        self._shared_background = masks is None and bool((self._goal == self._goal[0]).all())
         if self._dead is not None:
             stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
             for part, value in zip(self._dead, stuck, strict=True):
                 part[some] = value
-        self._loops.forget(some)
+        self._loops.invalidate(some)
 
     def _scene(self, seen: bool = False) -> Scene:
-        """What is to be drawn: the rooms as they are, or as they were when the camera last worked."""
+        """The scene to draw: the current one, or with `seen` the one last seen by the camera."""
         robot, steps = self.robot, self.steps
         if seen and self.params.corruption == "dropped_frames":
             robot, steps = self._seen_robot, self._seen_steps
@@ -237,16 +239,24 @@ class Rooms:
         return Scene(robot, self._goal, moving, self._wall_masks)
 
     def _corrupt(self, frames: Frames) -> None:
-        """Let the camera fail."""
-        kind, severity = self.params.corruption, self.params.severity
-        if kind == "gaussian":
-            self._loops.add_gaussian(frames, self._key, self.steps, severity)
-        elif kind == "dead_pixels" and self._dead is not None:
-            self._loops.stick(frames, *self._dead)
-        elif kind == "blackout":
-            frames[sensors.is_dark(self._key, self.steps, severity)] = 0
-        elif kind == "occluder":
-            side = int(sensors.level(kind, severity))
-            corners = sensors.occluder(self._key, self.steps, severity, FRAME_SIZE)
-            for frame, (row, column) in zip(frames, corners.tolist(), strict=True):
-                frame[row : row + side, column : column + side] = 0
+        """Apply the corruption to clean frames, in place."""
+        severity = self.params.severity
+        match self.params.corruption:
+            case None:
+                pass
+            case "dropped_frames":
+                pass  # handled by `move` and `_scene`
+            case "gaussian":
+                self._loops.add_gaussian(frames, self._key, self.steps, severity)
+            case "dead_pixels":
+                assert self._dead is not None
+                self._loops.apply_dead_pixels(frames, *self._dead)
+            case "blackout":
+                frames[sensors.is_dark(self._key, self.steps, severity)] = 0
+            case "occluder":
+                side = int(sensors.level("occluder", severity))
+                corners = sensors.occluder(self._key, self.steps, severity, FRAME_SIZE)
+                for frame, (row, column) in zip(frames, corners.tolist(), strict=True):
+                    frame[row : row + side, column : column + side] = 0
+            case unknown:
+                assert_never(unknown)

@@ -1,7 +1,10 @@
-"""How the camera fails: corruptions of clean frames at severities 1 to 5.
+"""Camera corruptions at severities 1 to 5.
 
-Each is a function of the episode's key and the step (see `randomness`), and touches the frame alone:
-the room goes on as it was. All work on uint8 frames (N, 64, 64, 3), in place.
+Each is a function of the episode's key and the step (see `randomness`) and affects only the frame,
+never the room. Frames are uint8, (N, 64, 64, 3), and modified in place.
+
+To add a corruption, add its name to `room.CorruptionKind`, its levels to `SEVERITIES`, a stream to
+`randomness`, and a case to `Rooms._corrupt` (the type checker reports a missing one).
 """
 
 from functools import cache
@@ -18,26 +21,26 @@ Frames = NDArray[np.uint8]
 Steps = NDArray[np.int64]
 
 SEVERITIES: dict[CorruptionKind, tuple[float, ...]] = {
-    "gaussian": (16, 40, 80, 128, 192),  # standard deviation in grey levels, then clipped
-    "dead_pixels": (0.02, 0.10, 0.20, 0.35, 0.50),  # share stuck at black or white for an episode
-    "blackout": (2, 5, 10, 15, 18),  # dark frames in a row in every 20, see `is_dark`
+    "gaussian": (16, 40, 80, 128, 192),  # standard deviation in grey levels, before clipping
+    "dead_pixels": (0.02, 0.10, 0.20, 0.35, 0.50),  # fraction stuck at black or white all episode
+    "blackout": (2, 5, 10, 15, 18),  # consecutive dark frames per period of 20, see `is_dark`
     "occluder": (10, 18, 26, 36, 46),  # side in pixels of a black square that drifts over the frame
-    "dropped_frames": (0.2, 0.4, 0.6, 0.8, 0.9),  # probability that the last frame comes again
+    "dropped_frames": (0.2, 0.4, 0.6, 0.8, 0.9),  # probability of repeating the last frame
 }
 BLACKOUT_PERIOD = 20  # steps
-OCCLUDER_SPEED = (0.5, 2.0)  # pixels a step on each axis
+OCCLUDER_SPEED = (0.5, 2.0)  # pixels per step on each axis
 
 BANK_BITS = 18
-"""Gaussian noise comes from a bank of 2¹⁸ values, see `gaussian_bank`."""
+"""log2 of the number of noise values, see `gaussian_bank`."""
 
 
 def level(kind: CorruptionKind, severity: int) -> float:
-    """The number that a severity from 1 to 5 stands for."""
+    """The parameter of a corruption at a severity from 1 to 5."""
     return SEVERITIES[kind][severity - 1]
 
 
 def is_dropped(key: Keys, step: Steps, severity: int) -> NDArray[np.bool_]:
-    """Whether the camera repeats its last frame at each room's step, (N,); never at step 0."""
+    """Whether each room's camera repeats its last frame at this step, (N,); never at step 0."""
     drawn = randomness.uniforms(key, step, randomness.DROPPED, 1)[:, 0]
     return (drawn < level("dropped_frames", severity)) & (step > 0)
 
@@ -45,8 +48,8 @@ def is_dropped(key: Keys, step: Steps, severity: int) -> NDArray[np.bool_]:
 def is_dark(key: Keys, step: Steps, severity: int) -> NDArray[np.bool_]:
     """Whether each room's camera is dark at its step, (N,).
 
-    One burst lies anywhere in every period of 20 steps: the first frame may be dark, and a burst at
-    the end of a period and one at the start of the next are one.
+    Each period of 20 steps contains one burst at a random offset. The first frame may be dark, and
+    bursts of consecutive periods may be adjacent.
     """
     period, place = np.divmod(step, BLACKOUT_PERIOD)
     length = int(level("blackout", severity))
@@ -56,7 +59,7 @@ def is_dark(key: Keys, step: Steps, severity: int) -> NDArray[np.bool_]:
 
 
 def occluder(key: Keys, step: Steps, severity: int, size: int) -> NDArray[np.int64]:
-    """Row and column, (N, 2), of the upper left corner of a square that runs to and fro."""
+    """Row and column, (N, 2), of the upper left corner of a square that moves back and forth."""
     span = size - level("occluder", severity)
     drawn = randomness.uniforms(key, np.zeros_like(step), randomness.OCCLUDER, 4)
     slowest, fastest = OCCLUDER_SPEED
@@ -65,10 +68,10 @@ def occluder(key: Keys, step: Steps, severity: int, size: int) -> NDArray[np.int
 
 
 def dead_pixels(key: Keys, severity: int, size: int) -> tuple[Frames, Frames]:
-    """Masks of the pixels that are stuck for an episode, each (N, size, size, 3).
+    """Masks `keep` and `stuck` of an episode's dead pixels, each (N, size, size, 3).
 
-    A frame becomes `(frame & keep) | stuck`: keep is 0 where a pixel is stuck and else 255, stuck is
-    255 where it is stuck at white.
+    A frame becomes `(frame & keep) | stuck`: `keep` is 0 for dead pixels and 255 elsewhere, `stuck`
+    is 255 for pixels stuck at white and 0 elsewhere.
     """
     step = np.zeros(len(key), np.int64)
     drawn = randomness.words(key, step, randomness.DEAD_PIXELS, size * size)
@@ -80,22 +83,21 @@ def dead_pixels(key: Keys, severity: int, size: int) -> tuple[Frames, Frames]:
     return keep, stuck
 
 
-def stick(frames: Frames, keep: Frames, stuck: Frames) -> None:
-    """Show dead pixels, whose masks `dead_pixels` gives."""
+def apply_dead_pixels(frames: Frames, keep: Frames, stuck: Frames) -> None:
+    """Apply the masks of `dead_pixels` in place."""
     frames &= keep
     frames |= stuck
 
 
 @cache
 def gaussian_bank(severity: int) -> tuple[Frames, Frames]:
-    """Rounded Gaussian noise in grey levels: its positive and its negative parts, each (B + 192,).
+    """Rounded Gaussian noise in grey levels: positive and negative parts, each (B + 192,).
 
-    The bank holds every whole number as often as the normal distribution says, in a random order,
-    and then begins again. A row of a frame takes 192 values in a row, from a place of its own drawn
-    anew at each step: each value is then exactly as likely as it should be, and two frames share
-    noise no more often than chance has it. (A draw for each of the 12,288 numbers of a frame would
-    cost ten times what the whole rest of a step does.) Beyond ±255 all values are alike, as the
-    frame is clipped to uint8.
+    The bank is a shuffled table of quantiles: each integer appears in proportion to its
+    probability. Each image row reads 192 consecutive entries (the table wraps around) from a random
+    offset that is redrawn at each step, so every value has the right distribution and frames share
+    noise only by chance. (Drawing each of a frame's 12,288 values would take ten times as long as
+    the rest of a step.) Values are clipped to ±255, as the frame is clipped to uint8 anyway.
     """
     size = 1 << BANK_BITS
     normal = NormalDist(0, level("gaussian", severity))
@@ -109,8 +111,8 @@ def gaussian_bank(severity: int) -> tuple[Frames, Frames]:
     return np.maximum(values, 0).astype(np.uint8), np.maximum(-values, 0).astype(np.uint8)
 
 
-def gaussian_places(key: Keys, step: Steps, rows: int) -> NDArray[np.int64]:
-    """Where in the bank each row of each frame begins, (N, rows)."""
+def gaussian_offsets(key: Keys, step: Steps, rows: int) -> NDArray[np.int64]:
+    """Offset into the bank of each row of each frame, (N, rows)."""
     drawn = randomness.words(key, step, randomness.GAUSSIAN, rows)
     return (drawn >> np.uint64(64 - BANK_BITS)).astype(np.int64)
 
@@ -120,9 +122,9 @@ def add_gaussian(frames: Frames, key: Keys, step: Steps, severity: int) -> None:
     bank = gaussian_bank(severity)
     rooms, rows = frames.shape[:2]
     flat = frames.reshape(rooms, rows, -1)
-    places = gaussian_places(key, step, rows)
-    plus, minus = (np.lib.stride_tricks.sliding_window_view(b, flat.shape[2])[places] for b in bank)
-    np.minimum(flat, ~plus, out=flat)  # ~ is 255 −: so that the sums stay in uint8
+    offsets = gaussian_offsets(key, step, rows)
+    plus, minus = (np.lib.stride_tricks.sliding_window_view(b, flat.shape[2])[offsets] for b in bank)
+    np.minimum(flat, ~plus, out=flat)  # ~plus is 255 − plus: the sum cannot overflow
     flat += plus
     np.maximum(flat, minus, out=flat)
     flat -= minus

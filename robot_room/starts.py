@@ -1,4 +1,4 @@
-"""How an episode begins: drawn at random, with what `reset(options=…)` fixes."""
+"""Initial states: random, except for what `reset(options=…)` fixes."""
 
 from typing import Any, NamedTuple
 
@@ -12,19 +12,19 @@ RESET_OPTIONS = ("robot_position", "goal_position", "layout")
 
 
 class Start(NamedTuple):
-    """How an episode of one room begins."""
+    """Initial state of an episode in one room."""
 
     robot: Float  # (2,), m
     goal: Float  # (2,), m
-    layout: int  # 0 where there are no walls
-    key: int  # of everything random that follows; 0 where nothing is
+    layout: int  # 0 without walls
+    key: int  # seeds all randomness within the episode; 0 if there is none
 
 
 def sample(params: RoomParams, generator: np.random.Generator, options: Any = None) -> Start:
-    """Draw a start, with what the options fix.
+    """Sample a start, except for what the options fix.
 
     Raises:
-        ValueError: an unknown option, or one out of its range; the generator is then as it was.
+        ValueError: an option is unknown or out of range. The generator is left unchanged.
     """
     options = checking.options(options, RESET_OPTIONS)
     robot, goal, index = map(options.get, RESET_OPTIONS)
@@ -63,7 +63,7 @@ def sample(params: RoomParams, generator: np.random.Generator, options: Any = No
 
 
 def require_clear(field: str, position: Float | None, side: float, layout: Layout | None) -> None:
-    """ValueError if a square at this position overlaps a wall."""
+    """Raise ValueError if a square at this position overlaps a wall."""
     if position is None or layout is None or room.is_clear(position, side, layout.mask):
         return
     raise ValueError(

@@ -1,4 +1,4 @@
-"""Many rooms in step, as one native Gymnasium vector environment."""
+"""A native Gymnasium vector environment: many rooms stepped together."""
 
 from copy import deepcopy
 from dataclasses import fields
@@ -23,28 +23,28 @@ from robot_room.viewer import Viewer
 NEVER = 2**62  # steps
 
 Flags = NDArray[np.bool_]
-Step = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
+StepResult = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 
 class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
-    """`num_envs` rooms: the same bits as Gymnasium's `SyncVectorEnv` of `RobotRoomEnv`, sooner.
+    """`num_envs` rooms, bit-identical to a `SyncVectorEnv` of `RobotRoomEnv`, but faster.
 
     ```python
     envs = gym.make_vec("RobotRoom-v0", num_envs=64, vectorization_mode="vector_entry_point")
     ```
 
     Args:
-        num_envs: how many rooms, at least 1.
-        max_episode_steps: after how many steps an episode is truncated; None: never.
-        autoreset_mode: what happens when an episode ends, see `gymnasium.vector.AutoresetMode`:
-            the next step resets that room; the same step does, and `info` has `final_obs` and
-            `final_info`; or nothing, until `reset(options={"reset_mask": rooms})`.
-        copy: whether observations are new arrays; if not, each call writes over the last one's,
-            which are read-only.
-        oracle_steps: as for `RobotRoomEnv`, and so are the following.
-        masks: see there.
-        compiled: see there.
-        render_mode: see there; "human" shows the rooms side by side.
+        num_envs: number of rooms, at least 1.
+        max_episode_steps: number of steps after which an episode is truncated; None: never.
+        autoreset_mode: when a room is reset after its episode ends, see
+            `gymnasium.vector.AutoresetMode`: in the next step; in the same step, with `final_obs`
+            and `final_info` in `info`; or not until `reset(options={"reset_mask": rooms})`.
+        copy: whether observations are new arrays. If not, they are read-only and overwritten by the
+            next call.
+        oracle_steps: whether `info` has the minimum number of steps from each episode's start.
+        masks: whether `info` has the masks of the frames.
+        compiled: whether to use the compiled loops, which need numba.
+        render_mode: "rgb_array", "human" (the rooms side by side in one window) or None.
         params: all other arguments of `RobotRoomEnv`.
 
     Sub-environment i is seeded with seed + i.
@@ -80,7 +80,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             raise ValueError(f"autoreset_mode: got {autoreset_mode!r}, allowed: {allowed}") from error
 
         unknown = set(params) - {field.name for field in fields(RoomParams)}
-        if unknown:  # as Python says it, with this class's name
+        if unknown:  # Python's own message would name `RoomParams`
             raise TypeError(f"RobotRoomVectorEnv got unexpected arguments {sorted(unknown)}")
         self.params = RoomParams(**params)
         self.num_envs = num_envs
@@ -93,12 +93,12 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled)
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
-        self._done = np.zeros(num_envs, np.bool_)  # whose episode ended with the last step
+        self._done = np.zeros(num_envs, np.bool_)  # rooms whose episode ended in the last step
         self._everywhere = np.ones(num_envs, np.bool_)
         self._copy = copy
         self._viewer: Viewer | None = None
 
-    # One for each room, as SyncVectorEnv has it; the base class declares a single one.
+    # One for each room, as in SyncVectorEnv; the base class declares a single one.
     @property
     def np_random(self) -> tuple[np.random.Generator, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The generator of each room."""
@@ -106,7 +106,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The seed of each room, −1 where it is unknown."""
+        """The seed of each room, −1 if unknown."""
         return tuple(self._seeds)
 
     def reset(
@@ -118,14 +118,14 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         """Start an episode in every room, or in those of `reset_mask`.
 
         Args:
-            seed: of the first room, the others have the following; or a list of one for each; None
-                goes on with the generators.
-            options: those of `RobotRoomEnv.reset`, for all rooms alike, and `reset_mask`, bool
-                (num_envs,), the rooms that are reset.
+            seed: seed of the first room, with seed + i for room i; or a list of one seed per room;
+                None continues with the current generators.
+            options: the options of `RobotRoomEnv.reset`, applied to all rooms, and `reset_mask`,
+                bool (num_envs,), the rooms to reset.
 
         Raises:
-            ValueError: a seed or an option that is not allowed. All rooms are then as they were.
-            gymnasium.error.ResetNeeded: a room that was never reset is not in `reset_mask`.
+            ValueError: a seed or an option is not allowed. All rooms are left unchanged.
+            gymnasium.error.ResetNeeded: `reset_mask` omits a room that was never reset.
         """
         options = checking.options(options, (*RESET_OPTIONS, "reset_mask"))
         mask = options.get("reset_mask")
@@ -135,13 +135,13 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             raise gym.error.ResetNeeded("Call reset() for all rooms before resetting some.")
         seeds = self._checked_seeds(seed)
 
-        drawn = {}
+        starts = {}
         for number in np.flatnonzero(chosen).tolist():
             generator, known = self._seeded(number, seeds[number])
-            if options:  # one may not fit the layout that is drawn, and then nothing was drawn
+            if options:  # they may not fit the sampled layout; then the generator must not change
                 generator = deepcopy(generator)
-            drawn[number] = sample(self.params, generator, options), generator, known
-        for number, (start, generator, known) in drawn.items():
+            starts[number] = sample(self.params, generator, options), generator, known
+        for number, (start, generator, known) in starts.items():
             self._generators[number], self._seeds[number] = generator, known
             self._rooms.start(number, start)
         self._done = self._done & ~chosen
@@ -149,13 +149,13 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             self.render()
         return self._observation(), self._info(chosen)
 
-    def step(self, actions: NDArray[np.float32]) -> Step:
+    def step(self, actions: NDArray[np.float32]) -> StepResult:
         """Take one step in every room.
 
         Raises:
-            ValueError: actions of a wrong shape or not finite. All rooms are then as they were.
-            gymnasium.error.ResetNeeded: `reset` was never called, or with autoreset disabled an
-                episode has ended.
+            ValueError: actions have a wrong shape or are not finite. All rooms are left unchanged.
+            gymnasium.error.ResetNeeded: `reset` was never called, or an episode has ended with
+                autoreset disabled.
         """
         if not self._rooms.started[0]:
             raise gym.error.ResetNeeded("Call reset() before step().")
@@ -185,7 +185,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         return self._observation(), rewards, terminated, truncated, self._info() | final
 
     def render(self) -> tuple[Frames, ...] | None:
-        """A picture of each room, (512, 512, 3) uint8; in "human" mode all go to one window."""
+        """Return a picture of each room, (512, 512, 3) uint8, or in "human" mode show them all."""
         if not self._rooms.started.all():
             raise gym.error.ResetNeeded("Call reset() before render().")
         if self.render_mode is None:
@@ -205,13 +205,13 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         return None
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the window if there is one."""
+        """Close the window, if any."""
         if self._viewer is not None:
             self._viewer.close()
             self._viewer = None
 
     def get_state(self) -> State:
-        """All that the future depends on, the random generators included, as a dict of plain values.
+        """The complete state, including the random generators, as a dict of plain values.
 
         Raises:
             gymnasium.error.ResetNeeded: `reset` was never called.
@@ -223,13 +223,13 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         return {**self._rooms.state(), **own}
 
     def set_state(self, state: State) -> tuple[Frames, dict[str, Any]]:
-        """Put all rooms in a state that `get_state` returned, exactly.
+        """Restore a state returned by `get_state` exactly.
 
         Returns:
             The observations and infos of that state.
 
         Raises:
-            ValueError: it is no state of so many such rooms. All rooms are then as they were.
+            ValueError: it is not a valid state of these rooms. All rooms are left unchanged.
         """
         checked = self._rooms.check_state(state)
         done = checking.array("done", state, self._done, 0, 1)
@@ -243,7 +243,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         return {**self.__dict__, "_viewer": None}  # a window cannot be pickled
 
     def _generator(self, number: int) -> np.random.Generator:
-        """A room's generator; it gets one of its own at first use."""
+        """A room's generator, created with an unpredictable seed on first use."""
         generator = self._generators[number]
         if generator is None:
             generator, self._seeds[number] = seeding.np_random()
@@ -251,7 +251,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         return generator
 
     def _seeded(self, number: int, seed: int | None) -> tuple[np.random.Generator, int]:
-        """A generator of this seed, or the room's own if None, and the seed that it began with."""
+        """A generator with this seed, or the room's own if None, and its initial seed."""
         if seed is not None:
             return checking.seeded(seed), seed
         generator = self._generators[number]
@@ -265,14 +265,14 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         return self._rooms.frames(self._copy)
 
     def _info(self, present: Flags | None = None) -> dict[str, Any]:
-        """Infos as Gymnasium batches them: each key with a mask, zero where there is nothing."""
+        """Infos in Gymnasium's batched form: each key with a mask, zero for absent rooms."""
         info: dict[str, Any] = self._rooms.info()
         if self._with_masks:
             info["masks"] = self._rooms.masks()
         return _batched(info, present, self._everywhere)
 
     def _final_info(self) -> dict[str, Any]:
-        """What the rooms whose episode has just ended show and say, before they are reset."""
+        """Final observations and infos of rooms whose episode just ended, before their reset."""
         last = self._rooms.frames(copy=False)
         observations = np.full(self.num_envs, None, dtype=object)
         for number in np.flatnonzero(self._done).tolist():
@@ -302,7 +302,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
 
 
 def _batched(info: dict[str, Any], present: Flags | None, everywhere: Flags) -> dict[str, Any]:
-    """Each key beside a mask of the rooms that are present, all of them if None; others are 0."""
+    """Add to each key a mask of the rooms present (None: all); values of other rooms become 0."""
     batched: dict[str, Any] = {}
     mask = everywhere if present is None else present
     for name, value in info.items():

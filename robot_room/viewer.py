@@ -1,4 +1,4 @@
-"""The live window: it shows views at a steady rate, and says what its user does."""
+"""The live window: shows views at a fixed rate and reports keyboard and mouse input."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ LETTERS = {"a": "left", "d": "right", "w": "up", "s": "down"}
 
 
 class Viewer:
-    """A resizable pygame window. There is one on a screen: several viewers take turns in it.
+    """A resizable pygame window. A process has only one, which several viewers share.
 
     Args:
-        size: width and height in pixels, at first.
-        frames_per_second: the rate at which `show` returns.
+        size: initial width and height in pixels.
+        frames_per_second: maximum rate at which `show` returns.
         title: the window's title.
 
     Attributes:
-        keys: names of the keys that were pressed since the last view but one, in order.
+        keys: names of the keys pressed between the last two calls to `show`, in order.
 
     Raises:
         ImportError: pygame is missing or broken.
-        RuntimeError: there is no screen.
+        RuntimeError: there is no display.
     """
 
     def __init__(self, size: tuple[int, int], frames_per_second: float, title: str) -> None:
@@ -41,16 +41,16 @@ class Viewer:
         except self._pygame.error as error:
             raise RuntimeError(
                 f"A window needs a screen ({error}); without one, record to a file or use "
-                'render_mode="rgb_array" (SDL_VIDEODRIVER=dummy draws where nobody looks).'
+                'render_mode="rgb_array" (SDL_VIDEODRIVER=dummy draws without a display).'
             ) from error
         self._pygame.display.set_caption(title)
         self._clock = self._pygame.time.Clock()
         self._shown: View | None = None
 
     def show(self, view: View) -> bool:
-        """Show a view and wait for its time; False if the window was closed."""
+        """Show a view and wait for the frame's time; returns False if the window was closed."""
         pygame, self._shown = self._pygame, view
-        window = pygame.display.get_surface()  # another one after the user has resized it
+        window = pygame.display.get_surface()  # replaced when the user resizes it
         if window is None:  # another viewer has closed it
             pygame.display.init()
             window = pygame.display.set_mode(self._size, pygame.RESIZABLE)
@@ -72,21 +72,21 @@ class Viewer:
                 self._pointer = event.pos
             elif event.type == pygame.MOUSEBUTTONUP and event.button == 1:
                 self._pointer = None
-            elif event.type == pygame.WINDOWFOCUSLOST:  # what is released elsewhere is not heard of
+            elif event.type == pygame.WINDOWFOCUSLOST:  # a release elsewhere would be missed
                 self._held, self._pointer = set(), None
         return is_open
 
     def arrows(self) -> NDArray[np.float32]:
-        """The direction, (x, y) in {−1, 0, 1}, of the arrow keys or W, A, S, D that are held down."""
+        """Direction (x, y) in {−1, 0, 1} of the held arrow keys or W, A, S, D."""
         direction = np.zeros(2, np.float32)
         for name in self._held & {*ARROWS, *LETTERS}:
             direction += ARROWS[LETTERS.get(name, name)]
         return np.clip(direction, -1, 1)
 
     def pointer(self) -> NDArray[np.float64] | None:
-        """Where the mouse is held down that was pressed in the room, (x, y) in metres, or None.
+        """Mouse position (x, y) in metres while dragging, clamped to the room, or None.
 
-        Where it has left the room since, the nearest place in it.
+        A drag starts when the left button is pressed inside the room.
         """
         return None if self._pointer is None else self._place(self._pointer, nearest=True)
 
@@ -102,7 +102,7 @@ class Viewer:
         return panels.to_metres(box, pixel)
 
     def picture(self) -> panels.Picture:
-        """What the window shows now, (height, width, 3)."""
+        """A screenshot of the window, (height, width, 3)."""
         return panels.to_picture(self._pygame.display.get_surface())
 
     def close(self) -> None:

@@ -75,6 +75,15 @@ def test_numbers_that_no_layout_has_are_refused():
         layouts.door(45)
 
 
+def test_an_unknown_kind_of_walls_is_an_error():
+    params = room.RoomParams()
+    object.__setattr__(params, "walls", "spiral")
+    with pytest.raises(AssertionError, match="spiral"):
+        layouts.count(params)
+    with pytest.raises(AssertionError, match="spiral"):
+        layouts.layout(params, 0)
+
+
 def test_every_door_is_open_and_wide_enough():
     for place in range(layouts.DOORS):
         column = layouts.door(place).mask[:, 38]

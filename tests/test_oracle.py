@@ -135,10 +135,10 @@ def test_without_walls_between_them_the_search_agrees_with_the_closed_form():
 
 def test_a_start_from_which_no_way_leads_to_the_goal_is_refused():
     inside_the_wall = np.array([[0.2, -0.8]])
-    with pytest.raises(ValueError, match=r"robot: got .*allowed: where a way leads"):
+    with pytest.raises(ValueError, match=r"robot: got .*allowed: a position with a path"):
         oracle.min_steps(inside_the_wall, np.zeros((1, 2)), layouts.door(30))
     goal_in_a_post = np.array([[-0.62, -0.62]])
-    with pytest.raises(ValueError, match=r"robot: got .*allowed: where a way leads"):
+    with pytest.raises(ValueError, match=r"robot: got .*allowed: a position with a path"):
         oracle.expert_action(np.zeros((1, 2)), goal_in_a_post, layouts.maze(12345))
 
 

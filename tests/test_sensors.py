@@ -6,6 +6,8 @@ import pytest
 
 import robot_room  # noqa: F401
 from robot_room import sensors
+from robot_room.room import RoomParams
+from robot_room.rooms import Rooms
 
 KEYS = np.random.default_rng(0).integers(0, 2**63, 400).astype(np.uint64)
 
@@ -139,3 +141,10 @@ def test_severities_rise_from_harmless_to_hopeless():
     for kind in sensors.SEVERITIES:
         levels = sensors.SEVERITIES[kind]
         assert len(levels) == 5 and list(levels) == sorted(set(levels))
+
+
+def test_an_unknown_corruption_is_an_error():
+    params = RoomParams()
+    object.__setattr__(params, "corruption", "fog")
+    with pytest.raises(AssertionError, match="fog"):
+        Rooms(params, 1).frames()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room.panels import Box, import_pygame, to_pixels
+from robot_room.panels import Rect, import_pygame, to_pixels
 
 CANDIDATE, ELITE, CHOSEN = (120, 210, 255, 100), (255, 214, 90, 170), (255, 64, 160, 255)
 
@@ -24,7 +24,7 @@ class Paths:
     believed: NDArray[np.float64] | None = None
     """Where the robot is believed to be, (2,)."""
 
-    def draw(self, surface: Any, box: Box) -> None:
+    def draw(self, surface: Any, box: Rect) -> None:
         """All candidates faint, elites stronger, the chosen one bright with its steps as dots.
 
         Args:
@@ -33,7 +33,7 @@ class Paths:
         """
         pygame = import_pygame()
         veil = pygame.Surface((box.width, box.height), pygame.SRCALPHA)
-        inside = Box(0, 0, box.width, box.height)
+        inside = Rect(0, 0, box.width, box.height)
         for paths, colour, width in (
             (self.candidates, CANDIDATE, 1),
             (self.elites, ELITE, 2),

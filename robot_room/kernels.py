@@ -1,8 +1,8 @@
-"""The inner loops once more, compiled by numba: the same bits as `room` and `rendering`, sooner.
+"""Numba kernels for the inner loops, bit-identical to `room`, `rendering` and `sensors`.
 
-Optional (`compiled=True`, extra `fast`). The order of floating-point operations is that of the numpy
-functions, and no fused multiply-add may replace two of them; the tests compare bits. The parts of
-`draw` are inlined by force: calls between them cost up to a tenth of the time.
+Optional (`compiled=True`, extra `fast`). Floating-point operations are in the same order as in the
+numpy functions, and fused multiply-adds are not allowed; the tests compare bits. The helpers of
+`draw` are always inlined: calling them costs up to a tenth of the time.
 """
 
 import math
@@ -44,11 +44,11 @@ def move(
     goal: Any,
     x_edges: Any,
     y_edges: Any,
-    x_runs: Any,
-    y_runs: Any,
+    x_intervals: Any,
+    y_intervals: Any,
     distance: Any,
 ) -> None:
-    """`room.transition` and `room.distance`, in place; `noise` is empty where there is none."""
+    """Compute `room.transition` and `room.distance` in place; `noise` is empty without slip."""
     for n in range(len(robot)):
         u = min(max(action[n, 0], -1.0), 1.0)
         v = min(max(action[n, 1], -1.0), 1.0)
@@ -57,10 +57,10 @@ def move(
             v += noise[n, 1]
         x, y = robot[n, 0], robot[n, 1]
         row, column = _element(y, y_edges[n]), _element(x, x_edges[n])
-        run = x_runs[n, row, column]
-        x = min(max(x + STEP_LENGTH * u, run[0]), run[1])
-        run = y_runs[n, row, _element(x, x_edges[n])]
-        y = min(max(y + STEP_LENGTH * v, run[0]), run[1])
+        interval = x_intervals[n, row, column]
+        x = min(max(x + STEP_LENGTH * u, interval[0]), interval[1])
+        interval = y_intervals[n, row, _element(x, x_edges[n])]
+        y = min(max(y + STEP_LENGTH * v, interval[0]), interval[1])
         robot[n, 0], robot[n, 1] = x, y
         dx, dy = x - goal[n, 0], y - goal[n, 1]
         distance[n] = math.sqrt(dx * dx + dy * dy)
@@ -75,30 +75,32 @@ def draw(
     distractors: Any,
     colours: Any,
     walls: Any,
-    drawn: Any,
-    again: bool,
+    dirty_windows: Any,
+    incremental: bool,
 ) -> None:
-    """`background`, and `rendering.draw` on top of it, into `frames`.
+    """Copy `background` into `frames` and draw on top of it, as `rendering.draw` does.
 
     Args:
-        frames: (N, S, 3 S) uint8, written.
-        background: (N, S, 3 S) uint8, or (1, S, 3 S) if it is that of all.
+        frames: (N, S, 3 S) uint8, output.
+        background: (N, S, 3 S) uint8, or (1, S, 3 S) if all rooms share it.
         robot: (N, 2), metres.
         goal: (N, 2), metres.
         distractors: (N, D, 2), metres; D may be 0.
         colours: (D or more, 3) float64.
-        walls: (N, S, S) bool; (0, 0, 0) where there are none.
-        drawn: (N, D + 1, 2) int64, row and column of the windows that were drawn; only with `again`.
-        again: `frames` is what the last call with `again` wrote: it differs from its background in
-            the windows of `drawn` alone, or everywhere where that is −1. `drawn` is then written.
+        walls: (N, S, S) bool; (0, 0, 0) without walls.
+        dirty_windows: (N, D + 1, 2) int64, first row and column of each window that differs from
+            the background; −1 if the whole frame must be redrawn. Used and updated only if
+            `incremental`.
+        incremental: whether `frames` is unchanged since the last incremental call, so that only
+            the dirty windows need restoring.
     """
-    # Not constants: loops of a length unknown to the compiler come out a third faster here.
+    # Deliberately not constants: with lengths unknown at compile time the loops are a third faster.
     size = frames.shape[1]
     scale = size / (2 * HALF_WIDTH)
-    width = math.ceil(ROBOT_SIDE * scale) + 1  # pixels that a square can touch along an axis
+    width = math.ceil(ROBOT_SIDE * scale) + 1  # most pixels a square can touch along an axis
     count = distractors.shape[1]
     squares = np.empty((count + 2, 2, 2))  # distractors, goal, robot; low, high; row, column
-    # The layers of a window, see `_measure`: covered lengths of rows and of columns.
+    # Coverage of each layer in a window, per row and per column; see `_measure`.
     rows = np.empty((3 + 4 * count, width))
     columns = np.zeros((3 + 4 * count, 3 * width))
     seen = np.empty(3 + 4 * count, np.bool_)
@@ -110,8 +112,8 @@ def draw(
 
     for n in range(len(frames)):
         shared = n if len(background) > 1 else 0
-        if again and drawn[n, 0, 0] >= 0:
-            _restore(frames[n], background[shared], drawn[n], width)
+        if incremental and dirty_windows[n, 0, 0] >= 0:
+            _restore(frames[n], background[shared], dirty_windows[n], width)
         else:
             for i in range(size):
                 for j in range(3 * size):
@@ -125,13 +127,13 @@ def draw(
             square = squares[k if k < count else count + 1]
             top = min(int(square[0, 0]), size - width)
             left = min(int(square[0, 1]), size - width)
-            if again:
-                drawn[n, k, 0], drawn[n, k, 1] = top, left
+            if incremental:
+                dirty_windows[n, k, 0], dirty_windows[n, k, 1] = top, left
             _measure(squares, top, left, rows, columns, seen)
             window = frames[n, top : top + width, 3 * left : 3 * (left + width)]
             plain = count == 0 and len(walls) == 0 and not seen[1]
             for i in range(width):
-                # Most rows lie wholly inside the robot, and are as the one before.
+                # Most rows lie wholly inside the robot and repeat the previous one.
                 if plain and i > 0 and rows[0, i] == rows[0, i - 1]:
                     for j in range(3 * width):
                         window[i, j] = window[i - 1, j]
@@ -141,14 +143,14 @@ def draw(
                         ground[j] = WALL if walls[n, top + i, left + j // 3] else FLOOR
                 _blend(i, rows, columns, seen, ground, tint, value)
                 for j in range(3 * width):
-                    window[i, j] = np.uint8(np.int32(value[j]))  # what a processor converts at once
+                    window[i, j] = np.uint8(np.int32(value[j]))  # via int32, which vectorises
 
 
 @njit(cache=True, forceinline=True)
 def _restore(frame: Any, background: Any, corners: Any, width: int) -> None:
-    """Put the background (S, 3 S) back in the windows whose first row and column are `corners`."""
+    """Restore the background (S, 3 S) in the windows whose first row and column are `corners`."""
     for k in range(len(corners)):
-        # Unsigned, so that no index needs to be looked at for a negative one.
+        # Unsigned, to skip the check for negative indices.
         first_row, first_byte = np.uintp(corners[k, 0]), np.uintp(3 * corners[k, 1])
         for i in range(width):
             for j in range(3 * width):
@@ -158,7 +160,7 @@ def _restore(frame: Any, background: Any, corners: Any, width: int) -> None:
 
 @njit(cache=True, forceinline=True)
 def _place(square: Any, centre: Any, side: float, scale: float) -> None:
-    """Low and high edges, as (row, column) in pixels, of a square whose centre is in metres."""
+    """Write a square's low and high edges as (row, column) in pixels; its centre is in metres."""
     half = 0.5 * side * scale
     row, column = (HALF_WIDTH - centre[1]) * scale, (centre[0] + HALF_WIDTH) * scale
     square[0, 0], square[1, 0] = row - half, row + half
@@ -167,24 +169,25 @@ def _place(square: Any, centre: Any, side: float, scale: float) -> None:
 
 @njit(cache=True, forceinline=True)
 def _measure(squares: Any, top: int, left: int, rows: Any, columns: Any, seen: Any) -> None:
-    """The layers of the window at (top, left): is each seen there, and which lengths does it cover?
+    """Find which layers are visible in the window at (top, left), and their coverage.
 
-    Layers are the robot (0), the goal (1), their overlap (2), and of each distractor four: itself,
-    and its overlap with the goal, with the robot, and with both.
+    The layers are the robot (0), the goal (1), their overlap (2), and four for each distractor: the
+    square itself and its overlap with the goal, with the robot, and with both.
 
     Args:
-        squares: (D + 2, 2, 2), distractors, goal, robot; low, high; row, column.
+        squares: (D + 2, 2, 2): distractors, goal, robot; low, high; row, column.
         top: first row of the window.
         left: first column of the window.
-        rows: (3 + 4 D, W), written: the covered length of each row.
-        columns: (3 + 4 D, 3 W), written where a layer is seen: that of each column, per channel.
-        seen: (3 + 4 D,) bool, written.
+        rows: (3 + 4 D, W), output: covered length of each row.
+        columns: (3 + 4 D, 3 W), output: covered length of each column, per channel; only for
+            visible layers.
+        seen: (3 + 4 D,) bool, output: whether each layer is visible.
     """
     count, width = len(squares) - 2, rows.shape[1]
     for m in range(len(seen)):
-        first = 3 + (m - 3) // 4 * 4  # of a distractor's four
+        first = 3 + (m - 3) // 4 * 4  # first layer of this distractor
         if m > first >= 3 and not seen[first]:
-            continue  # it is nowhere here, nor is anything on top of it
+            continue  # not visible in this window, and so neither are its overlaps
         bottom = (count + 1, count, count + 1)[m] if m < 3 else (m - 3) // 4
         top_edge, left_edge = squares[bottom, 0, 0], squares[bottom, 0, 1]
         bottom_edge, right_edge = squares[bottom, 1, 0], squares[bottom, 1, 1]
@@ -215,7 +218,7 @@ def _measure(squares: Any, top: int, left: int, rows: Any, columns: Any, seen: A
 
 @njit(cache=True, forceinline=True)
 def _cover(low: float, high: float, first: int, width: int, repeat: int, covers: Any, m: int) -> None:
-    """Length of [low, high] inside each pixel from `first`, each `repeat` times, into `covers[m]`."""
+    """Write the length of [low, high] in each pixel from `first`, `repeat` times, to `covers[m]`."""
     for i in range(width):
         pixel = float(first + i)
         end = high if high < pixel + 1.0 else pixel + 1.0
@@ -227,16 +230,16 @@ def _cover(low: float, high: float, first: int, width: int, repeat: int, covers:
 
 @njit(cache=True, forceinline=True)
 def _blend(i: int, rows: Any, columns: Any, seen: Any, ground: Any, tint: Any, value: Any) -> None:
-    """Row i of a window, as `rendering` blends it, into `value` (3 W), float64.
+    """Blend row i of a window as `rendering` does.
 
     Args:
-        i: the row.
-        rows: see `_measure`, and so are columns and seen.
-        columns: see there.
-        seen: see there.
-        ground: (3 W,), grey level of what lies at the bottom.
-        tint: (D, 3 W), colours of the distractors less that of the floor.
-        value: (3 W,), written; 0.5 above the colour, so that cutting it off rounds halves up.
+        i: row index.
+        rows: coverage of rows, from `_measure`.
+        columns: coverage of columns, from `_measure`.
+        seen: visible layers, from `_measure`.
+        ground: (3 W,), grey level of the floor or wall.
+        tint: (D, 3 W), distractor colours minus the floor's grey level.
+        value: (3 W,) float64, output: the colour + 0.5, so that truncation rounds halves up.
     """
     if seen[1]:
         for j in range(len(value)):
@@ -261,8 +264,8 @@ def _blend(i: int, rows: Any, columns: Any, seen: Any, ground: Any, tint: Any, v
 
 
 @njit(cache=True)
-def stick(frames: Any, keep: Any, stuck: Any) -> None:
-    """`frames & keep | stuck`, all (N, S, 3 S) uint8, in place and in one pass."""
+def apply_dead_pixels(frames: Any, keep: Any, stuck: Any) -> None:
+    """Compute `frames & keep | stuck` in place and in one pass, all (N, S, 3 S) uint8."""
     rooms, rows, width = frames.shape
     for n in range(rooms):
         for r in range(rows):
@@ -271,14 +274,14 @@ def stick(frames: Any, keep: Any, stuck: Any) -> None:
 
 
 @njit(cache=True)
-def add_gaussian(frames: Any, plus: Any, minus: Any, places: Any) -> None:
-    """`sensors.add_gaussian` for rows (N, S, 3 S) and the places of the bank that they begin at."""
+def add_gaussian(frames: Any, plus: Any, minus: Any, offsets: Any) -> None:
+    """`sensors.add_gaussian` for rows (N, S, 3 S) and their offsets into the bank, (N, S)."""
     rooms, rows, width = frames.shape
     for n in range(rooms):
         for r in range(rows):
-            place = np.uintp(places[n, r])  # unsigned: no index needs a look for a negative one
+            offset = np.uintp(offsets[n, r])  # unsigned, to skip the check for negative indices
             for i in range(width):
-                # In uint8 throughout, so that a processor does as many at once as it can.
-                p, m, x = plus[place + np.uintp(i)], minus[place + np.uintp(i)], frames[n, r, i]
+                # uint8 throughout, for the widest vector operations.
+                p, m, x = plus[offset + np.uintp(i)], minus[offset + np.uintp(i)], frames[n, r, i]
                 x = np.uint8(min(x, np.uint8(255 - p)) + p)
                 frames[n, r, i] = np.uint8(max(x, m) - m)
