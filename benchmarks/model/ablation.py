@@ -136,11 +136,11 @@ def difference(records: list[Record], base: list[Record], key: str) -> tuple[flo
 def table(env_id: str, by_variant: dict[str, list[Record]]) -> Table:
     """A row for each variant."""
     result = Table(title=f"{env_id} after {ROOMS[env_id]} steps: mean over training seeds")
-    for heading in ("variant", "success, %", "− recipe", "steps over oracle", "− recipe", "seconds"):
+    for heading in ("variant", "success, %", "− recipe", "path ratio", "− recipe", "seconds"):
         result.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, records in by_variant.items():
         row = [name]
-        for key, scale, digits in (("success_rate", 100, 1), ("steps_over_oracle", 1, 2)):
+        for key, scale, digits in (("success_rate", 100, 1), ("path_ratio", 1, 2)):
             row.append(f"{scale * np.mean([each[key] for each in records]):.{digits}f}")
             mean, half = difference(records, by_variant[RECIPE], key)
             base = name == RECIPE

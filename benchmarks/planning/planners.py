@@ -10,7 +10,6 @@ their own (`.venv-planners`), and everything is measured in there.
 """
 
 import dataclasses
-import json
 import platform
 import subprocess
 import sys
@@ -38,7 +37,7 @@ from agent.planning import (
     Problem,
     RandomShooting,
 )
-from benchmarks.engine.jobs import Record, write_record
+from benchmarks.engine.jobs import Record, parse_record, write_record
 from benchmarks.engine.peers import ROOT, peers_python
 from robot_room.app import command_line
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate
@@ -184,15 +183,15 @@ def _once(path: Path, measured: Callable[[], Record]) -> None:
 
 def table(env_id: str, out: Path) -> Table:
     """A row for each planner."""
-    control = [json.loads(path.read_text()) for path in sorted(out.glob(f"{env_id}-control-*.json"))]
-    rounds = [json.loads(path.read_text()) for path in sorted(out.glob("time-*.json"))]
+    control = [parse_record(path.read_text()) for path in sorted(out.glob(f"{env_id}-control-*.json"))]
+    rounds = [parse_record(path.read_text()) for path in sorted(out.glob("time-*.json"))]
 
     def ms(name: str, rooms: int) -> np.ndarray:
         rows = (row for each in rounds for row in each["milliseconds"])
         return np.array([r["ms"] for r in rows if r["planner"] == name and r["rooms"] == rooms])
 
     result = Table(title=f"{env_id}: one learned model, {control[0]['episodes']} held-out starts")
-    headings = ("planner", "rollouts", "success, %", "steps over oracle", "ms, 1 room", "ms, 64 rooms")
+    headings = ("planner", "rollouts", "success, %", "path ratio", "ms, 1 room", "ms, 64 rooms")
     for heading in headings:
         result.add_column(heading, justify="left" if heading == "planner" else "right")
     ours_first = sorted(control, key=lambda r: (not r["planner"].startswith("ours"), r["planner"]))
@@ -203,7 +202,7 @@ def table(env_id: str, out: Path) -> Table:
             name,
             f"{record['rollouts']:,}",
             f"{100 * record['success_rate']:.1f}",
-            f"{record['steps_over_oracle']:.3f}",
+            f"{record['path_ratio']:.3f}",
             *(f"{np.median(t):.1f} ({t.min():.1f} to {t.max():.1f})" for t in times),
         )
     return result
