@@ -91,7 +91,7 @@ def calibrate_restorer(
     innovation, and they set the two thresholds. So long as every frame is believed, each test accuses
     a frame drawn from a new episode with probability `false_alarms` at most; a gate that leaves
     frames out changes what it predicts from, and what is promised then is measured, not proved
-    (`benchmarks.camera.prior_quality`).
+    (`benchmarks.camera.restorer_quality`).
 
     Args:
         agent: has learned, in an environment whose camera is sound.
