@@ -12,7 +12,7 @@ def view(session: Session) -> View:
     chosen, episode, inspection = session.chosen, session.episode, session.inspection
     return View(
         room=session.picture(),
-        title="room: imagined paths (blue), the best of them (yellow), the plan (pink)",
+        title="imagined paths, best ones (yellow), plan (pink)",
         alarm="paused" if chosen.paused else "",
         overlay=inspection.paths.draw if "robot_position" in session.info else None,
         frames={"camera": session.frame} | inspection.frames,
