@@ -90,7 +90,7 @@ def calibrate_restorer(
     critic; one frame from each of the other half is drawn for its score, and one for its innovation,
     to set the two thresholds. While every frame is used, each test rejects a clean frame of a new
     episode with probability `false_alarms` at most; once the gate rejects frames, which changes its
-    predictions, the guarantee is empirical only (`benchmarks.camera.prior_quality`).
+    predictions, the guarantee is empirical only (`benchmarks.camera.restorer_quality`).
 
     Args:
         agent: an agent trained with an uncorrupted camera.

@@ -1,1 +1,1 @@
-"""Experiments, grouped by the question that they answer; raw results lie in `results`."""
+"""Experiments, grouped by topic. Raw results are in `results`."""

@@ -402,4 +402,4 @@ def test_the_agent_learns_to_reach_the_goal_as_no_blind_policy_does():
     result = evaluate(agent, "RobotRoom-v0", 50, TUNING_SEED).summary()
     assert best_blind < 0.5
     assert result["success_rate"] > 0.95
-    assert result["steps_over_oracle"] < 1.25
+    assert result["path_ratio"] < 1.25

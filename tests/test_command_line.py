@@ -1,11 +1,15 @@
 """The console command: its table, its errors, and what it does without what it needs."""
 
 import builtins
+import importlib
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import tyro
 
 import robot_room
 from robot_room.app import command_line
@@ -75,6 +79,24 @@ def test_what_is_missing_is_one_line(name, missing, message, monkeypatch):
     monkeypatch.setattr(command_line.importlib, "import_module", fetch_lacking)
     with pytest.raises(SystemExit, match=message):
         main([name])
+
+
+def test_old_names_still_work_and_are_not_in_the_help(capsys):
+    main(["--help"])
+    assert "train-prior" not in capsys.readouterr().out
+    for name in ("train-prior", "train_prior", "train_restorer"):
+        assert command_line.command_named(name) is COMMANDS["train-restorer"]
+    for name in ("evaluate", "watch"):
+        module = importlib.import_module(COMMANDS[name].module)
+        options = getattr(module, COMMANDS[name].options)
+        for option in ("--restorer", "--prior"):
+            assert tyro.cli(options, args=["runs/x", option]).restorer
+
+
+def test_the_package_is_the_command():
+    command = [sys.executable, "-m", "robot_room", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stdout.startswith("usage: robot-room COMMAND")
 
 
 def test_ctrl_c_says_what_is_kept(capsys):

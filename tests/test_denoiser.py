@@ -134,8 +134,8 @@ def test_a_resumed_training_repeats_an_unbroken_one(tmp_path):
     broken = trainer(12)
     with pytest.raises(Stop):
         broken.fit(frames, stop)
-    broken.save(tmp_path / "prior")
-    resumed = DenoiserTrainer.load(tmp_path / "prior")
+    broken.save(tmp_path / "restorer")
+    resumed = DenoiserTrainer.load(tmp_path / "restorer")
     assert resumed.updates == 5
     resumed.fit(frames)
     for name, value in whole.averaged.state_dict().items():
@@ -161,8 +161,8 @@ def test_bad_input_is_named(make, message, monkeypatch):
         make()
 
 
-def test_something_else_is_no_prior(tmp_path):
-    trainer(1).save(tmp_path / "prior")
-    (tmp_path / "prior" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
+def test_another_file_is_not_a_trainer(tmp_path):
+    trainer(1).save(tmp_path / "restorer")
+    (tmp_path / "restorer" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     with pytest.raises(ValueError, match="got no checkpoint of a denoiser"):
-        DenoiserTrainer.load(tmp_path / "prior")
+        DenoiserTrainer.load(tmp_path / "restorer")

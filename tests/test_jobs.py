@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engine.backends import Failure, OnRay, Processes, attempt
-from benchmarks.engine.jobs import FailedJobsError, run_jobs
+from benchmarks.engine.jobs import FailedJobsError, read_record, run_jobs
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +52,12 @@ def test_a_job_runs_once_and_leaves_its_record(tmp_path):
     path.write_text(json.dumps(kept))
     assert run_jobs(number, jobs, {})[1] == kept
     assert sorted(each.name for each in path.parent.iterdir()) == ["0.json", "1.json", "2.json"]
+
+
+def test_older_records_are_read_with_the_names_of_today(tmp_path):
+    old = {"settings": {}, "curve": [{"steps_over_oracle": 1.5}]}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert read_record(tmp_path / "old.json")["curve"] == [{"path_ratio": 1.5}]
 
 
 def test_a_broken_job_is_tried_twice_and_named_and_the_others_stay(tmp_path):

@@ -36,7 +36,7 @@ def test_figures_of_a_policy_that_stands_still_are_known_exactly():
     np.testing.assert_allclose(result.returns, -100 * np.array(distances))
     summary = result.summary()
     assert (summary["success_rate"], summary["mean_steps"], summary["episodes"]) == (0, 100, 60)
-    assert summary["steps_over_oracle"] > 10
+    assert summary["path_ratio"] > 10
 
 
 def test_a_policy_that_goes_straight_is_close_to_the_oracle():
@@ -44,7 +44,7 @@ def test_a_policy_that_goes_straight_is_close_to_the_oracle():
     result = evaluate(policy, "RobotRoom-v0", episodes=70, seed=5)
     assert result.is_success.all()
     assert (result.steps >= result.oracle_steps).all()  # nothing beats the exact minimum
-    assert result.summary()["steps_over_oracle"] < 1.1
+    assert result.summary()["path_ratio"] < 1.1
     assert policy.starts[0].all() and not policy.starts[1].any()
 
 
@@ -70,7 +70,7 @@ def test_the_threshold_is_found_and_its_absence_reported():
             "episodes": 1000 if success >= 0.99 else 200,
             "seconds": steps / 10,
             "success_rate": success,
-            "steps_over_oracle": 1.0,
+            "path_ratio": 1.0,
             "peak_memory_gib": 0.5,
         }
 

@@ -228,62 +228,62 @@ def test_promises_that_cannot_be_kept_are_refused():
 
 
 @pytest.fixture(scope="module")
-def prior():
+def restorer():
     """With the exact denoiser of the very episodes that it is asked about."""
     some = episodes(60, seed=5)
     exact = Exact(torch.cat(some))
     return DiffusionRestorer(calibrate(exact, some, 0.05, torch.Generator().manual_seed(0)))
 
 
-def test_looking_leaves_clean_frames_alone_and_mends_the_others(prior):
+def test_looking_leaves_clean_frames_alone_and_mends_the_others(restorer):
     clean = torch.cat(episodes(60, seed=5)[:5])
-    restored = prior.restore(clean)
+    restored = restorer.restore(clean)
     assert torch.equal(restored.frames, clean) and restored.plausible.float().mean() > 0.9
     hidden = occluded(clean, 0, 0, 20)
     whole = torch.ones(len(clean), dtype=torch.bool)
     visible = (hidden == 255).all(-1).flatten(1).sum(1) > 12
     for broken, seen in ((with_noise(clean, 0.6), whole), (hidden, visible)):
-        restored = prior.restore(broken)
+        restored = restorer.restore(broken)
         assert (restored.frames[seen].int() - clean[seen].int()).abs().float().mean() < 1
         assert restored.plausible[seen].float().mean() > 0.9
-    dark = prior.restore(torch.zeros_like(clean))
+    dark = restorer.restore(torch.zeros_like(clean))
     assert not dark.plausible.any()
 
 
-def test_a_prior_that_does_not_purify_only_judges(prior):
+def test_a_restorer_that_does_not_clean_only_judges(restorer):
     clean = torch.cat(episodes(60, seed=5)[:3])
-    blind = dataclasses.replace(prior, cleans=False)
+    blind = dataclasses.replace(restorer, cleans=False)
     noisy = with_noise(clean, 0.6)
     restored = blind.restore(noisy)
     assert torch.equal(restored.frames, noisy) and not restored.plausible.any()
-    torch.testing.assert_close(restored.score, prior.critic.score(noisy))
+    torch.testing.assert_close(restored.score, restorer.critic.score(noisy))
 
 
-def test_the_guess_that_inpainting_starts_from_is_made_at_a_noise_of_one(prior):
+def test_the_guess_that_inpainting_starts_from_is_made_at_a_noise_of_one(restorer):
     assert CRITIC_STDS[-1] == 1.0
     clean = torch.cat(episodes(60, seed=5)[:2])
-    _, guesses = prior.critic.judge(clean)
-    n = prior.critic.denoiser.schedule.nearest(1.0)
+    _, guesses = restorer.critic.judge(clean)
+    n = restorer.critic.denoiser.schedule.nearest(1.0)
     eps = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(1))
     xn = diffusion.diffuse(
-        prior.critic.denoiser.schedule, to_images(clean), n, eps.expand(16, 3, 64, 64)
+        restorer.critic.denoiser.schedule, to_images(clean), n, eps.expand(16, 3, 64, 64)
     )
-    torch.testing.assert_close(guesses, prior.critic.denoiser.denoise(xn, n))
+    torch.testing.assert_close(guesses, restorer.critic.denoiser.denoise(xn, n))
 
 
-def test_a_saved_prior_sees_as_before(tmp_path):
+def test_a_saved_restorer_sees_as_before(tmp_path):
     critic = calibrate(Denoiser((64, 64, 3)), episodes(60, seed=6), 0.05, None)
     restoration = Restoration(DiffusionRestorer(critic), ConformalGate(12.5), "somebody")
-    restoration.save(tmp_path / "prior")
-    again = Restoration.load(tmp_path / "prior")
+    restoration.save(tmp_path / "restorer")
+    again = Restoration.load(tmp_path / "restorer")
     noisy = with_noise(room_frames(6), 0.5)
     for a, b in zip(restoration.restorer.restore(noisy), again.restorer.restore(noisy), strict=True):
         assert torch.equal(a, b)
     assert again.gate == restoration.gate and again.calibrated_on == "somebody"
     assert again.restorer.critic.threshold == critic.threshold
-    (tmp_path / "prior" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
+    (tmp_path / "restorer" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     with pytest.raises(ValueError, match="got no restorer and gate"):
-        Restoration.load(tmp_path / "prior")
+        Restoration.load(tmp_path / "restorer")
 
 
 def test_conformal_thresholds_keep_their_promise_on_average():

@@ -12,7 +12,7 @@ from agent.calibration import calibrate_restorer
 from agent.gate import AcceptAll
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 from agent.restoration.restorer import Identity
-from benchmarks.camera import prior_quality, robustness
+from benchmarks.camera import restorer_quality, robustness
 from benchmarks.camera.robustness import ARMS, CLEAN, LIMIT, NAMES, TRAINED, gain, interval, run_job
 from robot_room.app.evaluation.protocol import env_spec
 
@@ -63,7 +63,7 @@ def test_a_job_has_every_arm_on_the_same_starts(small, monkeypatch):
     record = run_job("blackout", 3, 0, 3)
     assert list(record["arms"]) == NAMES
     for arm in record["arms"].values():
-        assert arm["seed"] == record["arms"]["nothing"]["seed"] and len(arm["is_success"]) == 3
+        assert arm["seed"] == record["arms"]["baseline"]["seed"] and len(arm["is_success"]) == 3
         assert max(arm["steps"]) <= LIMIT
     clean = run_job(CLEAN, 0, 0, 2)
     assert list(clean["arms"]) == [name for name in NAMES if name != TRAINED]
@@ -75,11 +75,11 @@ def test_arms_differ_in_what_is_asked(small):
     for name, arm in ARMS.items():
         arm(agent, restoration)
         asked[name] = agent.restorer, agent.gate
-    assert asked["nothing"] == asked["median"] == (Identity(), AcceptAll())
-    assert asked["purify + gate"] == (restoration.restorer, restoration.gate)
-    assert asked["purify"] == (restoration.restorer, AcceptAll())
+    assert asked["baseline"] == asked["median"] == (Identity(), AcceptAll())
+    assert asked["restorer + gate"] == (restoration.restorer, restoration.gate)
+    assert asked["restorer"] == (restoration.restorer, AcceptAll())
     assert asked["innovation gate"] == (Identity(), restoration.gate)
-    judge, gate = asked["prior gate"]
+    judge, gate = asked["gate"]
     frames = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
     assert torch.equal(judge.restore(frames).frames, frames) and gate is restoration.gate
 
@@ -99,8 +99,8 @@ def test_the_interval_is_that_of_a_mean():
 def test_the_gain_is_over_the_best_arm_without_diffusion():
     arms = {name: np.zeros((2, 50)) for name in NAMES}
     arms["median"][:, :25] = 1
-    arms["prior gate"][:] = 1  # has a diffusion model
-    arms["purify + gate"][:, :40] = 1
+    arms["gate"][:] = 1  # has a diffusion model
+    arms["restorer + gate"][:, :40] = 1
     assert gain(arms).startswith("+30 (") and gain(arms).endswith("median")
 
 
@@ -108,4 +108,4 @@ def test_the_area_is_a_count_of_pairs():
     generator = torch.Generator().manual_seed(0)
     sound, broken = torch.randint(0, 9, (2, 40), generator=generator).float()
     pairs = [(b > s) + 0.5 * (b == s) for s in sound.tolist() for b in broken.tolist()]
-    assert prior_quality.area(sound, broken) == pytest.approx(np.mean(pairs))
+    assert restorer_quality.area(sound, broken) == pytest.approx(np.mean(pairs))

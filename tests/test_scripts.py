@@ -74,7 +74,7 @@ def test_evaluate_prints_one_json_object(trained):
         "seed",
         "success_rate",
         "mean_steps",
-        "steps_over_oracle",
+        "path_ratio",
         "spl",
         "mean_return",
         "decision_ms",
@@ -140,41 +140,41 @@ def test_a_run_goes_on_to_where_it_was_to_go(tmp_path, dataset):
     assert summary["updates"] == 2 * summary["env_steps"]
 
 
-def test_a_prior_learns_from_a_runs_frames_and_goes_on(trained):
+def test_a_restorer_learns_from_a_runs_frames_and_continues(trained):
     sizes = ("--denoiser.width", "8", "--denoiser.steps", "20")
     few = ("--calibration-episodes", "18", "--false-alarms", "0.1")
-    code, _, err = run("train_prior", trained, *sizes, "--training.updates", "3", *few)
+    code, _, err = run("train_restorer", trained, *sizes, "--training.updates", "3", *few)
     assert code == 0, err
-    for name in ("prior_samples.png", "prior_denoised.png"):
+    for name in ("restorer_samples.png", "restorer_denoised.png"):
         assert imageio.imread(trained / name).std() > 10
-    done = DenoiserTrainer.load(trained / "prior_training")
+    done = DenoiserTrainer.load(trained / "restorer_training")
     assert done.updates == 3 and done.denoiser.config.width == 8
-    code, _, err = run("train_prior", trained, "--training.updates", "5", *few)
+    code, _, err = run("train-prior", trained, "--training.updates", "5", *few)
     assert code == 0, err
-    assert DenoiserTrainer.load(trained / "prior_training").updates == 5
+    assert DenoiserTrainer.load(trained / "restorer_training").updates == 5
     failing = ("--env-kwargs", '{"corruption": "blackout", "severity": 5}')
     code, out, err = run(
-        "evaluate", trained, "--episodes", 2, "--seed", 7, "--json", "--prior", *failing
+        "evaluate", trained, "--episodes", 2, "--seed", 7, "--json", "--restorer", *failing
     )
     assert code == 0, err
     assert json.loads(out)["env_kwargs"] == {"corruption": "blackout", "severity": 5}
-    picture = trained / "prior.gif"
+    picture = trained / "restorer.gif"
     code, _, err = run("watch", trained, "--record", picture, "--episodes", 1, "--prior", *failing)
     assert code == 0, err
     assert imageio.imread(picture)[0].shape[1] > 3 * 320  # camera, what was made of it, belief
 
 
-def test_a_prior_of_an_agent_that_has_learned_on_is_refused(trained, tmp_path):
+def test_a_restorer_of_an_agent_that_has_learned_more_is_refused(trained, tmp_path):
     shutil.copytree(trained / "agent", tmp_path / "agent")
     agent = Agent.load(tmp_path / "agent")
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
-    calibrate_restorer(agent, denoiser, 18, 0.1).save(tmp_path / "prior")
-    loaded(tmp_path, None, "{}", prior=True)
+    calibrate_restorer(agent, denoiser, 18, 0.1).save(tmp_path / "restorer")
+    loaded(tmp_path, None, "{}", restorer=True)
     agent.learn(8).save(tmp_path / "agent")
     with pytest.raises(
-        ValueError, match=r"prior: got one calibrated on .* 40 steps, allowed: .* 48 steps"
+        ValueError, match=r"restorer: got one calibrated on .* 40 steps, allowed: .* 48 steps"
     ):
-        loaded(tmp_path, None, "{}", prior=True)
+        loaded(tmp_path, None, "{}", restorer=True)
 
 
 def test_an_environment_of_another_package_is_named_by_the_user(tmp_path, monkeypatch):
@@ -199,10 +199,10 @@ def test_an_environment_of_another_package_is_named_by_the_user(tmp_path, monkey
         assert code == 0, err
 
 
-def test_a_prior_that_is_not_there_is_missed(trained, tmp_path):
+def test_a_missing_restorer_is_reported(trained, tmp_path):
     shutil.copytree(trained / "agent", tmp_path / "agent")
-    code, _, err = run("evaluate", tmp_path, "--episodes", 2, "--prior")
-    assert code == 1 and "robot-room train-prior" in err and "Traceback" not in err
+    code, _, err = run("evaluate", tmp_path, "--episodes", 2, "--restorer")
+    assert code == 1 and "robot-room train-restorer" in err and "Traceback" not in err
 
 
 def test_picture_shows_the_room_and_its_observation(tmp_path):

@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from window_session import any_prior
+from window_session import any_restoration
 
 from agent import Agent
 from agent.gate import AcceptAll
 from agent.planning import RandomShooting
 from agent.restoration.restorer import Identity
 from robot_room.app.commands import watch
-from robot_room.app.watching.inspection import read
+from robot_room.app.watching.display import view
+from robot_room.app.watching.inspection import inspect_decision
+from robot_room.app.watching.keys import ACTIONS, HELP, KEYS, press
 from robot_room.app.watching.live import PICTURES, Spectator, frame, record
-from robot_room.app.watching.session import ACTIONS, HELP, KEYS, Score, Session
+from robot_room.app.watching.session import Score, Session
 from robot_room.panels import draw
 from robot_room.viewer import Viewer
 
@@ -69,7 +71,7 @@ def test_every_key_and_the_mouse_in_a_real_window(screen, tmp_path):
     pictures = {path.stem: imageio.imread(path) for path in tmp_path.glob("*.png")}
     assert pictures["start"].shape == (720, 1000, 3)
     camera = {name: picture[30:200, 500:] for name, picture in pictures.items() if len(picture) == 720}
-    for name in ("dragged", "hand", "noise", "distractors", "prior"):
+    for name in ("dragged", "hand", "noise", "distractors", "restorer"):
         assert (camera[name] != camera["start"]).mean() > 0.01, name
 
 
@@ -102,20 +104,20 @@ def test_the_script_opens_a_window_and_ends_when_it_is_closed(agent, tmp_path, m
     assert len(shown) == 6 and not pygame.display.get_init()
 
 
-def test_what_is_read_from_a_mind_is_the_models_own(agent, session):
-    thought, plan = session.thought, session.decision.plan
+def test_an_inspection_is_computed_by_the_model(agent, session):
+    inspection, plan = session.inspection, session.decision.plan
     model, z = agent.world_model, session.decision.belief.density.mean
     with torch.no_grad():
         for number, action in enumerate(plan.actions[0]):
             z, reward = model.step(z, action[None])
             if number == 0:
-                assert thought.reward == pytest.approx(float(reward[0]), abs=1e-5)
-            frame = list(thought.filmstrip.values())[number]
+                assert inspection.reward == pytest.approx(float(reward[0]), abs=1e-5)
+            frame = list(inspection.filmstrip.values())[number]
             assert np.abs(frame.astype(int) - model.decode(z)[0].numpy()).max() <= 1
     elites = agent.config.planner.elites
-    assert len(thought.filmstrip) == agent.config.planner.horizon
-    assert thought.paths.elites.shape == (elites, agent.config.planner.horizon + 1, 2)
-    assert len(thought.paths.candidates) == plan.candidates.shape[1] - elites
+    assert len(inspection.filmstrip) == agent.config.planner.horizon
+    assert inspection.paths.elites.shape == (elites, agent.config.planner.horizon + 1, 2)
+    assert len(inspection.paths.candidates) == plan.candidates.shape[1] - elites
 
 
 def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
@@ -126,11 +128,11 @@ def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
     plan, model = session.decision.plan, agent.world_model
     other = plan._replace(actions=-plan.actions)  # iCEM follows its best candidate, others need not
     decision = session.decision._replace(plan=other)
-    thought = read(model, decision, session.chosen.planner)
+    inspection = inspect_decision(model, decision, session.chosen.planner)
     elites = agent.config.planner.elites
     best = decision.plan.candidates[0].clamp(-1, 1)
-    rows = ((thought.paths.chosen, decision.plan.actions[0]), (thought.paths.elites[0], best[0]))
-    for way, actions in (*rows, (thought.paths.candidates[3], best[elites + 3])):
+    rows = ((inspection.paths.chosen, decision.plan.actions[0]), (inspection.paths.elites[0], best[0]))
+    for way, actions in (*rows, (inspection.paths.candidates[3], best[elites + 3])):
         z, expected = decision.belief.density.mean, []
         with torch.no_grad():
             expected.append(brightness(model.decode(z).numpy())[0])
@@ -152,8 +154,8 @@ def test_paths_come_from_decoded_frames_and_not_from_the_room(agent, session):
         def decode(z):
             return torch.from_numpy(shown).expand(len(z), -1, -1, -1)
 
-    thought = read(Dreamer, session.decision, session.chosen.planner)
-    for ways in (thought.paths.chosen, thought.paths.elites, thought.paths.candidates):
+    inspection = inspect_decision(Dreamer, session.decision, session.chosen.planner)
+    for ways in (inspection.paths.chosen, inspection.paths.elites, inspection.paths.candidates):
         np.testing.assert_allclose(ways, np.broadcast_to([0.5, -0.25], ways.shape), atol=0.01)
 
 
@@ -171,12 +173,12 @@ def test_disturbed_episodes_count_for_nothing(session):
 
 def test_success_is_counted_under_one_set_of_conditions(session):
     session.score = Score(finished=3, arrived=2, ratios=[1.0, 2.0])
-    session.press(["m"])
+    press(session, ["m"])
     assert session.score == Score()
-    session.press(["]", "r"])
+    press(session, ["]", "r"])
     assert session.episode.touched  # noise goes on into the next episode
     own = session.agent.config.planner
-    session.press(["m", "m", "m"])
+    press(session, ["m", "m", "m"])
     assert session.chosen.planner == own
 
 
@@ -194,19 +196,20 @@ def test_pictures_that_fail_do_not_end_the_learning(tmp_path, monkeypatch):
 def test_a_still_that_cannot_be_written_is_said(session, tmp_path, monkeypatch):
     viewer = Viewer((320, 240), 1000, "test")
     monkeypatch.setattr("robot_room.app.watching.live.Path", lambda name: tmp_path / "nowhere" / name)
-    session.press(["s"])
+    press(session, ["s"])
     assert frame(session, viewer) and session.notice.startswith("no still: ")
     viewer.close()
 
 
-def test_a_prior_that_is_out_of_date_is_refused_only_to_who_asks(agent, tmp_path):
+def test_an_outdated_restorer_is_an_error_only_if_asked_for(agent, tmp_path):
     import dataclasses
 
     agent.save(tmp_path / "agent")
-    dataclasses.replace(any_prior(agent), calibrated_on="another agent").save(tmp_path / "prior")
+    old = tmp_path / "prior"  # the folder's old name
+    dataclasses.replace(any_restoration(agent), calibrated_on="another agent").save(old)
     command = [str(HERE.parent / "scripts" / "run"), "watch", str(tmp_path)]
     film = ["--record", str(tmp_path / "film.gif"), "--episodes", "1", "--size", "300", "200"]
-    done = subprocess.run([*command, *film, "--prior"], capture_output=True, text=True)
+    done = subprocess.run([*command, *film, "--restorer"], capture_output=True, text=True)
     assert done.returncode == 1 and "calibrated on another agent" in done.stderr
     done = subprocess.run([*command, *film], capture_output=True, text=True)
     assert done.returncode == 0 and (tmp_path / "film.gif").exists(), done.stderr
@@ -227,22 +230,22 @@ def test_what_a_room_does_not_allow_does_not_happen():
     session.drag(None)
     session.drag(session.info["goal_position"])
     assert "stays at the centre" in session.notice
-    session.press({"p", "x", "left"})
-    assert "train-prior" in session.notice and not session.chosen.restoring
+    press(session, {"p", "x", "left"})
+    assert "train-restorer" in session.notice and not session.chosen.restoring
     session.close()
 
 
 def test_keys_in_any_order_never_break_it(agent):
     generator = np.random.default_rng(0)
-    session = Session(agent, agent.env_spec, 0, any_prior(agent))
+    session = Session(agent, agent.env_spec, 0, any_restoration(agent))
     keys = [*ACTIONS, "tab", "left shift"]
     for _ in range(100):
-        session.press(str(key) for key in generator.choice(keys, generator.integers(0, 4)))
+        press(session, map(str, generator.choice(keys, generator.integers(0, 4))))
         if generator.random() < 0.3:
             session.drag(generator.uniform(-1.2, 1.2, 2) if generator.random() < 0.7 else None)
         if generator.random() < 0.5:
             session.step()
-        draw(session.view(), (320, 240))
+        draw(view(session), (320, 240))
     session.close()
 
 
@@ -252,7 +255,7 @@ def test_every_key_is_there_once_and_told_of():
     assert HELP == (
         "mouse: drag robot or goal    space: pause    n: one step    , .: speed    r: new episode    "
         "s: still    f1: keys    esc: quit",
-        "h: hand over the camera    [ ]: noise    d: distractors    p: prior    m: planner    "
+        "h: cover the camera    [ ]: noise    d: distractors    p: restorer    m: planner    "
         "- =: horizon",
     )
 
@@ -260,7 +263,7 @@ def test_every_key_is_there_once_and_told_of():
 def test_a_session_leaves_its_agent_alone(agent, session):
     planner = agent.config.planner
     for _ in range(3):
-        session.press({"m", "="})
+        press(session, {"m", "="})
     assert isinstance(session.chosen.planner, RandomShooting) and agent.config.planner is planner
     assert agent.restorer == Identity() and agent.gate == AcceptAll()
 
@@ -269,12 +272,12 @@ def test_an_environment_that_is_no_room_can_be_watched():
     gym.register("Stripes-v0", entry_point=f"{__name__}:Stripes", max_episode_steps=5)
     agent = Agent("Stripes-v0", seed=0)
     session = Session(agent, agent.env_spec, 0)
-    session.press("hhdrp")
+    press(session, "hhdrp")
     session.drag(np.zeros(2))
     for _ in range(7):
         session.step()
-        draw(session.view(), (500, 400))
-    assert session.view().overlay is None and (session.score.finished, session.episode.number) == (1, 2)
+        draw(view(session), (500, 400))
+    assert view(session).overlay is None and (session.score.finished, session.episode.number) == (1, 2)
     session.close()
 
 
@@ -323,7 +326,7 @@ def test_learning_does_not_depend_on_who_looks_on(tmp_path):
     for key, value in weights[0].items():
         assert torch.equal(value, weights[1][key]), key
     events = EventAccumulator(str(tmp_path / "watched" / "tensorboard"), {"images": 0})
-    pictures = events.Reload().Images("mind")
+    pictures = events.Reload().Images("agent_view")
     assert 1 <= len(pictures) <= PICTURES
     picture = imageio.imread(pictures[-1].encoded_image_string)
     assert picture.shape == (600, 840, 3) and picture.std() > 20

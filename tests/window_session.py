@@ -21,12 +21,15 @@ import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.calibration import Restoration, described
 from agent.gate import ConformalGate
+from agent.planning import PLANNERS
 from agent.restoration.critic import Critic
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 from agent.restoration.restorer import DiffusionRestorer
 from robot_room import panels
+from robot_room.app.watching.display import view
+from robot_room.app.watching.keys import ACTIONS
 from robot_room.app.watching.live import frame
-from robot_room.app.watching.session import ACTIONS, NOISES, PLANNERS, SPEEDS, Session
+from robot_room.app.watching.session import NOISES, SPEEDS, Session
 from robot_room.viewer import Viewer
 
 REAL = os.environ.get("SDL_VIDEODRIVER") != "dummy"
@@ -67,7 +70,7 @@ class User:
     def mouse(self, place, kind):
         """Move to a place in the room, in metres; "down" and "up" press and release there."""
         size = pygame.display.get_surface().get_size()
-        box = panels.layout(self.session.view(), size).room
+        box = panels.layout(view(self.session), size).room
         x, y = (int(pixel) for pixel in panels.to_pixels(box, np.array(place)))
         if REAL:
             window = pygame.display.get_wm_info()["window"]
@@ -81,8 +84,8 @@ class User:
         self.frames(3)
 
 
-def any_prior(agent):
-    """A prior that has learned nothing, and believes everything."""
+def any_restoration(agent):
+    """An untrained restorer, with a gate that accepts everything."""
     torch.manual_seed(0)
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
     critic = Critic(denoiser, torch.zeros(2, 2), torch.ones(2, 2), 1e9)
@@ -92,8 +95,8 @@ def any_prior(agent):
 def main(folder):
     torch.set_num_threads(1)
     agent = Agent("RobotRoomRandomGoal-v0", seed=0)
-    prior = any_prior(agent)
-    session = Session(agent, agent.env_spec, 0, prior)
+    restoration = any_restoration(agent)
+    session = Session(agent, agent.env_spec, 0, restoration)
     viewer = Viewer((1000, 720), 1000, "a session")
     user = User(session, viewer)
     user.frames(5)
@@ -145,7 +148,7 @@ def main(folder):
     still("distractors")
     user.press("d", lambda: session.spec.kwargs.get("distractors") == 0)
     user.press("p", lambda: session.chosen.restoring)
-    still("prior")
+    still("restorer")
     user.press("n", lambda: session.episode.steps > 0)
     user.press("p", lambda: not session.chosen.restoring)
     for kind in (*PLANNERS[1:], PLANNERS[0]):

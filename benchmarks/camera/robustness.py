@@ -1,25 +1,26 @@
-"""Control while the camera fails: what the observation prior is worth, and what simpler means are.
+"""Control with a failing camera: the restorer compared with simpler methods.
 
     python -m benchmarks.camera.robustness
 
-For each training seed an agent learns RobotRoom-v0 with a sound camera, and a prior the agent's
-frames. Then every corruption at every severity is met by every arm, on the same held-out starts; an
-episode succeeds if the goal is reached within 20 steps; the longest shortest way has 9. The arms:
+For each training seed an agent learns RobotRoom-v0 with an uncorrupted camera, and a restorer is
+trained on the agent's frames. Every arm then meets every corruption at every severity, on the same
+held-out starts. An episode succeeds if the goal is reached within 20 steps; no start needs more than 9.
+The arms:
 
-    nothing             the agent as it is
-    median              a 3 × 3 median filter before it
-    trained on it       another agent, which learned with the camera failing in this very way; at the
-                        middle severity also one that learned from four times as many steps
-    innovation gate     frames are left out where the world model's innovation is too large
-    prior gate          the same, and where the prior finds them implausible
-    purify              the prior cleans and mends frames, and all are believed
-    purify + gate       all of it: what `--prior` switches on
+    baseline            the agent without changes
+    median              a 3 × 3 median filter before the agent
+    trained on it       another agent, trained with the same corruption and severity; at the middle
+                        severity also one trained for four times as many steps
+    innovation gate     frames with too large an innovation are rejected
+    gate                the same, and frames that the critic finds implausible are rejected
+    restorer            frames are denoised and inpainted, and every frame is used
+    restorer + gate     both: what `--restorer` switches on
 
 A job is one corruption, severity and seed with all arms. Intervals are 95 % bootstrap intervals over
-seeds and over starts, which all seeds share; few seeds make them too narrow. Differences are of pairs
-with the same start. The prior's settings were chosen with training seed 100 on tuning starts. Beside
-the 500 steps from which both agents learn, a prior is calibrated on 200 new episodes with a sound
-camera, some 1,200 steps, which train nothing.
+seeds and over starts, which all seeds share; few seeds make them too narrow. Differences are paired by
+start. The restorer's settings were chosen with training seed 100 on tuning starts. Besides the 500
+steps that both agents learn from, the restorer is calibrated on 200 new episodes with an uncorrupted
+camera (about 1,200 steps, not used for training).
 """
 
 import copy
@@ -60,18 +61,18 @@ MIDDLE = 3
 
 @dataclass
 class Robustness:
-    """Run the jobs that have no file yet, then print the table and draw the figure."""
+    """Run the jobs that have no result file yet, then print the table and draw the figure."""
 
     seeds: int = 2
-    """Training seeds, from 0."""
+    """Number of training seeds, from 0."""
     episodes: int = 100
-    """For each seed; an arm has seeds × episodes at each severity."""
+    """Episodes per seed; an arm has seeds × episodes at each severity."""
     workers: int = 1
     """Jobs at a time."""
     out: Path = Path("benchmarks/results/robustness")
-    """Where the raw scores are."""
+    """Folder of the raw scores."""
     figure: Path = Path("docs/robustness.png")
-    """Where the figure is drawn."""
+    """File of the figure."""
 
     def __post_init__(self) -> None:
         at_least_one(self, "seeds", "episodes", "workers")
@@ -98,13 +99,13 @@ class Filtered:
 
 @cache
 def prepared(seed: int) -> tuple[Agent, Restoration]:
-    """An agent that learned with a sound camera, its restorer and gate; made once in a process."""
+    """An agent trained with an uncorrupted camera, with restorer and gate; cached per process."""
     agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
     return agent, learned_restoration(agent, seed)
 
 
 def learned_restoration(agent: Agent, seed: int) -> Restoration:
-    """A restorer that has learned from the agent's frames, and its gate, calibrated."""
+    """A restorer trained on the agent's frames, and its gate, calibrated."""
     frames = [frame for episode in agent.replay.episodes for frame in episode.frames]
     height, width, channels = agent.observation_space.shape
     trainer = DenoiserTrainer((height, width, channels), seed=seed)
@@ -119,46 +120,53 @@ def failing(kind: str, severity: int) -> EnvSpec:
 
 
 def learned_with(kind: str, severity: int, seed: int, steps: int) -> Agent:
-    """An agent that learned with the failing camera."""
+    """An agent trained with the failing camera."""
     return Agent(failing(kind, severity), seed=seed, device="cpu").learn(steps)
 
 
 def plain(agent: Agent) -> Agent:
-    """The agent, believing every frame as it is."""
+    """The agent using every frame unchanged."""
     agent.restorer, agent.gate = Identity(), AcceptAll()
     return agent
 
 
 def innovation_gate(agent: Agent, restoration: Restoration) -> Agent:
-    """No diffusion model has a say: every frame is plausible, none is cleaned."""
+    """No diffusion model: every frame counts as plausible, and none is restored."""
     agent.restorer, agent.gate = Identity(), restoration.gate
     return agent
 
 
 def judged(agent: Agent, restoration: Restoration) -> Agent:
-    """Frames are judged and left out, not cleaned."""
+    """Implausible and surprising frames are rejected; none is restored."""
     agent.restorer = dataclasses.replace(restoration.restorer, cleans=False)
     agent.gate = restoration.gate
     return agent
 
 
 def cleaned(agent: Agent, restoration: Restoration) -> Agent:
-    """Frames are cleaned, and all of them are believed."""
+    """Frames are restored, and every frame is used."""
     agent.restorer, agent.gate = restoration.restorer, AcceptAll()
     return agent
 
 
 ARMS: dict[str, Callable[[Agent, Restoration], Policy]] = {
-    "nothing": lambda agent, restoration: plain(agent),
+    "baseline": lambda agent, restoration: plain(agent),
     "median": lambda agent, restoration: Filtered(plain(agent)),
     "innovation gate": innovation_gate,
-    "prior gate": judged,
-    "purify": cleaned,
-    "purify + gate": lambda agent, restoration: restoration.attach(agent),
+    "gate": judged,
+    "restorer": cleaned,
+    "restorer + gate": lambda agent, restoration: restoration.attach(agent),
 }
 TRAINED, LONGER = "trained on it", "trained on it, four times as long"
-NAMES = ["nothing", "median", TRAINED, "innovation gate", "prior gate", "purify", "purify + gate"]
+NAMES = ["baseline", "median", TRAINED, "innovation gate", "gate", "restorer", "restorer + gate"]
 WITHOUT_DIFFUSION = NAMES[:4]
+OLD_NAMES: dict[str, str] = {
+    "nothing": "baseline",
+    "prior gate": "gate",
+    "purify": "restorer",
+    "purify + gate": "restorer + gate",
+}
+"""Arms of older records, and what they are called now."""
 
 
 def run_job(kind: str, severity: int, seed: int, episodes: int) -> Record:
@@ -178,7 +186,7 @@ def run_job(kind: str, severity: int, seed: int, episodes: int) -> Record:
 
 
 def outcome(policy: Policy, spec: EnvSpec, episodes: int) -> Record:
-    """How a policy fared on the held-out starts in little time, episode by episode."""
+    """Results of a policy on the held-out starts within the limit, per episode."""
     spec = copy.deepcopy(spec)
     spec.max_episode_steps = LIMIT
     result = evaluate(policy, spec, episodes, HELD_OUT_SEED)
@@ -187,7 +195,7 @@ def outcome(policy: Policy, spec: EnvSpec, episodes: int) -> Record:
 
 
 def run_longer(kind: str, seed: int, episodes: int) -> Record:
-    """At the middle severity, an agent that has learned with the failing camera for longer."""
+    """An agent trained for longer with the failing camera, at the middle severity."""
     spec = failing(kind, MIDDLE)
     arm = outcome(learned_with(kind, MIDDLE, seed, 4 * TRAINING_STEPS), spec, episodes)
     return {"kind": kind, "severity": MIDDLE, "training_seed": seed, "arms": {LONGER: arm}}
@@ -201,9 +209,10 @@ def scores_of(records: list[Record]) -> Scores:
     scores: Scores = {}
     for kind, severity in CONDITIONS:
         some = [r for r in records if (r["kind"], r["severity"]) == (kind, severity)]
-        names = some[0]["arms"]
+        names: list[str] = list(some[0]["arms"])
         scores[kind, severity] = {
-            name: np.array([each["arms"][name]["is_success"] for each in some], float) for name in names
+            OLD_NAMES.get(name, name): np.array([r["arms"][name]["is_success"] for r in some], float)
+            for name in names
         }
     return scores
 
@@ -211,7 +220,7 @@ def scores_of(records: list[Record]) -> Scores:
 def interval(values: NDArray[np.float64], draws: int = 2000) -> tuple[float, float]:
     """The 95 % bootstrap interval of a mean over seeds and starts, both resampled.
 
-    The same start is hard for every seed, so starts are resampled for all seeds at once.
+    A start that is hard for one seed is hard for all, so starts are resampled jointly.
     """
     generator = np.random.default_rng(0)
     seeds, episodes = values.shape
@@ -229,7 +238,7 @@ def table(scores: Scores) -> Table:
     for heading in headings:
         result.add_column(heading, justify="left" if heading == "camera" else "right")
     for (kind, severity), arms in scores.items():
-        row = [f"{kind} {severity}" if severity else "sound"]
+        row = [f"{kind} {severity}" if severity else "uncorrupted"]
         for name in NAMES:
             row.append(written(arms[name]) if name in arms else "")
         row.append("" if kind == CLEAN else gain(arms))
@@ -244,9 +253,9 @@ def written(values: NDArray[np.float64]) -> str:
 
 
 def gain(arms: dict[str, NDArray[np.float64]]) -> str:
-    """The paired difference of everything from the best arm without diffusion, in points."""
+    """Paired difference between restorer + gate and the best arm without diffusion, in points."""
     best = max(WITHOUT_DIFFUSION, key=lambda name: arms[name].mean())
-    difference = arms["purify + gate"] - arms[best]
+    difference = arms["restorer + gate"] - arms[best]
     low, high = interval(difference)
     return f"{100 * difference.mean():+.0f} ({100 * low:+.0f} to {100 * high:+.0f}), {best}"
 
@@ -256,13 +265,13 @@ def draw(scores: Scores, path: Path) -> None:
     from matplotlib.figure import Figure
 
     colours = {
-        "nothing": "#9a9a9a",
+        "baseline": "#9a9a9a",
         "median": "#c98a2b",
         TRAINED: "#7b5ea7",
         "innovation gate": "#5b9bd5",
-        "prior gate": "#2f6690",
-        "purify": "#e0777d",
-        "purify + gate": "#c1121f",
+        "gate": "#2f6690",
+        "restorer": "#e0777d",
+        "restorer + gate": "#c1121f",
     }
     figure = Figure(figsize=(15, 3.6), layout="constrained")
     panels = figure.subplots(1, len(SEVERITIES), sharey=True)
@@ -272,9 +281,9 @@ def draw(scores: Scores, path: Path) -> None:
             values = [scores[kind, severity][name] for severity in severities]
             means = np.array([100 * each.mean() for each in values])
             bounds = np.array([interval(each) for each in values]).T * 100
-            everything = name == "purify + gate"
+            everything = name == "restorer + gate"
             panel.errorbar(
-                np.arange(1, 6) + 0.05 * (number - 3),  # so that arms that tie are all seen
+                np.arange(1, 6) + 0.05 * (number - 3),  # so that tied arms stay visible
                 means,
                 np.abs(bounds - means),
                 color=colours[name],

@@ -52,7 +52,7 @@ class Learning:
     ppo_steps: int = 60_000
     """At which PPO is given up, if it has not reached the threshold."""
     workers: int = 1
-    """Jobs at a time; with more than one, seconds are not comparable."""
+    """Jobs at a time. More than one slow each other down; compare seconds only at the same number."""
     out: Path = Path("benchmarks/results/learning")
     """Where the raw scores are, in a folder for each environment."""
 
@@ -160,7 +160,7 @@ def rows(records: list[Record]) -> Iterator[list[str]]:
                 spread([end["env_steps"] for end in ends], 0),
                 spread([end["seconds"] for end in ends], 1),
                 spread([100 * end["success_rate"] for end in ends], 1),
-                spread([end["steps_over_oracle"] for end in ends], 3),
+                spread([end["path_ratio"] for end in ends], 3),
                 spread([end["peak_memory_gib"] for end in ends], 2),
             ]
 
@@ -192,7 +192,7 @@ def main(config: Learning) -> None:
         "steps at end",
         "seconds at end",
         "success at end, %",
-        "steps over oracle",
+        "path ratio",
         "peak GiB",
     ):
         table.add_column(heading)

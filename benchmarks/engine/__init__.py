@@ -1,1 +1,1 @@
-"""What experiments run on: jobs that run once, backends, environments of other libraries."""
+"""Infrastructure for experiments: jobs, backends, and virtual environments for other libraries."""

@@ -1,7 +1,7 @@
 """Where the jobs of a sweep run: processes of this machine, or a Ray cluster.
 
-A backend takes jobs by key and yields each job's outcome as it comes, in any order: its record, or
-what went wrong. It writes nothing.
+A backend takes jobs by key and yields their outcomes in order of completion: a record or a failure. It
+writes nothing.
 """
 
 import importlib
@@ -26,23 +26,23 @@ PACKAGES = ("robot-room", "torch", "numpy", "gymnasium", "stable-baselines3")
 
 Record = dict[str, Any]
 Job = tuple[Callable[..., Record], tuple[Any, ...]]
-"""An importable function, and its arguments."""
+"""An importable function and its arguments."""
 
 
 class Failure(str):
-    """What went wrong with a job."""
+    """The reason why a job failed."""
 
 
 class Backend(Protocol):
-    """What runs jobs."""
+    """Interface of a backend."""
 
     def run(self, jobs: Mapping[Path, Job]) -> Iterator[tuple[Path, Record | Failure]]:
-        """Each job's outcome, as it comes."""
+        """Yield outcomes in order of completion."""
         ...
 
 
 def attempt(job: Job) -> Record | Failure:
-    """Run a job with one thread; its record also says where it was made."""
+    """Run a job with one thread; versions and machine are added to its record."""
     torch.set_num_threads(1)
     function, arguments = job
     where = {
@@ -57,7 +57,7 @@ def attempt(job: Job) -> Record | Failure:
 
 
 def _processor() -> str:
-    """The processor's name; on Linux `platform` does not know it."""
+    """The processor's name, which `platform` does not give on Linux."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -66,7 +66,7 @@ def _processor() -> str:
 
 
 class Processes:
-    """Processes of this machine; one that dies breaks its own job only.
+    """Processes of this machine. If one dies, only its own job fails.
 
     Args:
         workers: jobs at a time; 1 where seconds are to be compared.
@@ -79,7 +79,7 @@ class Processes:
         self.workers, self.jobs_per_process = workers, jobs_per_process
 
     def run(self, jobs: Mapping[Path, Job]) -> Iterator[tuple[Path, Record | Failure]]:
-        """Each job's outcome, as it comes."""
+        """Yield outcomes in order of completion."""
         due, workers = list(jobs.items()), [_Worker() for _ in range(min(self.workers, len(jobs)))]
         try:
             while due or any(worker.key is not None for worker in workers):
@@ -100,7 +100,7 @@ class Processes:
 
 
 class _Worker:
-    """A process that serves one job after the other."""
+    """A process that runs one job after the other."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -141,7 +141,7 @@ def _serve(pipe: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that asked is gone, however it went.
+    """End this process when its parent is gone, for whatever reason.
 
     Nobody would have the job's outcome, and its load would falsify the times of other jobs.
     """
@@ -152,7 +152,7 @@ def _end_with_parent() -> None:
 
 
 class OnRay:
-    """A running Ray cluster, each of whose processors takes a job; the package must be on its nodes.
+    """A running Ray cluster, with one job per processor. The package must be installed on its nodes.
 
     Jobs of a node that is lost run again on the others.
 
@@ -183,7 +183,7 @@ class OnRay:
             raise ValueError(f"address: got {address!r} ({error}), allowed: {allowed}") from error
 
     def run(self, jobs: Mapping[Path, Job]) -> Iterator[tuple[Path, Record | Failure]]:
-        """Each job's outcome, as it comes."""
+        """Yield outcomes in order of completion."""
         remote = self._ray.remote(num_cpus=1, max_calls=1, max_retries=3)(attempt)
         keys = {remote.remote(job): key for key, job in jobs.items()}
         while keys:
@@ -195,5 +195,5 @@ class OnRay:
             yield keys.pop(done), outcome
 
     def close(self) -> None:
-        """Leave the cluster, which goes on."""
+        """Disconnect from the cluster, which continues to run."""
         self._ray.shutdown()

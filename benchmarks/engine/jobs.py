@@ -1,4 +1,4 @@
-"""Jobs of a sweep: each runs once, in a process that is not this one, and leaves a file."""
+"""Jobs of a sweep: each runs once, in another process, and writes a file."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,11 +11,13 @@ from benchmarks.engine.backends import Backend, Failure, Processes, Record
 from robot_room.app import command_line
 
 ATTEMPTS = 2
-INTERRUPTED = "Interrupted. Finished jobs are kept; the same command goes on."
+INTERRUPTED = "Interrupted. Finished jobs are kept; run the same command to continue."
+OLD_KEYS = {"steps_over_oracle": "path_ratio"}
+"""Keys of older records, and what they are called now."""
 
 
 class FailedJobsError(RuntimeError):
-    """Jobs that failed each time they were tried; all others have their files."""
+    """Some jobs failed every time they were tried; all others have their files."""
 
 
 def run_jobs(
@@ -29,25 +31,25 @@ def run_jobs(
 ) -> list[Record]:
     """Call `function(*arguments)` for every job that has no file yet.
 
-    What it returns is written to the job's file, with versions and machine, when it is whole;
-    Ctrl-C loses the jobs under way, and the next call goes on with the rest. A job that fails is
-    tried once more, when all others have been.
+    The returned record is written to the job's file atomically, with versions and machine. Ctrl-C loses
+    the running jobs, and the next call continues with the rest. A job that fails is tried once more
+    after all others.
 
     Args:
-        function: importable, as it is called in another process, with one thread.
+        function: an importable function; it is called in another process with one thread.
         jobs: arguments by file.
-        settings: what else a result depends on, kept in the record, so that results of other settings
-            are not taken for these.
-        workers: jobs at a time; 1 where seconds are to be compared.
-        jobs_per_process: before a fresh one is started; more where jobs are short.
-        backend: where they run; None: in so many processes of this machine.
-        own: by file, what else the result of that job alone depends on; kept with the settings.
+        settings: everything else a result depends on. It is stored in the record, so that results with
+            other settings are not mistaken for these.
+        workers: number of jobs that run at a time.
+        jobs_per_process: jobs that a process runs before it is replaced; more than 1 for short jobs.
+        backend: where jobs run; None: `workers` processes of this machine.
+        own: settings of single jobs, by file; stored with the others.
 
     Returns:
         The records of all jobs, in order.
 
     Raises:
-        ValueError: a file is there that is no record, or one of other settings; nothing is run.
+        ValueError: a file is not a record, or has other settings; no job has been run then.
         FailedJobsError: some jobs failed twice.
     """
     wanted = {path: settings | (own or {}).get(path, {}) for path in jobs}
@@ -80,15 +82,15 @@ def run_jobs(
 
 
 def command(config: type[Any], function: Callable[..., Any]) -> None:
-    """Call a benchmark's function with what the command line says; what goes wrong is one line."""
+    """Parse the command line and call a benchmark's function; errors are reported in one line."""
     command_line.run(config, function, INTERRUPTED)
 
 
 def at_least_one(config: Any, *names: str) -> None:
-    """Refuse settings that are below one.
+    """Check that settings are at least one.
 
     Raises:
-        ValueError: it names the first.
+        ValueError: naming the first that is not.
     """
     for name in names:
         if getattr(config, name) < 1:
@@ -96,7 +98,7 @@ def at_least_one(config: Any, *names: str) -> None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record, which appears whole or not at all."""
+    """Write a record atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1) + "\n")
@@ -104,16 +106,23 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path, settings: Record | None = None) -> Record:
-    """The record in a file.
+    """Read a record; see `parse_record` for older ones.
 
     Raises:
-        ValueError: it is none, or one of other settings.
+        ValueError: the file is not a record, or has other settings.
     """
     try:
-        record = json.loads(path.read_text())
+        record = parse_record(path.read_text())
         found = record["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: got no record ({error}); remove it to run its job again") from error
     if settings is not None and found != json.loads(json.dumps(settings)):
         raise ValueError(f"{path}: got settings {found}, allowed: {settings}, or another --out")
     return record
+
+
+def parse_record(text: str) -> Record:
+    """Parse a record's JSON; keys of older records get the names they have now."""
+    return json.loads(
+        text, object_pairs_hook=lambda pairs: {OLD_KEYS.get(key, key): value for key, value in pairs}
+    )

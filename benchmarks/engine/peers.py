@@ -1,4 +1,4 @@
-"""Environments for peers, so that nobody has to live with their dependencies."""
+"""Separate virtual environments for other libraries and their dependencies."""
 
 import subprocess
 import venv
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def peers_python(name: str, arguments: Sequence[str]) -> Path:
-    """The interpreter of the environment `.venv-NAME`, made and filled by pip if need be.
+    """The interpreter of the virtual environment `.venv-NAME`, created by pip if missing.
 
     Args:
         name: of the environment.

@@ -1,11 +1,11 @@
-"""Random shifts of images (DrQ, arXiv 2004.13649), for whoever is trained on them."""
+"""Random shifts of images (DrQ, arXiv 2004.13649)."""
 
 import torch
 from torch import Tensor
 
 
 def shifted(images: Tensor, largest: int, generator: torch.Generator | None = None) -> Tensor:
-    """Each of some images (B, H, W, …) moved by up to so many pixels each way, its edges repeated."""
+    """Shift each image (B, H, W, …) by up to so many pixels each way, repeating its edges."""
     batch, height, width = images.shape[:3]
     shifts = torch.randint(-largest, largest + 1, (2, batch, 1), generator=generator)
     rows = (torch.arange(height) + shifts[0]).clamp(0, height - 1)

@@ -1,10 +1,10 @@
-"""A figure over several seeds, in words."""
+"""Formatting a figure over several seeds."""
 
 import numpy as np
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Mean (lowest to highest); "never" where there is nothing."""
+    """Mean (lowest to highest); "never" if there are no values."""
     if not values:
         return "never"
     low, high = min(values), max(values)

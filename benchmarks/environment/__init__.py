@@ -1,1 +1,1 @@
-"""How fast is the room, and does its memory stay where it was?"""
+"""Speed and memory of the environment."""

@@ -1,9 +1,9 @@
-"""Whether memory stays where it was: ten million steps in one process, through every id in turn.
+"""Memory-leak test: ten million steps in one process, through every id in turn.
 
 python -m benchmarks.environment.memory
 
-The first round fills what is kept on purpose (mazes, tables of noise); after it the process's largest
-resident size must not grow by more than MARGIN.
+The first round fills the caches (mazes, tables of noise). After it the peak resident memory must not
+grow by more than MARGIN.
 """
 
 import json
@@ -27,25 +27,25 @@ MARGIN = 4.0  # MiB; what the allocator and the interpreter may move about
 
 @dataclass
 class EnvMemory:
-    """Step 64 rooms of every id, and one room through gym.make, again and again."""
+    """Step 64 environments of every id, and one through gym.make, repeatedly."""
 
     steps: int = 10_000_000
-    """In all."""
+    """Total number of steps."""
     rounds: int = 10
-    """Over which they are spread; new environments are made in each."""
+    """Number of rounds; each creates new environments."""
     compiled: bool = True
-    """Whether by the compiled loops."""
+    """Whether to use the compiled loops."""
     out: Path = Path("benchmarks/results/env_memory.json")
-    """The raw numbers."""
+    """File for the raw numbers."""
 
 
 def peak_mib() -> float:
-    """Largest resident size of this process so far."""
+    """Peak resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def run(name: str, steps: int, compiled: bool, seed: int) -> int:
-    """Steps in 64 rooms, a fiftieth as many in one; how many there were."""
+    """Step 64 environments, and one for a fiftieth as many steps; returns the number of steps."""
     generator = np.random.default_rng(seed)
     envs: Any = gym.make_vec(name, ROOMS, "vector_entry_point", compiled=compiled)
     envs.reset(seed=seed)

@@ -1,8 +1,8 @@
-"""Steps per second of other pixel environments; run by `env_speed` in an environment of their own.
+"""Steps per second of other pixel environments; run by `speed` in a separate virtual environment.
 
-It imports nothing of this project, so that no peer has to live with its dependencies, and what it
-imports is not there where the project's types are checked. A line of JSON
-on standard output answers each line on standard input, the name of a peer.
+It imports nothing from this project, so that the dependencies stay separate, and its imports are
+missing where the project's types are checked. A line of JSON on standard output answers each line on
+standard input, the name of a peer.
 """
 
 import json
@@ -18,7 +18,7 @@ SECONDS = 1.0
 
 
 def minigrid() -> Iterator[None]:
-    """Minigrid's 64×64 RGB frames of the whole grid, by its own wrapper."""
+    """Minigrid with 64×64 RGB frames of the whole grid, by its own wrapper."""
     from minigrid.wrappers import RGBImgObsWrapper  # pyright: ignore[reportMissingImports]
 
     env = RGBImgObsWrapper(gym.make("MiniGrid-Empty-8x8-v0"), tile_size=8)
@@ -32,7 +32,7 @@ def minigrid() -> Iterator[None]:
 
 
 def pusht() -> Iterator[None]:
-    """gym-pusht's 96×96 pixels."""
+    """gym-pusht with 96×96 pixels."""
     import gym_pusht  # noqa: F401  # pyright: ignore[reportMissingImports]
 
     env = gym.make("gym_pusht/PushT-v0", obs_type="pixels", observation_width=96, observation_height=96)
@@ -49,7 +49,7 @@ PEERS: dict[str, Callable[[], Iterator[None]]] = {"minigrid": minigrid, "pusht":
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer requests until standard input ends."""
     running = {}
     for line in sys.stdin:
         name = line.strip()

@@ -1,11 +1,11 @@
-"""How fast the room is, as ratios to what is timed beside it in the same run.
+"""Speed of the environment, as ratios to references timed in the same run.
 
 python -m benchmarks.environment.speed
 
-Rounds go through all timings in turn, so that a slow moment of the machine hits all alike; a ratio is
-that of one round, and the median over rounds is reported with lowest and highest. Everything runs on
-one core with fixed actions and with the resets that episodes need. Peers are installed, pinned, in an
-environment of their own beside this project's (`.venv-peers`).
+Each round runs all timings in turn, so that a slow phase of the machine affects all of them. Ratios are
+computed per round; their median is reported with the lowest and highest. Everything runs on one core
+with fixed actions, resets included. Other projects are installed, pinned, in a separate virtual
+environment (`.venv-peers`).
 """
 
 import json
@@ -37,20 +37,20 @@ CAMERA = "RobotRoomNoisyCamera-v0"
 
 @dataclass
 class EnvSpeed:
-    """Time the room beside numpy, Gymnasium's own vector environment, Minigrid and gym-pusht."""
+    """Compare with numpy, Gymnasium's own vector environment, Minigrid and gym-pusht."""
 
     rounds: int = 7
-    """Through all timings."""
+    """Number of rounds through all timings."""
     seconds: float = 0.5
-    """That each is timed for in a round."""
+    """Seconds for each timing in a round."""
     peers: bool = True
-    """Whether to time other projects too; the first time installs them."""
+    """Whether to time other projects too; they are installed the first time."""
     out: Path = ROOT / "benchmarks/results/env_speed.json"
-    """The raw numbers."""
+    """File for the raw numbers."""
 
 
 def vector_steps(env_id: str, mode: str, **kwargs: Any) -> Iterator[int]:
-    """Step 64 rooms; yields the frames that a call gave."""
+    """Step 64 environments; yields the number of frames per call."""
     envs: Any = gym.make_vec(env_id, ROOMS, mode, **kwargs)
     envs.reset(seed=0)
     actions = np.random.default_rng(0).uniform(-1, 1, (16, ROOMS, 2)).astype(np.float32)
@@ -61,7 +61,7 @@ def vector_steps(env_id: str, mode: str, **kwargs: Any) -> Iterator[int]:
 
 
 def single_steps(env_id: str, **kwargs: Any) -> Iterator[int]:
-    """Step one room through `gym.make`."""
+    """Step one environment through `gym.make`."""
     env = gym.make(env_id, **kwargs)
     env.reset(seed=0)
     actions = np.random.default_rng(0).uniform(-1, 1, (64, 2)).astype(np.float32)
@@ -94,7 +94,7 @@ def rate(steps: Iterator[int], seconds: float) -> float:
 
 
 def peers() -> "subprocess.Popen[str]":
-    """A process of `peers_speed` in an environment of its own."""
+    """A process of `peers_speed` in its virtual environment."""
     python = peers_python("peers", PEERS)
     script = Path(__file__).with_name("peers_speed.py")
     pipe = subprocess.PIPE
@@ -103,7 +103,7 @@ def peers() -> "subprocess.Popen[str]":
 
 
 def timings(config: EnvSpeed) -> dict[str, Callable[[], float]]:
-    """Everything that is timed, by name."""
+    """All timings, by name."""
     kinds = {"": {}, " compiled": {"compiled": True}}
     steps: dict[str, Iterator[int]] = {"copyto": copies()}
     for kind, kwargs in kinds.items():

@@ -1,4 +1,4 @@
-"""How fast the window is: drawing alone, thinking and drawing, and learning while it is watched.
+"""Speed of the window: drawing alone, deciding and drawing, and training while it is open.
 
     python -m benchmarks.environment.window_speed RUN
 
@@ -23,6 +23,7 @@ from agent import Agent
 from benchmarks.engine.jobs import write_record
 from robot_room.app import command_line
 from robot_room.app.runs.loading import loaded
+from robot_room.app.watching.display import view
 from robot_room.app.watching.live import Spectator
 from robot_room.app.watching.session import Session
 from robot_room.panels import SIZE, draw
@@ -31,33 +32,33 @@ from robot_room.viewer import Viewer
 
 @dataclass
 class Window:
-    """Measure, and write the raw times."""
+    """Measure and write the raw times."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A run's directory, as `train` made it."""
+    """A run's directory, made by `train`."""
     frames: int = 200
-    """Pictures to time."""
+    """Number of pictures to time."""
     rounds: int = 5
-    """Trainings to time with and without a window, in turn."""
+    """Number of training runs to time with and without a window, alternating."""
     env_steps: int = 200
-    """Of each training."""
+    """Environment steps of each training run."""
     out: Path = Path("benchmarks/results/window.json")
-    """Where the raw times go."""
+    """File for the raw times."""
 
 
 def think_and_show(config: Window) -> tuple[list[float], list[float]]:
-    """Seconds of drawing a picture, and of a whole frame with a decision in it."""
+    """Seconds to draw a picture, and to decide, inspect and show it."""
     agent, spec, _ = loaded(config.run, None, "{}", False, "cpu")
     viewer, session = Viewer(SIZE, 0, "speed"), Session(agent, spec, 0)
     drawing, whole = [], []
     for _ in range(config.frames):
         began = time.perf_counter()
         session.step()
-        view = session.view()
-        viewer.show(view)
+        shown = view(session)
+        viewer.show(shown)
         whole.append(time.perf_counter() - began)
         began = time.perf_counter()
-        draw(view, SIZE)
+        draw(shown, SIZE)
         drawing.append(time.perf_counter() - began)
     viewer.close()
     session.close()

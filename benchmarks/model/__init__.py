@@ -1,1 +1,1 @@
-"""What does the world model owe to which part of it, and how fast does it learn?"""
+"""Experiments with the world model: ablation, posterior families, training speed."""

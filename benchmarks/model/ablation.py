@@ -1,11 +1,11 @@
-"""One training recipe, chosen by switching one ingredient at a time.
+"""Ablation: the default configuration with one ingredient changed at a time.
 
     python -m benchmarks.model.ablation
 
-A job is one variant in one room with one training seed. Training is stopped early, where success
-is still far from certain, so that differences show; starts and training seeds are for tuning, none
-is used in any result. The table gives the mean over the seeds, and the difference from the recipe
-with the same seeds, with a 95 % interval (Student's t over the pairs).
+A job is one variant in one environment with one training seed. Training is stopped early, before
+success is certain, so that differences show. Starts and training seeds are for tuning and used in no
+other result. The table gives the mean over seeds, and the difference from the default with the same
+seeds, with a 95 % interval (Student's t over the pairs).
 """
 
 import dataclasses
@@ -29,13 +29,13 @@ from benchmarks.model import ingredients
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
 ROOMS = {"RobotRoom-v0": 200, "RobotRoomRandomGoal-v0": 600}
-"""Environment steps in each room."""
+"""Environment steps in each environment."""
 FIRST_SEED = 400
 EPISODES = 100
 
 
 def settings(**changes: Any) -> AgentConfig:
-    """The recipe with other values of some fields, of whichever part has them."""
+    """The default configuration with some fields changed, in whichever part has them."""
     recipe = AgentConfig()
     parts = {}
     for part in dataclasses.fields(recipe):
@@ -74,26 +74,26 @@ VARIANTS: dict[str, AgentConfig | type[WorldModel]] = {
     "no exploration noise": settings(exploration_std=0.0),
     "plain CEM, 100 × 3": dataclasses.replace(AgentConfig(), planner=CEM()),
 }
-"""By name: other settings of the agent, or another world model."""
+"""Other settings of the agent, or another world model, by name."""
 
 
 @dataclass
 class Ablate:
-    """Run the jobs that have no file yet, then print the table of all."""
+    """Run the jobs that have no result file yet, then print the table."""
 
     seeds: int = 4
-    """Training seeds, from 400."""
+    """Number of training seeds, from 400."""
     workers: int = 1
-    """Jobs at a time; with more than one, seconds are not comparable."""
+    """Jobs at a time. More than one slow each other down; compare seconds only at the same number."""
     out: Path = Path("benchmarks/results/ablate")
-    """Where the raw scores are."""
+    """Folder of the raw scores."""
 
     def __post_init__(self) -> None:
         at_least_one(self, "seeds", "workers")
 
 
 def beginning_alike(kind: type[WorldModel], seed: int) -> MakeWorldModel:
-    """Makes a variant of the model; what it shares with the recipe's begins as that does."""
+    """Create a variant of the model; shared parts have the same initial values as the default."""
 
     def make(shape: tuple[int, int, int], actions: int, config: WorldModelConfig) -> WorldModel:
         recipe = WorldModel(shape, actions, config).state_dict()
@@ -136,11 +136,11 @@ def difference(records: list[Record], base: list[Record], key: str) -> tuple[flo
 def table(env_id: str, by_variant: dict[str, list[Record]]) -> Table:
     """A row for each variant."""
     result = Table(title=f"{env_id} after {ROOMS[env_id]} steps: mean over training seeds")
-    for heading in ("variant", "success, %", "− recipe", "steps over oracle", "− recipe", "seconds"):
+    for heading in ("variant", "success, %", "− default", "path ratio", "− default", "seconds"):
         result.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, records in by_variant.items():
         row = [name]
-        for key, scale, digits in (("success_rate", 100, 1), ("steps_over_oracle", 1, 2)):
+        for key, scale, digits in (("success_rate", 100, 1), ("path_ratio", 1, 2)):
             row.append(f"{scale * np.mean([each[key] for each in records]):.{digits}f}")
             mean, half = difference(records, by_variant[RECIPE], key)
             base = name == RECIPE

@@ -1,4 +1,4 @@
-"""Two forms of a diffusion's bound: one expectation, two variances.
+"""Two forms of a diffusion model's bound, with the same expectation and different variances.
 
     python -m benchmarks.model.bound_variance
 
@@ -35,13 +35,13 @@ class BoundVariance:
     """Measure, write the raw numbers, print the table and draw the figure."""
 
     steps: tuple[int, ...] = (5, 10, 20, 50, 100)
-    """N of the cosine schedules."""
+    """Numbers of steps N of the cosine schedules."""
     draws: int = 2000
-    """Images drawn, each with a chain of noise."""
+    """Number of images, each with one noise chain."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the samples."""
     out: Path = Path("benchmarks/results/bound_variance.json")
-    """Where the raw numbers are."""
+    """File for the raw numbers."""
     figure: Path = Path("docs/bound_variance.png")
     """The figure's file."""
 
@@ -56,7 +56,7 @@ def enumerated_frames(side: int = 25) -> Tensor:
 
 
 def exact_denoiser(schedule: Schedule, frames: Tensor, xn: Tensor, n: int) -> Tensor:
-    """E[x_0 | x_n] where x_0 is one of the frames, all equally likely."""
+    """E[x_0 | x_n] for x_0 uniform over the frames."""
     alpha_bar = schedule.alpha_bar[n]
     distance = torch.cdist(xn, alpha_bar.sqrt() * frames).square()
     return (-distance / (2 * (1 - alpha_bar))).softmax(1) @ frames

@@ -1,7 +1,7 @@
-"""Ingredients that the agent does not have, to be measured against those that it has.
+"""Alternatives to ingredients of the agent's world model, for the ablation.
 
-Each is a world model that differs from the agent's in one thing. They live here, not in the agent,
-because none was shown to be the better one in both rooms (`benchmarks.model.ablation`).
+Each is a world model that differs from the agent's in one respect. They are here and not in the agent
+because none was significantly better in both environments (`benchmarks.model.ablation`).
 """
 
 from itertools import pairwise
@@ -39,7 +39,7 @@ class OpenLoopLatentsAlone(WorldModel):
 
 
 class FreeNats(WorldModel):
-    """The KL counts from 3 nats per step only (arXiv 1811.04551)."""
+    """The KL counts only above 3 nats per step (arXiv 1811.04551)."""
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
         """See `WorldModel.loss`."""
@@ -57,7 +57,7 @@ class BalancedKL(WorldModel):
 
 
 class Overshooting(WorldModel):
-    """The open-loop term from every step of a window, not from its first alone (arXiv 1811.04551)."""
+    """The open-loop term from every step of a window, not only from its first (arXiv 1811.04551)."""
 
     def _open_loop(
         self, q: Normal, p: Normal, z: Tensor, batch: Batch, generator: torch.Generator | None
@@ -80,7 +80,7 @@ class Overshooting(WorldModel):
 
 
 class RandomShifts(WorldModel):
-    """Each window is shifted by up to two pixels, its edges repeated (arXiv 2004.13649)."""
+    """Each window is shifted by up to two pixels, repeating its edges (arXiv 2004.13649)."""
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Loss:
         """See `WorldModel.loss`."""
@@ -114,7 +114,7 @@ class _Ensemble(nn.Module):
 
 
 class ConvolutionalEncoder(WorldModel):
-    """Strided convolutions and a linear layer in place of keypoints (arXiv 1803.10122's kind)."""
+    """Strided convolutions and a linear layer instead of keypoints (as in arXiv 1803.10122)."""
 
     def __init__(self, shape: Shape, action_size: int, config: WorldModelConfig) -> None:
         super().__init__(shape, action_size, config)
@@ -132,21 +132,21 @@ class _Convolutions(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, features))
 
     def initialise(self, frames: Tensor) -> None:
-        """Nothing is fitted before learning."""
+        """There is nothing to fit before training."""
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.layers(frames.permute(0, 3, 1, 2))
 
 
 class WithoutWhitening(WorldModel):
-    """The keypoint encoder as it is drawn, neither scaled nor whitened on the first frames."""
+    """The keypoint encoder at its random initialisation, without scaling or whitening."""
 
     def _initialise_encoder(self, frames: Tensor) -> None:
         pass
 
 
 class ConvolutionalDecoder(WorldModel):
-    """Transposed convolutions that paint an image, in place of separable products."""
+    """Transposed convolutions that render an image, instead of separable products."""
 
     def __init__(self, shape: Shape, action_size: int, config: WorldModelConfig) -> None:
         super().__init__(shape, action_size, config)

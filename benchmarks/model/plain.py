@@ -1,9 +1,8 @@
-"""The agent's world model as one would first write it, in eager float32 torch.
+"""A naive implementation of the agent's world model, in eager float32 torch.
 
-The same architecture and the same loss from the same parameters: frame by frame, with
-`torch.distributions`, every reconstruction painted and compared pixel by pixel. It is what
-`benchmarks.model.throughput` measures the agent's own against, and what a test holds that one's loss
-against.
+It has the same architecture, loss and parameters, but works frame by frame with `torch.distributions`,
+and renders every reconstruction to compare it pixel by pixel. It is the reference for speed in
+`benchmarks.model.throughput`, and for the loss in a test.
 """
 
 import torch
@@ -16,7 +15,7 @@ from agent.world_model import WorldModel
 
 
 def plain_loss(model: WorldModel, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
-    """What `WorldModel.loss` returns, for posterior D."""
+    """The same as `WorldModel.loss`, for posterior D."""
     windows, length = batch.mask.shape
     frames = batch.frames.float() / 255
     total = torch.zeros(())

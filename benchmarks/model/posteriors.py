@@ -2,11 +2,11 @@
 
     python -m benchmarks.model.posteriors
 
-An agent learns a room; its decoder, reward model and transition are then fixed. Each family is
-fitted to the same windows by its ELBO alone, D beginning with the agent's own filter, C anew on its
-encoder. C and D are looked at on fresh windows as well, beside a B that is fitted there: what is
-between them is the price of amortisation. Windows are of random walks, so that none of them trained
-the generative model. Bounds are in nats per step.
+An agent learns an environment; its decoder, reward model and transition are then fixed. Each family is
+fitted to the same sequences by its ELBO; D starts from the agent's own filter, C from scratch on the
+agent's encoder. C and D are also evaluated on held-out sequences and compared with a B fitted there;
+the difference is the cost of amortisation. Sequences have random actions, and the generative model was
+trained on none of them. Bounds are in nats per step.
 """
 
 import copy
@@ -45,18 +45,18 @@ FAMILIES = {
 
 @dataclass
 class Posteriors:
-    """Run the jobs that have no file yet, then print the table and draw the figure."""
+    """Run the jobs that have no result file yet, then print the table and draw the figure."""
 
     env_id: str = "RobotRoom-v0"
     """The environment."""
     env_steps: int = 500
-    """That the generative model is learned from."""
+    """Environment steps that the generative model is trained on."""
     seeds: int = 3
-    """Training seeds, from 0."""
+    """Number of training seeds, from 0."""
     workers: int = 1
     """Jobs at a time."""
     out: Path = Path("benchmarks/results/posteriors")
-    """Where the raw scores are."""
+    """Folder of the raw scores."""
     figure: Path = Path("docs/posteriors.png")
     """The figure's file."""
 
@@ -65,7 +65,7 @@ class Posteriors:
 
 
 def random_walks(env_id: str, seed: int) -> Batch:
-    """Windows of episodes with random actions."""
+    """Sequences from episodes with random actions."""
     replay, generator = Replay(WINDOWS * LENGTH), np.random.default_rng(seed)
     env = as_vector_env(env_id, WINDOWS)
     collector = Collector(env, replay, seed)
@@ -77,7 +77,7 @@ def random_walks(env_id: str, seed: int) -> Batch:
 
 
 def fit(model: WorldModel, batch: Batch, updates: int, learning_rate: float, rows: int) -> None:
-    """Raise the ELBO on the batch, by what of the model is free to move."""
+    """Maximise the ELBO on the batch over the model's trainable parameters."""
     free = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(free, learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
@@ -95,7 +95,7 @@ def fit(model: WorldModel, batch: Batch, updates: int, learning_rate: float, row
 
 
 def bounds(model: WorldModel, batch: Batch) -> dict[str, float]:
-    """ELBO, and the importance-weighted bound for every K, in nats per step."""
+    """ELBO and importance-weighted bound for every K, in nats per step."""
     log_weights = model.log_weights(batch, DRAWS, torch.Generator().manual_seed(0))
     steps = batch.mask.sum()
 
@@ -107,7 +107,7 @@ def bounds(model: WorldModel, batch: Batch) -> dict[str, float]:
 
 
 def start(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Means and stds of the model's own posterior, where B starts."""
+    """Means and stds of the model's own posterior, from which B starts."""
     with torch.no_grad():
         features = model.features(batch.frames.flatten(0, 1))
         q, _, _ = model._follow(features, batch, torch.Generator().manual_seed(0))
@@ -150,7 +150,7 @@ def run_job(env_id: str, env_steps: int, seed: int) -> Record:
 
 
 def draw(records: list[Record], path: Path) -> None:
-    """Bounds by K, each less the best that is known of its windows: the mean over the seeds."""
+    """Bounds by K, relative to the best known bound of the sequences: mean over seeds."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     for axis, windows in zip(axes, ("fitted", "fresh"), strict=True):
         for number, (family, label) in enumerate(FAMILIES.items()):

@@ -1,9 +1,9 @@
-"""Training throughput: the agent's updates beside the same model and loss written plainly.
+"""Training throughput: the agent's updates compared with a naive implementation.
 
     python -m benchmarks.model.throughput
 
-Both take turns in one process on one thread: drawing a batch, loss, gradients, clipping, Adam. The
-plain one is `benchmarks.model.plain`, with torch's default Adam.
+Both alternate in one process on one thread: drawing a batch, loss, gradients, clipping, Adam. The naive
+one is `benchmarks.model.plain`, with torch's default Adam.
 """
 
 import json
@@ -31,11 +31,11 @@ class Throughput:
     """Time both, write the raw times, print the ratio."""
 
     rounds: int = 15
-    """In which the two take turns."""
+    """Number of rounds, in which the two alternate."""
     updates: int = 20
-    """In a round, of each; the median counts."""
+    """Updates of each per round; the median counts."""
     out: Path = Path("benchmarks/results/throughput.json")
-    """Where the raw times are."""
+    """File for the raw times."""
 
 
 def main(config: Throughput) -> None:

@@ -1,1 +1,1 @@
-"""Which planner finds the better plan, and at what price?"""
+"""Comparison of planners: quality and cost of plans."""

@@ -1,7 +1,8 @@
-"""Planners of other libraries, in the shape of this one's; needs an environment that has them.
+"""Planners of other libraries, behind this project's interface; they must be installed.
 
-Each search imagines by `agent.planning`'s own functions on the same model, so that what differs is
-the search. What is not there where the project's types are checked is imported where it is used.
+Each search rolls out the same model with `agent.planning`'s own functions, so that only the search
+differs. Libraries that are missing where the project's types are checked are imported where they are
+used.
 """
 
 import contextlib
@@ -24,11 +25,11 @@ from agent.planning import Plan, Planner, Problem, imagined_return
 
 
 class Peer(Planner):
-    """A planner of another library, which gives actions alone."""
+    """A planner of another library, which returns only actions."""
 
     @abstractmethod
     def _actions(self, problem: Problem, z: Tensor, plans: Tensor) -> Tensor:
-        """What the library's search finds, (N, H, A), from plans (N, W, H, A) to start with."""
+        """Run the library's search from plans (N, W, H, A); returns actions (N, H, A)."""
 
     def plan(
         self,
@@ -69,7 +70,7 @@ class TorchRL(Peer):
 
 @dataclass(frozen=True)
 class PytorchMPPI(Peer):
-    """pytorch_mppi's MPPI, one room after the other; it has no discount. Defaults: its own."""
+    """pytorch_mppi's MPPI, one environment after the other; it has no discount. Defaults: its own."""
 
     temperature: float = 1.0
     iterations: int = 1
@@ -80,7 +81,7 @@ class PytorchMPPI(Peer):
 
 @lru_cache
 def _solvers() -> Any:
-    """stable-worldmodel's solvers alone: the rest of the package wants datasets and torchvision."""
+    """Only stable-worldmodel's solvers: the rest of the package needs datasets and torchvision."""
     spec = importlib.util.find_spec("stable_worldmodel")
     assert spec is not None and spec.submodule_search_locations is not None
     package = types.ModuleType("stable_worldmodel")
@@ -90,7 +91,7 @@ def _solvers() -> Any:
 
 
 class _Costs:
-    """The model as stable-worldmodel knows one: (bs, K) costs of candidates (bs, K, H, A)."""
+    """The model with stable-worldmodel's interface: (bs, K) costs of candidates (bs, K, H, A)."""
 
     def __init__(self, problem: Problem, discount: float) -> None:
         self.problem, self.discount = problem, discount
@@ -102,7 +103,7 @@ class _Costs:
 def stable_worldmodel(
     problem: Problem, z: Tensor, config: StableWorldModel, warm_start: Tensor
 ) -> Tensor:
-    """Plan by `config.solver`, all rooms in one batch, the mean shifted from the last plan."""
+    """Plan by `config.solver`, all environments in one batch, the mean shifted from the last plan."""
     rooms, size = len(z), len(problem.low)
     kind = getattr(_solvers(), config.solver)
     solver = kind(
@@ -122,7 +123,7 @@ def stable_worldmodel(
 
 
 def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor) -> Tensor:
-    """Plan by `CEMPlanner`, which tells the first action only."""
+    """Plan by `CEMPlanner`, which returns only the first action."""
     planning = importlib.import_module("torchrl.modules.planners.cem")
     model_based = importlib.import_module("torchrl.envs.model_based")
     data = importlib.import_module("torchrl.data")
@@ -155,7 +156,7 @@ def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor) ->
             return tensordict
 
         def _set_seed(self, seed: int | None) -> None:
-            """Nothing is drawn."""
+            """Nothing is rendered."""
 
     search = planning.CEMPlanner(
         Imagination(), config.horizon, config.iterations, config.candidates, config.elites
@@ -167,7 +168,7 @@ def torchrl(problem: Problem, z: Tensor, config: TorchRL, warm_start: Tensor) ->
 
 
 def pytorch_mppi(problem: Problem, z: Tensor, config: PytorchMPPI, warm_start: Tensor) -> Tensor:
-    """Plan by `MPPI`, from the last plan shifted."""
+    """Plan by `MPPI`, from the shifted last plan."""
     library = importlib.import_module("pytorch_mppi")
     reward_there: list[Tensor] = []
 

@@ -1,16 +1,15 @@
-"""Planners side by side on one learned model: this project's and those of three libraries.
+"""Comparison of planners on one learned model: this project's and those of three libraries.
 
     python -m benchmarks.planning.planners
 
-An agent learns each room once, then every planner controls it by the same model from the same
-held-out starts. Success and steps say how good the plans are; milliseconds are of the search (with
-what a library builds for it), from beliefs about 1 and 64 rooms at once, the quickest of five calls
-in each of the rounds in which the planners take turns, one thread. The peers have an environment of
-their own (`.venv-planners`), and everything is measured in there.
+An agent learns each environment once; then every planner controls it with the same model from the same
+held-out starts. Success and steps measure the quality of the plans. Milliseconds are the time of a
+search (with what a library builds for it) for 1 and 64 environments at once: the fastest of five calls
+in each of the rounds, in which the planners alternate, with one thread. The other libraries are
+installed in a separate virtual environment (`.venv-planners`), in which everything is measured.
 """
 
 import dataclasses
-import json
 import platform
 import subprocess
 import sys
@@ -38,13 +37,13 @@ from agent.planning import (
     Problem,
     RandomShooting,
 )
-from benchmarks.engine.jobs import Record, write_record
+from benchmarks.engine.jobs import Record, parse_record, write_record
 from benchmarks.engine.peers import ROOT, peers_python
 from robot_room.app import command_line
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate
 
 ROOMS = {"RobotRoom-v0": 500, "RobotRoomRandomGoal-v0": 3000}
-"""Environment steps that each room is learned from."""
+"""Environment steps for training in each environment."""
 PEERS = (
     *("stable-worldmodel==0.1.1", "torchrl==0.14.1", "pytorch-mppi==0.9.1"),
     *("opencv-python-headless", "imageio"),
@@ -56,20 +55,20 @@ CALLS, PATIENCE = 5, 3000.0  # in a round: calls, or ms after which no other is 
 
 @dataclass
 class Planners:
-    """Measure what has no file yet, then print the table."""
+    """Measure what has no result file yet, then print the table."""
 
     episodes: int = 50
     """Held-out starts for each planner."""
     rounds: int = 5
-    """Of timing."""
+    """Number of timing rounds."""
     out: Path = ROOT / "benchmarks/results/planners"
-    """Where the raw scores are, and the learned models (which are not committed)."""
+    """Folder of the raw scores and the learned models (which are not committed)."""
     inside: bool = False
-    """Measure in this process, which has the peers; the benchmark says so to itself."""
+    """Measure in this process, which has the other libraries; set by the benchmark itself."""
 
 
 def planners() -> dict[str, Planner]:
-    """Every planner, by name, with the agent's horizon; and its discount, where there is one."""
+    """Every planner by name, with the agent's horizon and, if it has one, the agent's discount."""
     from benchmarks.planning.peers import PytorchMPPI, StableWorldModel, TorchRL
 
     few: dict[str, Any] = {"candidates": 100, "iterations": 3, "elites": 10}
@@ -90,7 +89,7 @@ def planners() -> dict[str, Planner]:
 
 
 def rollouts(planner: Planner) -> int:
-    """Rollouts for an action."""
+    """Rollouts per action."""
     iterations = getattr(planner, "iterations", 1)
     if not isinstance(planner, ICEM):
         return planner.candidates * iterations
@@ -99,7 +98,7 @@ def rollouts(planner: Planner) -> int:
 
 
 def learned(env_id: str, out: Path) -> Agent:
-    """The agent whose model all plan on."""
+    """The agent whose model all planners use."""
     path = out / "models" / env_id
     if not path.exists():
         agent = Agent(env_id, seed=0, device="cpu")
@@ -109,13 +108,13 @@ def learned(env_id: str, out: Path) -> Agent:
 
 
 def with_planner(agent: Agent, planner: Planner) -> Agent:
-    """The same agent, planning otherwise."""
+    """The same agent with another planner."""
     agent.config = dataclasses.replace(agent.config, planner=cast(Any, planner))
     return agent
 
 
 def searches(agent: Agent, found: dict[str, Planner]) -> Iterator[tuple[str, int, float]]:
-    """One round: the milliseconds of each planner's search for 1 and for 64 rooms."""
+    """One round: milliseconds of each planner's search for 1 and 64 environments."""
     assert agent.env_spec is not None
     model = agent.world_model
     for rooms in SIZES:
@@ -136,7 +135,7 @@ def searches(agent: Agent, found: dict[str, Planner]) -> Iterator[tuple[str, int
 
 
 def measure(config: Planners) -> None:
-    """Everything, one file for each room and planner."""
+    """Measure everything, with one file per environment and planner."""
     torch.set_num_threads(1)
     names = ("torch", "numpy", "gymnasium", "stable-worldmodel", "torchrl", "pytorch-mppi")
     common = {
@@ -184,15 +183,15 @@ def _once(path: Path, measured: Callable[[], Record]) -> None:
 
 def table(env_id: str, out: Path) -> Table:
     """A row for each planner."""
-    control = [json.loads(path.read_text()) for path in sorted(out.glob(f"{env_id}-control-*.json"))]
-    rounds = [json.loads(path.read_text()) for path in sorted(out.glob("time-*.json"))]
+    control = [parse_record(path.read_text()) for path in sorted(out.glob(f"{env_id}-control-*.json"))]
+    rounds = [parse_record(path.read_text()) for path in sorted(out.glob("time-*.json"))]
 
     def ms(name: str, rooms: int) -> np.ndarray:
         rows = (row for each in rounds for row in each["milliseconds"])
         return np.array([r["ms"] for r in rows if r["planner"] == name and r["rooms"] == rooms])
 
     result = Table(title=f"{env_id}: one learned model, {control[0]['episodes']} held-out starts")
-    headings = ("planner", "rollouts", "success, %", "steps over oracle", "ms, 1 room", "ms, 64 rooms")
+    headings = ("planner", "rollouts", "success, %", "path ratio", "ms, 1 room", "ms, 64 rooms")
     for heading in headings:
         result.add_column(heading, justify="left" if heading == "planner" else "right")
     ours_first = sorted(control, key=lambda r: (not r["planner"].startswith("ours"), r["planner"]))
@@ -203,7 +202,7 @@ def table(env_id: str, out: Path) -> Table:
             name,
             f"{record['rollouts']:,}",
             f"{100 * record['success_rate']:.1f}",
-            f"{record['steps_over_oracle']:.3f}",
+            f"{record['path_ratio']:.3f}",
             *(f"{np.median(t):.1f} ({t.min():.1f} to {t.max():.1f})" for t in times),
         )
     return result

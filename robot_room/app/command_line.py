@@ -1,4 +1,4 @@
-"""The console command `robot-room`, and one way for every command to end when something is wrong."""
+"""The console command `robot-room`, and the error handling that all commands share."""
 
 import importlib
 import importlib.metadata
@@ -17,33 +17,39 @@ REFUSED = (
     OSError,
     gym.error.Error,
 )
-"""What a command ends with in one line; Gymnasium gives a TypeError for unknown arguments."""
-INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
+"""Exceptions reported in one line. Gymnasium raises TypeError for unknown arguments."""
+INTERRUPTED = 130  # exit status after Ctrl-C
 
 
 class Command(NamedTuple):
-    """Where a command is, imported only when it is called."""
+    """Where a command is implemented. Its module is imported only when the command is called."""
 
     module: str
-    """It has a `main(options)`, and where Ctrl-C leaves something a sentence `INTERRUPTED`."""
+    """Defines `main(options)`, and optionally `INTERRUPTED`, the message after Ctrl-C."""
     options: str
-    """The name of the dataclass of its options."""
+    """Name of the dataclass that holds its options."""
     summary: str
 
 
 COMMANDS = {
     "train": Command("robot_room.app.commands.train", "Train", "learn an environment from pixels"),
     "evaluate": Command("robot_room.app.commands.evaluate", "Evaluate", "score an agent"),
-    "watch": Command("robot_room.app.commands.watch", "Watch", "see what an agent sees and intends"),
+    "watch": Command(
+        "robot_room.app.commands.watch", "Watch", "watch an agent in a window, or record it"
+    ),
     "play": Command("robot_room.app.commands.play", "Play", "steer the robot yourself"),
     "collect": Command("robot_room.app.commands.collect", "Collect", "record a Minari dataset"),
-    "train-prior": Command(
-        "robot_room.app.commands.train_prior", "TrainPrior", "learn what frames look like"
+    "train-restorer": Command(
+        "robot_room.app.commands.train_restorer",
+        "TrainRestorer",
+        "train a diffusion model that restores frames",
     ),
     "benchmark": Command(
         "benchmarks.comparison.command", "Benchmark", "compare with model-free baselines (in a clone)"
     ),
 }
+ALIASES = {"train-prior": "train-restorer"}
+"""Old names of commands, which still work and are not shown in the help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(usage())
     elif name == "--version":
         print(f"robot-room {importlib.metadata.version('robot-room')}")
-    elif (command := COMMANDS.get(name.replace("_", "-"))) is None:
+    elif (command := command_named(name)) is None:
         sys.exit(f"error: command: got {name!r}, allowed: {', '.join(COMMANDS)}")
     else:
         try:
@@ -65,9 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run(options, module.main, getattr(module, "INTERRUPTED", None), program, rest)
 
 
+def command_named(name: str) -> Command | None:
+    """The command with this name or alias, with - or _ between words; None if there is none."""
+    name = name.replace("_", "-")
+    return COMMANDS.get(ALIASES.get(name, name))
+
+
 def usage() -> str:
     """The table of commands."""
-    rows = "\n".join(f"  {name:<12} {command.summary}" for name, command in COMMANDS.items())
+    rows = "\n".join(f"  {name:<14} {command.summary}" for name, command in COMMANDS.items())
     return (
         "usage: robot-room COMMAND [OPTIONS]\n\n"
         f"{rows}\n\nrobot-room COMMAND --help explains every option."
@@ -81,14 +93,14 @@ def run(
     program: str | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Call a function with what the command line says; what goes wrong is one line.
+    """Parse the command line into `options` and call `function` with it; report errors in one line.
 
     Args:
         options: a dataclass; its fields are the options.
-        function: takes such an object.
-        interrupted: what to say after Ctrl-C.
-        program: its name in the help; None: as it was called.
-        arguments: None: those of the process.
+        function: called with an instance of `options`.
+        interrupted: message after Ctrl-C.
+        program: name shown in the help; None: the name of the process.
+        arguments: command-line arguments; None: those of the process.
     """
     try:
         import tyro

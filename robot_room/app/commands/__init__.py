@@ -1,1 +1,1 @@
-"""The commands of `robot-room`, a file each: a dataclass of options and a `main` that takes it."""
+"""The commands of `robot-room`. Each file has a dataclass of options and a `main` that takes it."""

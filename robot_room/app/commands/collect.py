@@ -15,30 +15,30 @@ from robot_room.app.datasets.recording import Recorder, record
 from robot_room.app.evaluation.policies import BehaviourKind, Learned, Scripted
 from robot_room.app.evaluation.protocol import env_spec
 
-INTERRUPTED = "Interrupted. All whole episodes are kept; go on with --append."
+INTERRUPTED = "Interrupted. All complete episodes are kept; continue with --append."
 
 
 @dataclass
 class Collect:
-    """Every whole episode is kept, also after Ctrl-C; --append goes on.
+    """Record episodes as a Minari dataset. Ctrl-C keeps complete episodes; continue with --append.
 
-    Datasets lie in ~/.minari/datasets, or where MINARI_DATASETS_PATH says.
+    Datasets are stored in ~/.minari/datasets, or in MINARI_DATASETS_PATH if it is set.
     """
 
     dataset: Annotated[str, tyro.conf.Positional]
-    """The new dataset's id, such as robot-room/mixed-v0."""
+    """Id of the dataset, for example robot-room/mixed-v0."""
     env_id: str = "RobotRoom-v0"
     """A registered environment."""
     env_kwargs: str = "{}"
-    """Its arguments as JSON, such as '{"layout_seed": 1}'."""
+    """Arguments of the environment as JSON, for example '{"layout_seed": 1}'."""
     policy: BehaviourKind | Path = "mixed"
-    """random, expert (exact), mixed (of both, another share in each episode), or a run's directory."""
+    """random, expert (optimal), mixed (both, proportions drawn per episode), or a run's directory."""
     episodes: int = 100
-    """How many."""
+    """Number of episodes to record."""
     seed: int = 0
     """Episode i starts from reset(seed=SEED + i)."""
     append: bool = False
-    """Add to a dataset that is there; its episodes count in i."""
+    """Add to an existing dataset; i continues from its number of episodes."""
 
 
 def main(config: Collect) -> None:

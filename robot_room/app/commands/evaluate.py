@@ -1,4 +1,4 @@
-"""Evaluate a trained agent on whole episodes from fixed starts."""
+"""Evaluate a trained agent on complete episodes from fixed starts."""
 
 import json
 from dataclasses import dataclass
@@ -16,32 +16,32 @@ from robot_room.app.runs.loading import loaded
 
 @dataclass
 class Evaluate:
-    """Success, return, and steps over the oracle's exact minimum."""
+    """Report success, return and path ratio (steps taken divided by the optimal number)."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A run's directory, as `train` made it."""
+    """A run's directory, made by `train`."""
     env_id: str | None = None
     """Another environment with the same spaces; None: the one it was trained in."""
     env_kwargs: str = "{}"
-    """Other arguments as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
-    prior: bool = False
-    """Restore frames and leave out what cannot be, see `train-prior`."""
+    """Arguments to change as JSON, for example '{"corruption": "occluder", "severity": 3}'."""
+    restorer: Annotated[bool, tyro.conf.arg(aliases=["--prior"])] = False
+    """Restore frames and reject implausible ones; see `train-restorer`."""
     episodes: int = 1000
-    """How many."""
+    """Number of episodes."""
     seed: int = HELD_OUT_SEED
     """Episode i starts from reset(seed=SEED + i)."""
     json: bool = False
-    """One JSON object on standard output, and nothing else."""
+    """Print one JSON object on standard output and nothing else."""
     device: str = "auto"
     """auto (CUDA if there is one), cpu, cuda, …"""
     threads: int = 1
-    """Of torch on the CPU."""
+    """Number of CPU threads for torch."""
 
 
 def main(config: Evaluate) -> None:
     """Run the command."""
     torch.set_num_threads(config.threads)
-    how = config.env_kwargs, config.prior, config.device
+    how = config.env_kwargs, config.restorer, config.device
     agent, env, _ = loaded(config.run, config.env_id, *how)
     with Console(stderr=True).status(f"{config.episodes} episodes"):
         summary = evaluate(agent, env, config.episodes, config.seed).summary()

@@ -1,4 +1,4 @@
-"""Steer the robot yourself, beside what an agent would see."""
+"""Steer the robot yourself, next to the frames that an agent would see."""
 
 from dataclasses import dataclass
 
@@ -18,20 +18,20 @@ HELP = "arrows, WASD or hold the mouse: steer     R: new episode     Esc: quit"
 
 @dataclass
 class Play:
-    """The room, and beside it the 64×64 observation. An episode that ends begins anew."""
+    """Show the room and the 64×64 observation. A new episode begins when one ends."""
 
     env_id: str = "RobotRoom-v0"
-    """A registered RobotRoom, a variant for instance."""
+    """A registered RobotRoom environment or variant."""
     env_kwargs: str = "{}"
-    """Its arguments as JSON, such as '{"distractors": 2, "slip": 0.2}'."""
+    """Arguments of the environment as JSON, for example '{"distractors": 2, "slip": 0.2}'."""
     seed: int = 0
-    """Of the first episode."""
+    """Seed of the first episode."""
     frames_per_second: int = 10
     """10 is real time."""
 
 
 def steer(viewer: Viewer, robot: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The action that keys or mouse ask for."""
+    """The action chosen by keys or mouse."""
     target = viewer.pointer()
     if target is None:
         return viewer.arrows()
@@ -50,7 +50,7 @@ def main(config: Play) -> None:
         view = View(
             np.asarray(env.render(), np.uint8),
             title=config.env_id,
-            frames={"what an agent sees": observation},
+            frames={"observation": observation},
             curves={"received": rewards},
             curves_title="reward",
             status=[

@@ -1,4 +1,4 @@
-"""Train an agent, evaluate it, and leave numbers and pictures in a run's directory."""
+"""Train an agent, evaluate it, and write numbers and pictures to a run directory."""
 
 import time
 from collections.abc import Iterable
@@ -22,34 +22,34 @@ from robot_room.viewer import Viewer
 
 ENV_STEPS = 500
 
-INTERRUPTED = "Interrupted. What was learned is saved; go on with: train --resume RUN"
+INTERRUPTED = "Interrupted. Training so far is saved; continue with: train --resume RUN"
 
 
 @dataclass
 class Train:
-    """Learn an environment from pixels; the defaults are the README's demonstration."""
+    """Learn an environment from pixels. The defaults are the README's demonstration."""
 
     env_id: str = "RobotRoom-v0"
     """A registered environment with image observations and Box actions."""
     env_kwargs: str = "{}"
-    """Its arguments as JSON, such as '{"distractors": 2}'."""
+    """Arguments of the environment as JSON, for example '{"distractors": 2}'."""
     env_steps: int | None = None
-    """Environment steps to learn from, in all; None: 500, or what the run to go on with was to have."""
+    """Total environment steps; None: 500, or the intended total of the run that is resumed."""
     seed: int = 0
-    """Of everything random."""
+    """Seed for all random streams."""
     out: Path | None = None
-    """A new directory for the run; None: runs/ENV_ID-seedSEED-TIME."""
+    """A new directory for the run; None: runs/ENV_ID-seedSEED-MMDD-HHMMSS."""
     device: str = "auto"
     """auto (CUDA if there is one), cpu, cuda, …"""
     episodes: int = 200
-    """Of the evaluation at the end."""
+    """Episodes of the evaluation at the end."""
     dataset: str | None = None
-    """A Minari dataset to learn from offline, in place of --env-steps in the environment."""
+    """A Minari dataset to learn from offline, instead of --env-steps in the environment."""
     live: bool = False
-    """Watch it think in a window while it learns; closing the window goes on without."""
+    """Show the agent in a window while it learns. Closing the window does not stop training."""
     resume: Path | None = None
-    """A run to go on with, with its own settings, and the dataset that it has. Where another package
-    registers its environment, name it once more by --env-id PACKAGE:NAME."""
+    """A run to continue with its own settings and data. If another package registers its environment,
+    also give --env-id PACKAGE:NAME."""
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Watch a trained agent think: what it sees, believes and intends; and disturb it."""
+"""Show a trained agent's camera, belief and plan, in a window in which you can disturb it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 import tyro
 
 import robot_room  # noqa: F401 - registers its environments
-from robot_room.app.runs.loading import loaded
+from robot_room.app.runs.loading import existing_folder, loaded
 from robot_room.app.watching.live import live, record
 from robot_room.app.watching.session import Session
 from robot_room.panels import SIZE
@@ -17,28 +17,28 @@ from robot_room.viewer import Viewer
 
 @dataclass
 class Watch:
-    """Open a window (its keys are written in it), or record to a file without a screen."""
+    """Open a window, which lists its keys, or record to a file without a screen."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A run's directory, as `train` made it."""
+    """A run's directory, made by `train`."""
     record: Path | None = None
-    """A .gif or .mp4 file to write in place of the window."""
+    """A .gif or .mp4 file to write instead of opening a window."""
     env_id: str | None = None
     """Another environment with the same spaces; None: the one it was trained in."""
     env_kwargs: str = "{}"
-    """Other arguments of its room as JSON, such as '{"corruption": "occluder", "severity": 3}'."""
-    prior: bool = False
-    """Restore frames, and leave out what cannot be, from the start."""
+    """Arguments to change as JSON, for example '{"corruption": "occluder", "severity": 3}'."""
+    restorer: Annotated[bool, tyro.conf.arg(aliases=["--prior"])] = False
+    """Start with the restorer and its gate switched on."""
     episodes: int = 3
-    """How many to record."""
+    """Number of episodes to record."""
     seed: int = 3_000_000
     """Episode i starts from reset(seed=SEED + i)."""
     frames_per_second: int = 30
-    """Of the window."""
+    """Frame rate of the window."""
     steps_per_second: int = 8
-    """Of a recording; 10 is real time."""
+    """Environment steps per second of a recording; 10 is real time."""
     size: tuple[int, int] = SIZE
-    """Width and height of window or recording, in pixels."""
+    """Width and height of the window or recording in pixels."""
 
 
 def main(config: Watch) -> None:
@@ -55,14 +55,14 @@ def main(config: Watch) -> None:
         raise ValueError(f"record: got {config.record}, allowed: a file in a folder that exists")
     notice = ""
     try:
-        has_prior = config.prior or (config.run / "prior").is_dir()
-        agent, spec, restoration = loaded(config.run, config.env_id, config.env_kwargs, has_prior)
-    except ValueError as error:  # a prior that is out of date matters only to who asks for it
-        if config.prior:
+        wanted = config.restorer or existing_folder(config.run, "restorer") is not None
+        agent, spec, restoration = loaded(config.run, config.env_id, config.env_kwargs, wanted)
+    except ValueError as error:  # an outdated restorer is an error only if it was asked for
+        if config.restorer:
             raise
         agent, spec, restoration = loaded(config.run, config.env_id, config.env_kwargs, False)
         notice = str(error)
-    session = Session(agent, spec, config.seed, restoration, config.prior)
+    session = Session(agent, spec, config.seed, restoration, config.restorer)
     session.notice = notice
     if config.record is not None:
         record(session, config.record, config.episodes, config.size, config.steps_per_second)

@@ -1,4 +1,4 @@
-"""Episodes of a behaviour as a Minari dataset, one whole episode after the other."""
+"""Recording episodes of a behaviour as a Minari dataset."""
 
 import re
 import warnings
@@ -16,7 +16,7 @@ from robot_room.app.evaluation.policies import Behaviour
 
 
 def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBuffer:
-    """One episode from `reset(seed=seed)`: T + 1 observations and infos, T of all else."""
+    """One episode from `reset(seed=seed)`: T + 1 observations and infos, T of everything else."""
     observation, info = env.reset(seed=seed)
     behaviour.reset(np.random.default_rng([seed, 1]))
     observations, infos, over = [observation], [info], False
@@ -32,7 +32,7 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
         truncations.append(truncated)
     return EpisodeBuffer(
         seed=seed,
-        # Declared as lists, but stored as arrays, which is what they are here.
+        # Minari declares lists but stores arrays, so arrays are passed.
         observations=np.stack(observations),  # pyright: ignore[reportArgumentType]
         actions=np.stack(actions),  # pyright: ignore[reportArgumentType]
         rewards=rewards,
@@ -47,21 +47,21 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
 
 
 class Recorder:
-    """A dataset that grows by whole episodes; frames are kept without loss.
+    """A dataset that grows one complete episode at a time; frames are stored losslessly.
 
     Args:
-        dataset_id: as Minari has it, (namespace/)name-vN, in MINARI_DATASETS_PATH or ~/.minari.
-        env: what the episodes are recorded in.
-        behaviour: who acts, for those who look at the dataset.
-        append: whether to add to a dataset that is there.
+        dataset_id: Minari's id, (namespace/)name-vN, in MINARI_DATASETS_PATH or ~/.minari.
+        env: the environment the episodes are recorded in.
+        behaviour: name of the acting policy, stored as metadata.
+        append: whether to add to an existing dataset.
 
     Raises:
-        ValueError: the id is malformed, the dataset exists (and `append` is off), or it is another
-            environment's. Nothing is then changed.
+        ValueError: the id is malformed, the dataset exists and `append` is off, or it belongs to
+            another environment. Nothing has been changed then.
     """
 
     def __init__(self, dataset_id: str, env: gym.Env[Any, Any], behaviour: str, append: bool) -> None:
-        if not re.search(r"-v\d+$", dataset_id):  # which Minari answers with a TypeError
+        if not re.search(r"-v\d+$", dataset_id):  # Minari would raise a TypeError
             raise ValueError(
                 f"dataset: got {dataset_id!r}, allowed: (namespace/)name-vN, as room/mixed-v0"
             )
@@ -81,12 +81,12 @@ class Recorder:
 
     @property
     def episodes(self) -> int:
-        """How many the dataset has."""
+        """Number of episodes in the dataset."""
         return 0 if self.dataset is None else int(self.dataset.total_episodes)
 
     @property
     def steps(self) -> int:
-        """How many the dataset has."""
+        """Number of steps in the dataset."""
         return 0 if self.dataset is None else int(self.dataset.total_steps)
 
     def add(self, episode: EpisodeBuffer) -> None:
@@ -94,7 +94,7 @@ class Recorder:
         if self.dataset is not None:
             self.dataset.update_dataset_from_buffer([episode])
             return
-        with warnings.catch_warnings():  # Minari misses an author, which is the user's to add
+        with warnings.catch_warnings():  # Minari warns that no author is given
             warnings.simplefilter("ignore", UserWarning)
             self.dataset = create_dataset_from_buffers(
                 self.dataset_id,

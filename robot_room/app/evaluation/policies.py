@@ -1,4 +1,4 @@
-"""Policies that are not learned: random, the exact expert, and mixtures; to collect and to compare.
+"""Policies for collecting data and for comparison: random, the optimal expert, mixtures, and an agent.
 
 A behaviour is called with an observation and its `info`, and returns an action. `reset` begins an
 episode.
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from robot_room import layouts, oracle
 
 BehaviourKind = Literal["random", "expert", "mixed"]
-PERSISTENCE = 0.7  # probability that a random action is repeated, so that it leads somewhere
+PERSISTENCE = 0.7  # probability that a random action is repeated, for longer displacements
 
 
 class Behaviour(Protocol):
-    """What acts in one environment."""
+    """A policy for one environment."""
 
     def reset(self, generator: np.random.Generator) -> None:
-        """Begin an episode, in which all randomness comes from `generator`."""
+        """Begin an episode; all its randomness comes from `generator`."""
         ...
 
     def __call__(self, observation: NDArray[np.uint8], info: dict[str, Any]) -> NDArray[np.float32]:
@@ -30,14 +30,14 @@ class Behaviour(Protocol):
 
 
 class Scripted:
-    """A mixture of the expert and of persistent random actions.
+    """A mixture of the expert and persistent random actions.
 
     Args:
-        env: a room; the expert reads its state from `info`.
-        kind: "random", "expert", or "mixed": each episode draws the share of its random actions.
+        env: a RobotRoom; the expert reads the state from `info`.
+        kind: "random", "expert", or "mixed", where each episode draws its fraction of random actions.
 
     Raises:
-        ValueError: another kind, or the environment is no room.
+        ValueError: `kind` is unknown, or the environment is not a RobotRoom.
     """
 
     def __init__(self, env: gym.Env[Any, Any], kind: BehaviourKind) -> None:
@@ -74,11 +74,11 @@ class Scripted:
 
 
 class Learned:
-    """A trained agent, or any other that has stable-baselines3's `predict`.
+    """A trained agent, or any other policy with stable-baselines3's `predict`.
 
     Args:
-        agent: it.
-        deterministic: what it is asked for.
+        agent: the policy.
+        deterministic: passed to `predict`.
     """
 
     def __init__(self, agent: Any, deterministic: bool = True) -> None:
@@ -97,7 +97,7 @@ class Learned:
 
 
 class Uniform:
-    """The policy that draws every action uniformly from its space, for `evaluate`."""
+    """A policy for `evaluate` that draws every action uniformly from its space."""
 
     def __init__(self, space: gym.Space[Any], seed: int) -> None:
         self.space = copy.deepcopy(space)

@@ -1,4 +1,4 @@
-"""How a policy is evaluated: fixed starts, whole episodes, results against the exact minimum."""
+"""Evaluation of a policy: fixed starts, complete episodes, results relative to the optimum."""
 
 import copy
 import importlib
@@ -21,11 +21,11 @@ HELD_OUT_SEED = 1_000_000
 these starts."""
 TUNING_SEED = 5_000
 """The starts that development may look at."""
-ROOMS = 50  # episodes run in step
+ROOMS = 50  # environments stepped together
 
 
 class Policy(Protocol):
-    """What is evaluated; an `Agent` and every model of stable-baselines3 are such."""
+    """Interface of a policy; `Agent` and all models of stable-baselines3 implement it."""
 
     def predict(
         self,
@@ -48,14 +48,15 @@ class Evaluation:
     is_success: NDArray[np.bool_]
     steps: NDArray[np.int64]
     returns: NDArray[np.float64]
-    oracle_steps: NDArray[np.int64] | None  # the exact minimum, where it is known
-    decision_ms: float  # median time of a decision for one room alone
+    oracle_steps: NDArray[np.int64] | None  # optimal number, if known
+    decision_ms: float  # median time per action, one environment
 
     def summary(self) -> dict[str, Any]:
         """The figures of `evaluate --json`. A failed episode counts with all the steps it took.
 
-        `spl` is success weighted by path length (arXiv 1807.06757), here the mean over episodes of
-        success · oracle's steps / steps: 1 is the oracle, 0 never arrives.
+        `path_ratio` is the mean over episodes of steps / optimal steps; 1 is optimal. `spl` is success
+        weighted by path length (arXiv 1807.06757): the mean over episodes of success · optimal steps /
+        steps; 1 is optimal, 0 never arrives.
         """
         ratio = spl = None
         if self.oracle_steps is not None:
@@ -68,7 +69,7 @@ class Evaluation:
             "seed": self.seed,
             "success_rate": float(self.is_success.mean()),
             "mean_steps": round(float(self.steps.mean()), 4),
-            "steps_over_oracle": ratio,
+            "path_ratio": ratio,
             "spl": spl,
             "mean_return": round(float(self.returns.mean()), 4),
             "decision_ms": round(self.decision_ms, 3),
@@ -79,7 +80,7 @@ def env_spec(env_id: str, kwargs: str = "{}") -> EnvSpec:
     """The spec of a registered id ("package:Name-v0" too) with other arguments, a JSON object.
 
     Raises:
-        ValueError: the id is not registered, or the arguments are no JSON object.
+        ValueError: the id is not registered, or `kwargs` is not a JSON object.
     """
     import_package(env_id)
     try:
@@ -90,9 +91,9 @@ def env_spec(env_id: str, kwargs: str = "{}") -> EnvSpec:
 
 
 def import_package(env_id: str) -> None:
-    """Import what a user names before the colon of an id, so that it registers its environments.
+    """Import the package named before the colon of an id, so that it registers its environments.
 
-    Loading an agent imports nothing by itself, so the package of its environment must be there before.
+    Loading an agent imports nothing, so the package of its environment must be imported first.
 
     Raises:
         ValueError: there is no such package.
@@ -109,7 +110,7 @@ def with_kwargs(spec: EnvSpec, kwargs: str) -> EnvSpec:
     """The spec with other arguments, a JSON object.
 
     Raises:
-        ValueError: they are none.
+        ValueError: `kwargs` is not a JSON object.
     """
     spec = copy.deepcopy(spec)
     try:
@@ -129,14 +130,14 @@ def evaluate(
     seed: int = HELD_OUT_SEED,
     deterministic: bool = True,
 ) -> Evaluation:
-    """Run `episodes` whole episodes; episode i starts from `reset(seed=seed + i)`.
+    """Run `episodes` complete episodes; episode i starts from `reset(seed=seed + i)`.
 
     Args:
-        policy: what is evaluated.
-        env: an id that is registered, or a spec.
-        episodes: how many.
-        seed: of the first start.
-        deterministic: what the policy is asked for; some do better with their noise.
+        policy: the policy to evaluate.
+        env: a registered id, or a spec.
+        episodes: number of episodes.
+        seed: seed of the first start.
+        deterministic: passed to `predict`; some policies do better with their noise.
 
     Raises:
         ValueError: episodes is below 1, or seed is negative.
@@ -155,15 +156,15 @@ def evaluate(
 def _run_episodes(
     policy: Policy, spec: EnvSpec, episodes: int, seed: int, deterministic: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Success, steps, return and the oracle's steps (0: unknown) of each episode.
+    """Success, steps, return and optimal steps (0: unknown) of each episode.
 
-    A room whose episode is over takes the next one, so that none waits for the slowest.
+    An environment whose episode is over starts the next one, so that none waits for the slowest.
     """
     rooms = min(ROOMS, episodes)
     env, params = _rooms(spec, rooms)
     success, steps = np.zeros(episodes, np.bool_), np.zeros(episodes, np.int64)
     returns, best = np.zeros(episodes), np.zeros(episodes, np.int64)
-    episode = np.arange(rooms)  # of each room; beyond the last, a room runs for nothing
+    episode = np.arange(rooms)  # of each environment; numbers past the last episode are not counted
     observation, info = env.reset(seed=(seed + episode).tolist())
     best[episode] = oracle_steps(info, params, rooms)
     state, start = None, np.ones(rooms, np.bool_)
@@ -187,9 +188,9 @@ def _run_episodes(
 
 
 def _rooms(spec: EnvSpec, rooms: int) -> tuple[Any, RoomParams | None]:
-    """Environments in step that are reset when asked to; and what makes them rooms, if they are."""
+    """Vectorised environments without autoreset, and their room parameters if they are RobotRooms."""
     mode: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}
-    if spec.vector_entry_point == "robot_room.vector_env:RobotRoomVectorEnv":  # the same bits, sooner
+    if spec.vector_entry_point == "robot_room.vector_env:RobotRoomVectorEnv":  # bit-identical, faster
         env: Any = gym.make_vec(spec, rooms, vectorization_mode="vector_entry_point", **mode)
         return env, env.unwrapped.params
     env = gym.make_vec(spec, rooms, vectorization_mode="sync", vector_kwargs=mode)
@@ -197,7 +198,7 @@ def _rooms(spec: EnvSpec, rooms: int) -> tuple[Any, RoomParams | None]:
 
 
 def oracle_steps(info: dict[str, Any], params: RoomParams | None, rooms: int) -> NDArray[np.int64]:
-    """The exact minimum from the starts that `info` tells, as if nothing slipped; 0: unknown."""
+    """Optimal number of steps from the starts in `info`, without slip; 0: unknown."""
     if params is None:
         return np.zeros(rooms, np.int64)
     robot, goal = info["robot_position"], info["goal_position"]
@@ -212,7 +213,7 @@ def oracle_steps(info: dict[str, Any], params: RoomParams | None, rooms: int) ->
 
 
 def _decision_ms(policy: Policy, spec: EnvSpec, seed: int, decisions: int = 30) -> float:
-    """Median time of `predict` for a batch of one, without the room's own time."""
+    """Median time of `predict` for a batch of one, without the environment's own time."""
     env = gym.make(spec)
     observation, _ = env.reset(seed=seed)
     state, times, start = None, [], True
@@ -225,4 +226,4 @@ def _decision_ms(policy: Policy, spec: EnvSpec, seed: int, decisions: int = 30) 
         if start:
             observation, _ = env.reset()
     env.close()
-    return 1000 * float(np.median(times[3:]))  # the first calls warm caches up
+    return 1000 * float(np.median(times[3:]))  # the first calls warm up caches

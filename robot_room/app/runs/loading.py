@@ -1,4 +1,4 @@
-"""A run's agent, with its restorer and gate, in the environment to look at it in."""
+"""Loading the agent of a run, with its restorer and gate, and the environment to run it in."""
 
 from pathlib import Path
 
@@ -8,35 +8,50 @@ from agent import Agent
 from agent.calibration import Restoration, described
 from robot_room.app.evaluation.protocol import import_package, with_kwargs
 
+OLD_NAMES = {"restorer": "prior", "restorer_training": "prior_training"}
+"""What the folders of a run were called before."""
+
+
+def existing_folder(run: Path, name: str) -> Path | None:
+    """A run's folder `restorer` or `restorer_training`, or the same under its old name.
+
+    Returns:
+        None if the run has neither.
+    """
+    candidates = run / name, run / OLD_NAMES[name]
+    return next((path for path in candidates if path.is_dir()), None)
+
 
 def loaded(
-    run: Path, env_id: str | None, env_kwargs: str, prior: bool, device: str = "auto"
+    run: Path, env_id: str | None, env_kwargs: str, restorer: bool, device: str = "auto"
 ) -> tuple[Agent, EnvSpec, Restoration | None]:
-    """A run's agent, and the environment to look at it in.
+    """A run's agent, the environment to run it in, and its restorer and gate.
 
     Args:
-        run: what `robot-room train` made.
-        env_id: of another environment with the same spaces; None: the one it was trained in.
-        env_kwargs: a JSON object of arguments to change.
-        prior: whether the agent uses the run's restorer and gate, which come third.
-        device: of the agent.
+        run: a directory made by `robot-room train`.
+        env_id: another environment with the same spaces; None: the one the agent was trained in.
+        env_kwargs: arguments to change, as a JSON object.
+        restorer: whether to load the run's restorer and gate and attach them to the agent.
+        device: the agent's device.
 
     Raises:
-        ValueError: no such run, prior or environment, or it has other spaces.
+        ValueError: there is no such run, restorer or environment, the spaces differ, or the restorer
+            was calibrated on another agent.
     """
     import_package(env_id or "")
     agent = Agent.load(run / "agent", env_id, device)
     assert agent.env_spec is not None
     spec = with_kwargs(agent.env_spec, env_kwargs)
     restoration = None
-    if prior:
-        if not (run / "prior").is_dir():
-            raise ValueError(f"prior: {run} has none; make it with: robot-room train-prior {run}")
-        restoration = Restoration.load(run / "prior", str(agent.device))
+    if restorer:
+        folder = existing_folder(run, "restorer")
+        if folder is None:
+            raise ValueError(f"restorer: {run} has none; make it with: robot-room train-restorer {run}")
+        restoration = Restoration.load(folder, str(agent.device))
         restoration.attach(agent)
         known = restoration.calibrated_on
         itself = described(agent if env_id is None else Agent.load(run / "agent", device=device))
         if known != itself:
-            allowed = f"{itself}; calibrate it again with: robot-room train-prior {run}"
-            raise ValueError(f"prior: got one calibrated on {known}, allowed: {allowed}")
+            allowed = f"{itself}; calibrate it again with: robot-room train-restorer {run}"
+            raise ValueError(f"restorer: got one calibrated on {known}, allowed: {allowed}")
     return agent, spec, restoration

@@ -1,4 +1,4 @@
-"""The end of a training run: its evaluation, what its model knows, and the pictures to believe it."""
+"""The report of a training run: evaluation, diagnostics of the model, and pictures."""
 
 import json
 import resource
@@ -18,7 +18,7 @@ from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate
 from robot_room.app.watching.live import record
 from robot_room.app.watching.session import Session
 
-PICTURE_SEED = 3_000_000  # the starts that pictures show
+PICTURE_SEED = 3_000_000  # starts shown in pictures
 SHOWN_EPISODES, FILM_SIZE, STEPS_PER_SECOND = 3, (840, 600), 6
 
 
@@ -36,7 +36,7 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
             "peak_memory_gib": round(peak_memory_gib(), 3),
         }
     (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    with console.status("asking the model what it knows"):
+    with console.status("computing diagnostics"):
         knowledge = diagnose(agent, random_rollouts(agent, PICTURE_SEED))
     (run / "diagnostics.json").write_text(json.dumps(knowledge, indent=2) + "\n")
     with console.status("drawing pictures"):
@@ -58,10 +58,10 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
 
 
 def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
-    """The curves by horizon, and the numbers beneath them; see `agent.diagnostics.diagnose`."""
+    """Curves per horizon and summary numbers; see `agent.diagnostics.diagnose`."""
     figure, (frames, rewards, calibration) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     horizons = np.arange(1, len(knowledge["calibration_ratio"]) + 1)
-    labels = {"": "imagined", "_copy": "the first one, copied", "_mean": "the mean frame"}
+    labels = {"": "imagined", "_copy": "first frame repeated", "_mean": "mean frame"}
     for axis, name in ((frames, "frame_rmse"), (rewards, "reward_rmse")):
         for ending, label in labels.items():
             if name + ending in knowledge:
@@ -79,7 +79,7 @@ def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
     ]
     shares = (
         f"foreground explained: {knowledge['foreground_explained']:.1%}",
-        f"transition's central 90 % holds {knowledge['coverage_90']:.1%}",
+        f"coverage of the transition's central 90 %: {knowledge['coverage_90']:.1%}",
     )
     figure.suptitle("     ".join((*probes, *shares)), fontsize=10)
     figure.savefig(path, dpi=100)
@@ -87,5 +87,5 @@ def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
 
 
 def peak_memory_gib() -> float:
-    """Largest resident size of this process so far."""
+    """Peak resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,1 +1,1 @@
-"""An agent at work, what it sees, believes and intends, in a window or on film."""
+"""Watching an agent: its camera, belief and plan, in a window or as a film."""

@@ -1,7 +1,7 @@
-"""What an agent sees, believes and intends, as a view to look at.
+"""Inspection of a decision: the agent's belief, imagined frames and paths, ready to be drawn.
 
-All of it comes from the agent's own model: paths are those of the robot in frames that it decodes from
-imagined z, never of the true state.
+Everything comes from the agent's own model. Paths are read from frames decoded from imagined z, never
+from the true state.
 """
 
 from typing import NamedTuple
@@ -17,32 +17,34 @@ from robot_room.app.watching.localisation import locate_robot
 from robot_room.app.watching.paths import Paths
 from robot_room.panels import Picture
 
-DRAWS = 16  # of z from the belief, whose frames' spread is the uncertainty shown
-CHUNK = 48  # frames decoded at a time: more do not fit into a processor's cache
+DRAWS = 16  # samples of z from the belief; the spread of their frames is the uncertainty shown
+CHUNK = 48  # frames decoded at a time, so that they fit into the processor's cache
 
 
-class Thought(NamedTuple):
-    """An agent's mind at one decision, for a room whose robot can be seen in frames."""
+class Inspection(NamedTuple):
+    """The contents of one decision, for an environment whose robot is visible in frames."""
 
     frames: dict[str, Picture]
-    """What it makes of the frame, belief, uncertainty."""
+    """Restored frame, decoded belief, and uncertainty, by label."""
     filmstrip: dict[str, Picture]
-    """The frames that it expects along its plan."""
+    """Frames predicted along the plan, by label."""
     paths: Paths
-    """What it imagines to drive, and where it believes the robot to be."""
+    """Imagined paths and the estimated position of the robot."""
     reward: float
-    """That it expects to arrive with the next frame."""
+    """Predicted reward of the next step."""
 
 
 @torch.no_grad()
-def read(model: WorldModel, decision: Decision, planner: Planner, restored: bool = False) -> Thought:
-    """What a decision for one room rests on.
+def inspect_decision(
+    model: WorldModel, decision: Decision, planner: Planner, restored: bool = False
+) -> Inspection:
+    """Decode what one decision was based on.
 
     Args:
-        model: that decided.
-        decision: of `agent.control.decide`.
-        planner: that it was made with.
-        restored: whether to show what a restorer made of the frame.
+        model: the world model that was used.
+        decision: returned by `agent.control.decide` for one environment.
+        planner: the planner that was used.
+        restored: whether to show the restored frame.
     """
     belief, plan = decision.belief, decision.plan
     mean, std = belief.density.mean, belief.density.std
@@ -66,19 +68,19 @@ def read(model: WorldModel, decision: Decision, planner: Planner, restored: bool
     spread = model.decode(mean + noise * std).float().std(0).mean(-1).cpu().numpy()
     frames: dict[str, Picture] = {}
     if restored:
-        name = "mended" if belief.restored.plausible[0] else "cannot be"
+        name = "restored" if belief.restored.plausible[0] else "implausible"
         frames[name] = belief.restored.frames[0].cpu().numpy()
-    frames["believes" if belief.used[0] else "believes, blind"] = here[0]
-    frames["is unsure about"] = heat(spread.astype(np.float64), 40.0)
+    frames["belief" if belief.used[0] else "belief, frame rejected"] = here[0]
+    frames["uncertainty"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.num_elites
     names = ["next", *(f"in {k} steps" for k in range(2, actions.shape[1] + 1))]
     filmstrip = dict(zip(names, decoded, strict=False))  # the chosen plan comes first
     paths = Paths(places[1 + elites :], places[1 : 1 + elites], places[0], believed)
-    return Thought(frames, filmstrip, paths, reward)
+    return Inspection(frames, filmstrip, paths, reward)
 
 
 def heat(values: NDArray[np.float64], largest: float) -> Picture:
-    """Values (H, W) from 0 to `largest` as colours from black over red to white, (H, W, 3)."""
+    """Values (H, W) from 0 to `largest` as colours from black through red to white, (H, W, 3)."""
     share = np.clip(values / largest, 0, 1)[..., None] * 3 - [0, 1, 2]
     return (np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)

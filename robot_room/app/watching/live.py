@@ -1,4 +1,4 @@
-"""A session in a window, on its own or while the agent learns; and its pictures in TensorBoard."""
+"""A session in a window, during training, as a film, and as pictures in TensorBoard."""
 
 import time
 import warnings
@@ -13,20 +13,22 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agent import Agent
 from agent.learner import Progress
+from robot_room.app.watching.display import view
+from robot_room.app.watching.keys import press
 from robot_room.app.watching.session import SPEEDS, Session
 from robot_room.panels import draw, to_picture
 from robot_room.viewer import Viewer
 
-SHARE = 0.07  # of the time of learning, that watching it may take
+SHARE = 0.07  # maximum fraction of training time spent on the window
 PICTURES, PICTURE_STEPS, PICTURE_SIZE = 10, 3, (840, 600)  # in TensorBoard
-LIVE_SEED = 4_000_000  # the starts that are watched while learning
+LIVE_SEED = 4_000_000  # starts shown during training
 
 
 def frame(session: Session, viewer: Viewer) -> bool:
-    """Show a session once and do what its user asks for; False if the window is to be closed."""
-    if not viewer.show(session.view()) or session.closed:
+    """Show a session once and apply user input; False if the window should be closed."""
+    if not viewer.show(view(session)) or session.closed:
         return False
-    session.press(viewer.keys)
+    press(session, viewer.keys)
     session.drag(viewer.pointer())
     if session.wants_still:
         session.wants_still = False
@@ -40,28 +42,28 @@ def frame(session: Session, viewer: Viewer) -> bool:
 
 
 def live(session: Session, viewer: Viewer) -> None:
-    """Go on until the window is closed."""
+    """Run a session until the window is closed."""
     last, owed = time.perf_counter(), 0.0
     while frame(session, viewer):
         now = time.perf_counter()
         owed, last = min(owed + (now - last) * SPEEDS[session.chosen.speed], 10.0), now
         if session.chosen.paused:
             owed = 0.0
-        while owed >= 1 and time.perf_counter() - now < 1 / 40:  # more would make the window jerk
+        while owed >= 1 and time.perf_counter() - now < 1 / 40:  # more would make the window stutter
             session.step()
             owed -= 1
     viewer.close()
 
 
 class Spectator:
-    """A callback of `Agent.learn`: a window that takes at most so much of the time, and pictures.
+    """A callback of `Agent.learn` that shows the agent in a window and writes pictures.
 
-    What is learned does not depend on it: it acts in a room of its own, with its own randomness.
-    Closing the window ends the watching, not the learning.
+    It uses its own environment and random streams, so training does not depend on it. The window takes
+    at most `SHARE` of the time; closing it does not stop training.
 
     Args:
-        agent: that learns.
-        directory: of the run; pictures go to its `tensorboard`.
+        agent: the agent in training.
+        directory: the run's directory; pictures go to its `tensorboard`.
         viewer: the window; None: pictures only.
     """
 
@@ -72,7 +74,7 @@ class Spectator:
         self._began, self._spent, self._drawn = time.perf_counter(), 0.0, 0
 
     def __call__(self, progress: Progress) -> None:
-        """Look, if there is time. What goes wrong here is said, and does not end the learning."""
+        """Update the window or pictures if due. Errors become a warning and do not stop training."""
         if progress.num_updates == 0:
             return
         done, total = progress.num_timesteps, progress.target_timesteps
@@ -93,12 +95,12 @@ class Spectator:
         self._spent += time.perf_counter() - now
 
     def _draw(self, step: int) -> None:
-        """A picture of an episode's third step for TensorBoard, always of the same start."""
+        """Write the third step of an episode, always from the same start, to TensorBoard."""
         with closing(self._new_session()) as session:
             for _ in range(PICTURE_STEPS):
                 session.step()
-            picture = to_picture(draw(replace(session.view(), help=()), PICTURE_SIZE))
-        self._writer.add_image("mind", picture, step, dataformats="HWC")
+            picture = to_picture(draw(replace(view(session), help=()), PICTURE_SIZE))
+        self._writer.add_image("agent_view", picture, step, dataformats="HWC")
 
     def _show(self, viewer: Viewer) -> None:
         if self._session is None:
@@ -114,7 +116,7 @@ class Spectator:
         return Session(self.agent, self.agent.env_spec, LIVE_SEED)
 
     def close(self) -> None:
-        """Close window and files."""
+        """Close the window and files."""
         self._writer.close()
         if self.viewer is not None:
             self.viewer.close()
@@ -123,23 +125,23 @@ class Spectator:
 
 
 def record(session: Session, path: Path, episodes: int, size: tuple[int, int], rate: float) -> None:
-    """Write whole episodes as a GIF or MP4, a picture for each step and the last one longer.
+    """Write complete episodes as a GIF or MP4, one picture per step; the last one is held longer.
 
     Args:
-        session: that is recorded.
-        path: ends in .gif or .mp4.
-        episodes: how many.
-        size: of the pictures, in pixels.
-        rate: steps a second.
+        session: the session to record.
+        path: a file ending in .gif or .mp4.
+        episodes: number of episodes.
+        size: width and height in pixels.
+        rate: steps per second.
     """
     options = {"duration": 1000 / rate, "loop": 0}
     if path.suffix == ".mp4":
         options = {"fps": rate, "macro_block_size": 2}
-    writer: Any = get_writer(path, **options)  # one picture at a time, as a film may be long
+    writer: Any = get_writer(path, **options)  # writes one picture at a time
     with writer as film:
         while session.episode.number < episodes:
-            view = replace(session.view(), help=())  # nobody has keys to press
-            picture = to_picture(draw(view, size))
-            for _ in range(5 if session.episode.over else 1):  # so that one sees it arrive
+            shown = replace(view(session), help=())  # a film has no keys
+            picture = to_picture(draw(shown, size))
+            for _ in range(5 if session.episode.over else 1):  # hold the arrival
                 film.append_data(picture)
             session.step()

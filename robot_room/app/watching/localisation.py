@@ -1,4 +1,4 @@
-"""Where the robot is in a frame that a model imagined."""
+"""Finding the robot in frames that a model imagined."""
 
 from functools import reduce
 
@@ -10,16 +10,16 @@ from robot_room.room import HALF_WIDTH
 
 
 def locate_robot(frames: Frames, faintest: int = 12) -> NDArray[np.float64]:
-    """Where the white square is in frames (…, H, W, 3), as far as pixels tell → (…, 2) in metres.
+    """Position of the white square in frames (…, H, W, 3), (…, 2) in metres.
 
-    The centroid of what is whiter than the floor in all channels, which the goal's red is not; NaN
-    where there is none. For soft frames that a model imagined; `info` knows better for sharp ones.
+    It is the centroid of pixels brighter than the floor in all channels, which excludes the red goal;
+    NaN if there are none. It is meant for blurry, imagined frames; for real ones `info` is exact.
 
     Args:
         frames: uint8.
-        faintest: brightness above the floor's that counts, of 127.
+        faintest: how much brighter than the floor a pixel must be to count, out of 127.
     """
-    darkest = reduce(np.minimum, np.moveaxis(frames, -1, 0))  # much sooner than frames.min(-1)
+    darkest = reduce(np.minimum, np.moveaxis(frames, -1, 0))  # much faster than frames.min(-1)
     white = np.maximum(darkest, FLOOR + faintest) - np.uint8(FLOOR + faintest)
     rows, columns = white.sum(-1, dtype=np.int64), white.sum(-2, dtype=np.int64)
     total = rows.sum(-1)

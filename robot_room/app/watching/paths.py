@@ -1,4 +1,4 @@
-"""Imagined paths over the picture of the room, and where the robot is believed to be."""
+"""Imagined paths and the estimated robot position, drawn over the room."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,23 +13,23 @@ CANDIDATE, ELITE, CHOSEN = (120, 210, 255, 100), (255, 214, 90, 170), (255, 64, 
 
 @dataclass(frozen=True)
 class Paths:
-    """Paths that were imagined, each a row of places (x, y) in metres; NaN where none is known."""
+    """Imagined paths, each a sequence of positions (x, y) in metres; NaN where unknown."""
 
     candidates: NDArray[np.float64]
     """(K, H, 2)."""
     elites: NDArray[np.float64]
-    """(E, H, 2), the best of them."""
+    """(E, H, 2), the best candidates."""
     chosen: NDArray[np.float64]
-    """(H, 2), the one that is followed."""
+    """(H, 2), the plan that is followed."""
     believed: NDArray[np.float64] | None = None
-    """Where the robot is believed to be, (2,)."""
+    """Estimated position of the robot, (2,)."""
 
     def draw(self, surface: Any, box: Rect) -> None:
-        """All candidates faint, elites stronger, the chosen one bright with its steps as dots.
+        """Draw candidates faintly, elites more strongly, and the plan brightly with a dot per step.
 
         Args:
-            surface: of pygame.
-            box: where it shows the room.
+            surface: a pygame surface.
+            box: the area of the surface that shows the room.
         """
         pygame = import_pygame()
         veil = pygame.Surface((box.width, box.height), pygame.SRCALPHA)

@@ -1,15 +1,13 @@
-"""An agent at work in a room, and a hand that may disturb both; no window is needed.
+"""A session: an agent acting in an environment that a user may disturb. It needs no window.
 
-A session is told which keys were pressed and where the mouse is held, goes on by `step`, and gives a
-`View` of what is to be seen. Nothing that is done to it raises: what a room does not allow does not
-happen, and `notice` says so.
+`step` advances it, `drag` and the methods below it apply user input, `keys` maps keys to these methods,
+and `display` turns a session into a view. User input never raises: what an environment does not allow
+is ignored, and `notice` says why.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -22,71 +20,69 @@ from agent.calibration import Restoration
 from agent.collection import scale_actions
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll
-from agent.planning import CEM, ICEM, MPPI, AnyPlanner, RandomShooting
+from agent.planning import PLANNERS, AnyPlanner
 from agent.restoration.restorer import Identity
 from robot_room.app.evaluation.protocol import oracle_steps
-from robot_room.app.watching.inspection import Thought, read
-from robot_room.panels import View
+from robot_room.app.watching.inspection import Inspection, inspect_decision
 from robot_room.room import GOAL_LIMIT, ROBOT_LIMIT
 
 NOISES = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5)  # std; images lie in [−1, 1]
-SPEEDS = (1, 2, 5, 10, 20, 30, 100)  # steps a second, if the agent can; 10 is real time
-PLANNERS: tuple[type[AnyPlanner], ...] = (ICEM, CEM, MPPI, RandomShooting)
+SPEEDS = (1, 2, 5, 10, 20, 30, 100)  # steps per second, if the agent is fast enough; 10 is real time
 HORIZONS = range(2, 21)
-GRASP = 0.16  # m; nearer to the goal's centre than this, a hand takes the goal
+GRASP = 0.16  # m; a drag that starts this close to the goal's centre moves the goal
 
 
 @dataclass
 class Choices:
-    """What the user has chosen."""
+    """The user's choices."""
 
     planner: AnyPlanner
     restoring: bool
     noise: int = 0
-    """Which of `NOISES`."""
+    """Index into `NOISES`."""
     hand: bool = False
-    """Over the camera."""
+    """Whether the camera is covered."""
     speed: int = SPEEDS.index(10)
-    """Which of `SPEEDS`."""
+    """Index into `SPEEDS`."""
     paused: bool = False
     help_shown: bool = True
 
 
 @dataclass
 class Score:
-    """Of the episodes that nobody disturbed, under one set of conditions."""
+    """Results of the undisturbed episodes under the current conditions."""
 
     finished: int = 0
     arrived: int = 0
     ratios: list[float] = field(default_factory=list)
-    """Steps over the oracle's."""
+    """Path ratios."""
 
 
 @dataclass
 class Episode:
-    """What has happened in one."""
+    """The state of the current episode."""
 
     number: int
     oracle_steps: int
     touched: bool
-    """It was disturbed, and does not count."""
+    """Whether it was disturbed; it then does not count in the score."""
     steps: int = 0
     over: bool = False
     predicted: deque[float] = field(default_factory=lambda: deque(maxlen=80))
-    """Rewards that the agent expected of its latest steps."""
+    """Predicted rewards of the latest steps."""
     received: deque[float] = field(default_factory=lambda: deque(maxlen=80))
-    """Rewards that it got."""
+    """Rewards received in these steps."""
 
 
 class Session:
-    """One agent in one room.
+    """One agent in one environment.
 
     Args:
-        agent: acts; it is not changed.
-        spec: of the environment, which may differ from the one that it was trained in.
+        agent: the acting agent; it is not changed.
+        spec: the environment, which may differ from the one that the agent was trained in.
         seed: episode i starts from reset(seed=seed + i).
-        restoration: a restorer and gate that can be switched on; None: there are none.
-        restoring: whether they are.
+        restoration: a restorer and gate that can be switched on, or None.
+        restoring: whether they are switched on at the start.
     """
 
     def __init__(
@@ -108,7 +104,7 @@ class Session:
         self._held: str | None = None
         self._begin(0)
 
-    # ---- going on ------------------------------------------------------------------------------
+    # ---- stepping ------------------------------------------------------------------------------
 
     def new_episode(self) -> None:
         """Begin the next episode."""
@@ -122,7 +118,7 @@ class Session:
         self.look()
 
     def look(self) -> None:
-        """Decide from what the camera shows now."""
+        """Decide from the current camera frame."""
         self.frame = self._through_the_camera(self.seen)
         agent, device = self.agent, self.agent.device
         start = torch.tensor([self._before is None], device=device)
@@ -139,19 +135,19 @@ class Session:
             restorer=Identity() if restoration is None else restoration.restorer,
             gate=AcceptAll() if restoration is None else restoration.gate,
         )
-        self.thought: Thought = read(
+        self.inspection: Inspection = inspect_decision(
             agent.world_model, self.decision, self.chosen.planner, restored=self.chosen.restoring
         )
 
     def step(self) -> None:
-        """Do what was decided; after an episode's end, begin the next."""
+        """Take the action decided on; after the end of an episode, begin the next one."""
         episode, score = self.episode, self.score
         if episode.over:
             self.new_episode()
             return
         action = scale_actions(self.agent.action_space, self.decision.action[0].cpu().numpy())
         self.seen, reward, terminated, truncated, self.info = self._env.step(action)
-        episode.predicted.append(self.thought.reward)
+        episode.predicted.append(self.inspection.reward)
         episode.received.append(float(reward))
         episode.steps, self._before = episode.steps + 1, self._after
         episode.over = bool(terminated or truncated)
@@ -162,17 +158,10 @@ class Session:
                 score.ratios.append(episode.steps / episode.oracle_steps)
         self.look()
 
-    # ---- what a hand does ----------------------------------------------------------------------
-
-    def press(self, keys: Iterable[str]) -> None:
-        """Do what keys ask for, in order; unknown ones do nothing."""
-        for key in keys:
-            if key in ACTIONS:
-                self.notice = ""
-                ACTIONS[key](self)
+    # ---- user input -----------------------------------------------------------------------------
 
     def drag(self, place: NDArray[np.float64] | None) -> None:
-        """The mouse is held at a place in the room, (x, y) in metres; None: it is not."""
+        """Drag the robot or the goal to a place, (x, y) in metres; None: the mouse is not held."""
         if place is None or "robot_position" not in self.info or self.episode.over:
             self._held = None
             return
@@ -202,25 +191,31 @@ class Session:
         self.episode.touched = True
         self.look()
 
-    def _pause(self) -> None:
+    def toggle_pause(self) -> None:
+        """Pause or continue."""
         self.chosen.paused = not self.chosen.paused
 
-    def _single_step(self) -> None:
+    def single_step(self) -> None:
+        """Pause and take one step."""
         self.chosen.paused = True
         self.step()
 
-    def _hand(self) -> None:
+    def toggle_hand(self) -> None:
+        """Cover or uncover the camera."""
         self.chosen.hand = not self.chosen.hand
         self._disturbed()
 
-    def _change_noise(self, by: int) -> None:
+    def change_noise(self, by: int) -> None:
+        """Move along `NOISES`."""
         self.chosen.noise = int(np.clip(self.chosen.noise + by, 0, len(NOISES) - 1))
         self._disturbed()
 
-    def _change_speed(self, by: int) -> None:
+    def change_speed(self, by: int) -> None:
+        """Move along `SPEEDS`."""
         self.chosen.speed = int(np.clip(self.chosen.speed + by, 0, len(SPEEDS) - 1))
 
-    def _distractors(self) -> None:
+    def toggle_distractors(self) -> None:
+        """Add three distractors, or remove all."""
         room: Any = self._env.unwrapped
         if "robot_position" not in self.info:
             self.notice = "this environment has no distractors"
@@ -234,23 +229,27 @@ class Session:
         self.seen, self.info = other.unwrapped.set_state({**state, "settings": settings})
         self._env.close()
         self._env, self.spec = other, spec
-        self._count_afresh()
+        self._reset_score()
 
-    def _switch_restoration(self) -> None:
+    def toggle_restoration(self) -> None:
+        """Switch the restorer and its gate on or off."""
         if self.restoration is None:
-            self.notice = "no prior: make one with robot-room train-prior RUN"
+            self.notice = "no restorer: make one with robot-room train-restorer RUN"
             return
         self.chosen.restoring = not self.chosen.restoring
-        self._count_afresh()
+        self._reset_score()
 
-    def _next_planner(self) -> None:
-        kinds = [kind.__name__ for kind in PLANNERS]
-        kind = PLANNERS[(kinds.index(type(self.chosen.planner).__name__) + 1) % len(PLANNERS)]
+    def next_planner(self) -> None:
+        """Use the next of the agent's `PLANNERS`, with the same horizon."""
+        current = type(self.chosen.planner)
+        number = PLANNERS.index(current) if current in PLANNERS else -1
+        kind = PLANNERS[(number + 1) % len(PLANNERS)]
         own = self.agent.config.planner
         fresh = own if type(own) is kind else kind(discount=own.discount)
         self._plan_with(replace(fresh, horizon=self.chosen.planner.horizon))
 
-    def _change_horizon(self, by: int) -> None:
+    def change_horizon(self, by: int) -> None:
+        """Lengthen or shorten the planner's horizon."""
         horizon = int(np.clip(self.chosen.planner.horizon + by, HORIZONS[0], HORIZONS[-1]))
         self._plan_with(replace(self.chosen.planner, horizon=horizon))
 
@@ -259,19 +258,22 @@ class Session:
         if self._before is not None:
             fresh = ControlState.initial(self.agent.world_model, planner, 1)
             self._before = self._before._replace(plans=fresh.plans)
-        self._count_afresh()
+        self._reset_score()
 
-    def _still(self) -> None:
+    def request_still(self) -> None:
+        """Ask the window to save a still."""
         self.wants_still = True
 
-    def _help(self) -> None:
+    def toggle_help(self) -> None:
+        """Show or hide the keys."""
         self.chosen.help_shown = not self.chosen.help_shown
 
-    def _close(self) -> None:
+    def quit(self) -> None:
+        """Ask the window to close."""
         self.closed = True
 
-    def _count_afresh(self) -> None:
-        """Success so far was that of other conditions."""
+    def _reset_score(self) -> None:
+        """Start a new score, as the conditions have changed."""
         self.score = Score()
         self._disturbed()
 
@@ -279,47 +281,11 @@ class Session:
         self.episode.touched = True
         self.look()
 
-    # ---- what is to be seen --------------------------------------------------------------------
-
-    def view(self) -> View:
-        """All that a window shows of this moment."""
-        chosen, episode, score = self.chosen, self.episode, self.score
-        kind = type(chosen.planner).__name__.removesuffix("Config")
-        planner = f"{kind}, horizon {chosen.planner.horizon}"
-        ratio = f"{np.mean(score.ratios):.2f}" if score.ratios else "–"
-        prior = "none" if self.restoration is None else ("on" if chosen.restoring else "off")
-        belief = self.decision.belief
-        if chosen.restoring:
-            surprise = f"{float(belief.innovation[0]):.0f}"
-            prior += f", frame {'believed' if belief.used[0] else 'left out'} (innovation {surprise})"
-        status = [
-            f"episode {episode.number + 1}, step {episode.steps}"
-            + ("" if "distance" not in self.info else f", {self.info['distance']:.2f} m to go"),
-            f"arrived {score.arrived} of {score.finished}, steps over the oracle's {ratio}",
-            f"planner {planner}, {SPEEDS[chosen.speed]} steps a second",
-            f"prior {prior}",
-            self.notice,
-        ]
-        if chosen.noise or chosen.hand:
-            camera = "hand over the camera" if chosen.hand else f"noise {NOISES[chosen.noise]:g}"
-            status.insert(4, f"camera: {camera}")
-        thought = self.thought
-        located = "robot_position" in self.info
-        return View(
-            room=self.seen
-            if self._env.render_mode is None
-            else np.asarray(self._env.render(), np.uint8),
-            title="the room: paths imagined, the best of them, the one it takes",
-            alarm="paused" if chosen.paused else "",
-            overlay=thought.paths.draw if located else None,
-            frames={"sees": self.frame} | thought.frames,
-            filmstrip=thought.filmstrip,
-            filmstrip_title="what the agent expects to see",
-            curves={"expected": list(episode.predicted), "received": list(episode.received)},
-            curves_title="reward",
-            status=status,
-            help=HELP if chosen.help_shown else NO_HELP,
-        )
+    def picture(self) -> NDArray[np.uint8]:
+        """The environment, rendered for people if it can be."""
+        if self._env.render_mode is None:
+            return self.seen
+        return np.asarray(self._env.render(), np.uint8)
 
     def close(self) -> None:
         """Close the environment."""
@@ -340,63 +306,9 @@ class Session:
 
 
 def _made(spec: EnvSpec) -> gym.Env[Any, Any]:
-    """The environment, with pictures for people where it has such."""
+    """The environment, with pictures for people if it can render them."""
     env = gym.make(spec)
     if "rgb_array" not in env.metadata.get("render_modes", ()):
         return env
     env.close()
     return gym.make(spec, render_mode="rgb_array")
-
-
-# ---- keys --------------------------------------------------------------------------------------
-
-
-class Key(NamedTuple):
-    """A key, and what it does."""
-
-    name: str
-    """As pygame calls it."""
-    label: str
-    """In the help, where neighbours with the same one share it; "": the help leaves the key out."""
-    action: Callable[[Session], None]
-
-
-HELP_KEY = Key("f1", "keys", Session._help)
-KEYS: tuple[tuple[Key, ...], ...] = (
-    (
-        Key("space", "pause", Session._pause),
-        Key("n", "one step", Session._single_step),
-        Key(",", "speed", lambda session: session._change_speed(-1)),
-        Key(".", "speed", lambda session: session._change_speed(1)),
-        Key("r", "new episode", Session.new_episode),
-        Key("s", "still", Session._still),
-        HELP_KEY,
-        Key("escape", "quit", Session._close),
-        Key("q", "", Session._close),
-    ),
-    (
-        Key("h", "hand over the camera", Session._hand),
-        Key("[", "noise", lambda session: session._change_noise(-1)),
-        Key("]", "noise", lambda session: session._change_noise(1)),
-        Key("d", "distractors", Session._distractors),
-        Key("p", "prior", Session._switch_restoration),
-        Key("m", "planner", Session._next_planner),
-        Key("-", "horizon", lambda session: session._change_horizon(-1)),
-        Key("=", "horizon", lambda session: session._change_horizon(1)),
-    ),
-)
-"""Lines as the help shows them."""
-ACTIONS = {key.name: key.action for line in KEYS for key in line}
-
-
-def _help_line(keys: Iterable[Key], *first: str) -> str:
-    told = [
-        f"{' '.join({'escape': 'esc'}.get(key.name, key.name) for key in same)}: {label}"
-        for label, same in groupby(keys, lambda key: key.label)
-        if label
-    ]
-    return "    ".join([*first, *told])
-
-
-HELP = (_help_line(KEYS[0], "mouse: drag robot or goal"), _help_line(KEYS[1]))
-NO_HELP = (_help_line([HELP_KEY]),)

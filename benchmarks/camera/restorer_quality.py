@@ -1,18 +1,18 @@
-"""The observation prior by itself: against the exact denoiser, as a detector, and by the clock.
+"""The restorer by itself: compared with the exact denoiser, as a detector, and its cost in time.
 
-    python -m benchmarks.camera.prior_quality
+    python -m benchmarks.camera.restorer_quality
 
 For each training seed:
 
-    denoiser    a network trained on frames with the robot at the places of a grid, each as likely,
-                against the exact E[x_0 | x_n] over all of these frames: the root mean square of their
-                difference over that of x_0 around its mean
-    detector    the area under the ROC curve, broken frames against sound ones, in episodes in which the
-                agent acts with its prior: of the critic's score of the frame as the camera gave it, and
-                of the innovation of what the prior made of it; and the share of sound frames that each
-                threshold accuses
-    clock       training and calibration of the prior over the agent's own learning, and what a frame
-                costs over a decision of the planner, one room, one thread
+    denoiser    a network trained on frames with the robot on a uniform grid of positions, compared with
+                the exact E[x_0 | x_n] over all these frames: RMS of the difference divided by the RMS
+                of x_0 around its mean
+    detector    area under the ROC curve for corrupted against uncorrupted frames, in episodes in which
+                the agent acts with its restorer: of the critic's score of the camera's frame, and of
+                the innovation of the restored frame; and the fraction of uncorrupted frames that each
+                threshold rejects
+    clock       time to train and calibrate the restorer divided by the agent's training time, and time
+                per frame divided by planning time, one environment, one thread
 """
 
 import json
@@ -46,26 +46,26 @@ from robot_room.rendering import Scene, render
 from robot_room.sensors import SEVERITIES
 
 STDS = (0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.5, 5.0)
-GRID = 41  # places along each axis
+GRID = 41  # positions along each axis
 ROOMS, STEPS = 50, 12
 ROUNDS = 200
 
 
 @dataclass
-class PriorQuality:
-    """Run the jobs that have no file yet, then print the tables."""
+class RestorerQuality:
+    """Run the jobs that have no result file yet, then print the tables."""
 
     seeds: int = 3
-    """Training seeds, from 0."""
-    out: Path = Path("benchmarks/results/prior_quality")
-    """Where the raw scores are."""
+    """Number of training seeds, from 0."""
+    out: Path = Path("benchmarks/results/restorer_quality")
+    """Folder of the raw scores."""
 
     def __post_init__(self) -> None:
         at_least_one(self, "seeds")
 
 
 def every_frame() -> Tensor:
-    """The room with the robot at each place of a grid."""
+    """The room with the robot at each position of a grid."""
     places = np.linspace(-0.9, 0.9, GRID)
     robot = np.stack(np.meshgrid(places, places), -1).reshape(-1, 2)
     return torch.from_numpy(render(Scene(robot, np.zeros_like(robot))))
@@ -73,7 +73,7 @@ def every_frame() -> Tensor:
 
 @torch.no_grad()
 def denoiser_errors(seed: int, frames: int = 200) -> dict[str, float]:
-    """By std of the noise: how far the network is from the exact denoiser."""
+    """Distance of the network from the exact denoiser, by standard deviation of the noise."""
     every = every_frame()
     trainer = DenoiserTrainer((64, 64, 3), seed=seed)
     with torch.enable_grad():
@@ -97,7 +97,7 @@ def denoiser_errors(seed: int, frames: int = 200) -> dict[str, float]:
 
 
 class Watched(NamedTuple):
-    """What was seen in some rooms, (T, N, …)."""
+    """Recordings of N environments over T steps, (T, N, …)."""
 
     frames: Tensor
     scores: Tensor
@@ -107,7 +107,7 @@ class Watched(NamedTuple):
 
 @torch.no_grad()
 def watch(agent: Agent, restoration: Restoration, kwargs: dict[str, object]) -> Watched:
-    """Frames, scores as the camera gave them, innovations, and where episodes start; (T, N, …)."""
+    """Let the agent act with its restorer and record frames, scores, innovations and starts."""
     spec = env_spec(ROOM, json.dumps(kwargs))
     env = gym.make_vec(spec, ROOMS, autoreset_mode=AutoresetMode.SAME_STEP)
     seen, _ = env.reset(seed=HELD_OUT_SEED)
@@ -126,16 +126,16 @@ def watch(agent: Agent, restoration: Restoration, kwargs: dict[str, object]) -> 
     return Watched(*(torch.stack(each) for each in (frames, scores, innovations, starts)))
 
 
-def area(sound: Tensor, broken: Tensor) -> float:
-    """Under the ROC curve: how often a broken frame's number is the larger, ties half."""
-    statistic = stats.mannwhitneyu(broken.flatten(), sound.flatten()).statistic
-    return float(statistic / (sound.numel() * broken.numel()))
+def area(clean: Tensor, broken: Tensor) -> float:
+    """Area under the ROC curve: how often a corrupted frame's number is larger; ties count half."""
+    statistic = stats.mannwhitneyu(broken.flatten(), clean.flatten()).statistic
+    return float(statistic / (clean.numel() * broken.numel()))
 
 
 def detection(agent: Agent, restoration: Restoration) -> dict[str, dict[str, float]]:
-    """Areas by what is wrong, and the share of sound frames that are accused."""
+    """Areas by corruption, and the fraction of uncorrupted frames that are rejected."""
     frames, scores, innovations, starts = watch(agent, restoration, {})
-    expected = innovations[~starts]  # nothing was predicted for an episode's first frame
+    expected = innovations[~starts]  # there is no prediction for the first frame of an episode
     result = {
         "accused": {
             "score": (scores > restoration.restorer.critic.threshold).float().mean().item(),
@@ -151,7 +151,7 @@ def detection(agent: Agent, restoration: Restoration) -> dict[str, dict[str, flo
             broken[1:] = (failing.frames[1:] == failing.frames[:-1]).flatten(2).all(2)
         surprising = failing.innovations[broken & ~failing.starts]
         result[kind] = {"innovation": area(expected, surprising)}
-        if kind != "dropped_frames":  # such a frame is a sound one, at the wrong time
+        if kind != "dropped_frames":  # such a frame is uncorrupted, but late
             result[kind]["score"] = area(scores, failing.scores[broken])
     first = frames[0]
     empty = first.float().median(0).values.to(torch.uint8).expand_as(first)
@@ -164,7 +164,7 @@ def detection(agent: Agent, restoration: Restoration) -> dict[str, dict[str, flo
 
 
 def milliseconds(function: Callable[[], object]) -> float:
-    """Median time of a call."""
+    """Median time of a call in milliseconds."""
     times = []
     for _ in range(ROUNDS + 5):
         began = time.perf_counter()
@@ -174,7 +174,7 @@ def milliseconds(function: Callable[[], object]) -> float:
 
 
 def frame_times(agent: Agent, restoration: Restoration) -> dict[str, float]:
-    """Milliseconds: a decision without a prior, and a look at frames of three kinds."""
+    """Milliseconds: a decision without restorer, and restoring frames of three kinds."""
     env = gym.make(ROOM)
     clean = torch.from_numpy(env.reset(seed=HELD_OUT_SEED)[0])[None]
     eps = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -196,7 +196,7 @@ def frame_times(agent: Agent, restoration: Restoration) -> dict[str, float]:
 
 
 def run_job(seed: int) -> Record:
-    """All of it for one seed."""
+    """All measurements for one seed."""
     agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
     began = time.perf_counter()
     restoration = learned_restoration(agent, seed)
@@ -212,29 +212,31 @@ def run_job(seed: int) -> Record:
 
 
 def tables(records: list[Record]) -> list[Table]:
-    """One each for denoiser, detector and clock."""
+    """Tables for denoiser, detector and clock."""
     denoiser = Table("std of the noise", "distance from exact", title="The network, relative RMS")
     for std in records[0]["denoiser"]:
         denoiser.add_row(std, spread([r["denoiser"][std] for r in records], 3))
-    detector = Table("frames", "score", "innovation", title="Area under the ROC curve (accused: share)")
+    detector = Table(
+        "frames", "score", "innovation", title="Area under the ROC curve (accused: fraction)"
+    )
     for name, found in records[0]["detection"].items():
         values = [
             spread([r["detection"][name][kind] for r in records], 3) if kind in found else ""
             for kind in ("score", "innovation")
         ]
         detector.add_row(name, *values)
-    clock = Table("what", "ratio", title="The prior over the agent without it")
+    clock = Table("what", "ratio", title="Restorer, relative to the agent without it")
     clock.add_row(
-        "training and calibration over learning",
+        "training and calibration / training of the agent",
         spread([r["prior_seconds"] / r["agent_seconds"] for r in records], 2),
     )
     for kind in ("clean", "noise", "occluder"):
         ratios = [r["milliseconds"][kind] / r["milliseconds"]["decision"] for r in records]
-        clock.add_row(f"a frame, {kind}, over a decision", spread(ratios, 2))
+        clock.add_row(f"time per frame, {kind} / planning time", spread(ratios, 2))
     return [denoiser, detector, clock]
 
 
-def main(config: PriorQuality) -> None:
+def main(config: RestorerQuality) -> None:
     """Run the benchmark."""
     jobs = {config.out / f"seed{seed}.json": (seed,) for seed in range(config.seeds)}
     for table in tables(run_jobs(run_job, jobs, {"training_steps": TRAINING_STEPS})):
@@ -242,4 +244,4 @@ def main(config: PriorQuality) -> None:
 
 
 if __name__ == "__main__":
-    command(PriorQuality, main)
+    command(RestorerQuality, main)

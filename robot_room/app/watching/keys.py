@@ -1,0 +1,66 @@
+"""The keys of the window and their help."""
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import NamedTuple
+
+from robot_room.app.watching.session import Session
+
+
+class Key(NamedTuple):
+    """A key and its action."""
+
+    name: str
+    """Its name in pygame."""
+    label: str
+    """Its label in the help, shared by neighbours with the same one; "": not in the help."""
+    action: Callable[[Session], None]
+
+
+HELP_KEY = Key("f1", "keys", Session.toggle_help)
+KEYS: tuple[tuple[Key, ...], ...] = (
+    (
+        Key("space", "pause", Session.toggle_pause),
+        Key("n", "one step", Session.single_step),
+        Key(",", "speed", lambda session: session.change_speed(-1)),
+        Key(".", "speed", lambda session: session.change_speed(1)),
+        Key("r", "new episode", Session.new_episode),
+        Key("s", "still", Session.request_still),
+        HELP_KEY,
+        Key("escape", "quit", Session.quit),
+        Key("q", "", Session.quit),
+    ),
+    (
+        Key("h", "cover the camera", Session.toggle_hand),
+        Key("[", "noise", lambda session: session.change_noise(-1)),
+        Key("]", "noise", lambda session: session.change_noise(1)),
+        Key("d", "distractors", Session.toggle_distractors),
+        Key("p", "restorer", Session.toggle_restoration),
+        Key("m", "planner", Session.next_planner),
+        Key("-", "horizon", lambda session: session.change_horizon(-1)),
+        Key("=", "horizon", lambda session: session.change_horizon(1)),
+    ),
+)
+"""Lines of the help."""
+ACTIONS = {key.name: key.action for line in KEYS for key in line}
+
+
+def press(session: Session, keys: Iterable[str]) -> None:
+    """Apply pressed keys in order; unknown keys do nothing."""
+    for key in keys:
+        if key in ACTIONS:
+            session.notice = ""
+            ACTIONS[key](session)
+
+
+def _help_line(keys: Iterable[Key], *first: str) -> str:
+    entries = [
+        f"{' '.join({'escape': 'esc'}.get(key.name, key.name) for key in same)}: {label}"
+        for label, same in groupby(keys, lambda key: key.label)
+        if label
+    ]
+    return "    ".join([*first, *entries])
+
+
+HELP = (_help_line(KEYS[0], "mouse: drag robot or goal"), _help_line(KEYS[1]))
+NO_HELP = (_help_line([HELP_KEY]),)
