@@ -47,7 +47,7 @@ class Belief(NamedTuple):
     memory: Float[Tensor, "N M"]
     used: Bool[Tensor, "N"]  # noqa: F821 - whether the frame was used
     initialised: Bool[Tensor, "N"]  # noqa: F821 - see `BeliefState`
-    observation_density: Normal  # of z given the frame alone
+    observation_density: Normal  # density of z given the frame alone
     innovation: Float[Tensor, "N"]  # noqa: F821 - d²
     restored: Restored  # the restorer's output
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from agent.distributions import Normal, product
 
-MIN_STD = 0.05  # of the latent densities that networks output; latents have unit scale
+MIN_STD = 0.05  # floor of the stds that networks output; latents have unit scale
 
 
 class SharedPosterior(nn.Module):

@@ -28,7 +28,7 @@ class Critic(NamedTuple):
     """
 
     denoiser: Denoiser
-    mean: Float[Tensor, "S 2"]  # of log error and log signal, per level
+    mean: Float[Tensor, "S 2"]  # mean log error and log signal, per level
     std: Float[Tensor, "S 2"]
     threshold: float
 

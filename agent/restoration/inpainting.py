@@ -8,7 +8,7 @@ from agent.restoration import diffusion
 from agent.restoration.denoiser import Denoiser, check_frames, to_frames, to_images
 from agent.restoration.noise import tweedie
 
-PIXEL_ERROR_THRESHOLD = 0.85  # on |image − estimate|, images in [−1, 1]
+PIXEL_ERROR_THRESHOLD = 0.85  # |image − estimate| of implausible pixels; images in [−1, 1]
 INPAINTING_STD = 0.3
 
 

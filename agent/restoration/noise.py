@@ -15,9 +15,7 @@ from torch import Tensor
 from agent.restoration import diffusion
 from agent.restoration.denoiser import Denoiser, check_frames, to_frames, to_images
 
-CLEAN_NOISE_STD = (
-    0.02  # noise std up to which a frame counts as clean; rounding to 256 levels gives 0.002
-)
+CLEAN_NOISE_STD = 0.02  # below it a frame counts as clean; rounding to 256 levels gives 0.002
 NORMAL_MAD = 0.6745  # median of |ε|, ε ~ N(0, 1)
 
 
