@@ -18,7 +18,7 @@ from benchmarks.comparison.baselines import (
     _shifted,
     make,
 )
-from benchmarks.comparison.tune import ALGORITHMS, Tune, merit, run_job
+from benchmarks.comparison.tune import ALGORITHMS, Tune, objective, run_job
 
 pytestmark = pytest.mark.slow
 
@@ -88,10 +88,10 @@ def test_shifts_move_an_image_by_whole_pixels_and_repeat_its_edges():
 
 
 def test_a_job_of_tuning_trains_and_looks():
-    record = run_job("a2c", "γ 0.9", "RobotRoom-v0", 100, minutes=0.01, looks=1)
+    record = run_job("a2c", "γ 0.9", "RobotRoom-v0", 100, minutes=0.01, evaluations=1)
     assert next(point["env_steps"] for point in record["curve"]) == 128
     assert record["curve"][-1]["seconds"] >= 0.6
-    mean, end, steps = merit(record)
+    mean, end, steps = objective(record)
     assert 0 <= mean <= 1 and 0 <= end <= 1 and steps == record["curve"][-1]["env_steps"]
 
 

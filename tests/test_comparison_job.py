@@ -48,7 +48,7 @@ def test_the_oracle_is_the_ceiling_and_random_the_floor(env_id, monkeypatch):
         monkeypatch.setattr(module, "EPISODES", 20)
     (best,) = job.run_job("oracle", env_id, 0, TINY, False)["curve"]
     (worst,) = job.run_job("random", env_id, 0, TINY, False)["curve"]
-    assert best["success_rate"] == best["spl"] == best["steps_over_oracle"] == 1
+    assert best["success_rate"] == best["spl"] == best["path_ratio"] == 1
     assert worst["spl"] < 0.2 and best["mean_return"] > worst["mean_return"]
 
 

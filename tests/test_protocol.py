@@ -50,7 +50,7 @@ def test_a_policy_that_goes_straight_is_close_to_the_oracle():
 
 def test_the_number_of_rooms_in_step_does_not_matter(monkeypatch):
     one = evaluate(TowardsTheGoal(), "RobotRoom-v0", episodes=12, seed=5)
-    monkeypatch.setattr("robot_room.app.evaluation.protocol.ROOMS", 5)
+    monkeypatch.setattr("robot_room.app.evaluation.protocol.NUM_ENVS", 5)
     other = evaluate(TowardsTheGoal(), "RobotRoom-v0", episodes=12, seed=5)
     np.testing.assert_array_equal(one.steps, other.steps)
     np.testing.assert_array_equal(one.returns, other.returns)

@@ -28,7 +28,7 @@ def point(env_steps, seconds, success_rate, spl):
         "planning_seconds": 0.0,
         "success_rate": success_rate,
         "spl": spl,
-        "steps_over_oracle": 2.0,
+        "path_ratio": 2.0,
         "mean_return": -3.0,
         "decision_ms": 1.0,
     }

@@ -47,7 +47,7 @@ from robot_room.sensors import SEVERITIES
 
 STDS = (0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.5, 5.0)
 GRID = 41  # positions along each axis
-ROOMS, STEPS = 50, 12
+NUM_ENVS, STEPS = 50, 12
 ROUNDS = 200
 
 
@@ -109,9 +109,9 @@ class Watched(NamedTuple):
 def watch(agent: Agent, restoration: Restoration, kwargs: dict[str, object]) -> Watched:
     """Let the agent act with its restorer and record frames, scores, innovations and starts."""
     spec = env_spec(ROOM, json.dumps(kwargs))
-    env = gym.make_vec(spec, ROOMS, autoreset_mode=AutoresetMode.SAME_STEP)
+    env = gym.make_vec(spec, NUM_ENVS, autoreset_mode=AutoresetMode.SAME_STEP)
     seen, _ = env.reset(seed=HELD_OUT_SEED)
-    state, starting = None, np.ones(ROOMS, np.bool_)
+    state, starting = None, np.ones(NUM_ENVS, np.bool_)
     frames, scores, innovations, starts = [], [], [], []
     restoration.attach(agent)
     for _ in range(STEPS):

@@ -13,7 +13,7 @@ from benchmarks.engine.jobs import read_record
 
 FIGURES = (
     *("env_steps", "seconds", "planning_seconds", "success_rate", "spl", "mean_return"),
-    *("steps_over_oracle", "decision_ms"),
+    *("path_ratio", "decision_ms"),
 )
 """The numbers of every evaluation."""
 FIELDS = {"seed": int, "curve": list, "versions": dict, "settings": dict}

@@ -112,7 +112,7 @@ def quality(scores: Scores) -> Rows:
                 means = [mean(last, name) for name in ("env_steps", "seconds", "planning_seconds")]
                 end = [f"{means[0]:,.0f}", f"{means[1]:.1f}", f"{means[2]:.1f}"]
                 score = [percent([p["success_rate"] for p in last]), f"{mean(last, 'spl'):.3f}"]
-                more = ("steps_over_oracle", "mean_return", "decision_ms")
+                more = ("path_ratio", "mean_return", "decision_ms")
                 rows.append([*start, *end, *score, *(f"{mean(last, name):.2f}" for name in more)])
     return rows
 

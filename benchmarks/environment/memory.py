@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 import robot_room
 
-ROOMS = 64
+NUM_ENVS = 64
 MARGIN = 4.0  # MiB; what the allocator and the interpreter may move about
 
 
@@ -47,10 +47,10 @@ def peak_mib() -> float:
 def run(name: str, steps: int, compiled: bool, seed: int) -> int:
     """Step 64 environments, and one for a fiftieth as many steps; returns the number of steps."""
     generator = np.random.default_rng(seed)
-    envs: Any = gym.make_vec(name, ROOMS, "vector_entry_point", compiled=compiled)
+    envs: Any = gym.make_vec(name, NUM_ENVS, "vector_entry_point", compiled=compiled)
     envs.reset(seed=seed)
-    actions = generator.uniform(-1, 1, (32, ROOMS, 2)).astype(np.float32)
-    for step in range(steps // ROOMS):
+    actions = generator.uniform(-1, 1, (32, NUM_ENVS, 2)).astype(np.float32)
+    for step in range(steps // NUM_ENVS):
         envs.step(actions[step % 32])
     envs.close()
     env = gym.make(name, compiled=compiled)
@@ -60,12 +60,12 @@ def run(name: str, steps: int, compiled: bool, seed: int) -> int:
         if terminated or truncated:
             env.reset()
     env.close()
-    return steps // ROOMS * ROOMS + steps // 50
+    return steps // NUM_ENVS * NUM_ENVS + steps // 50
 
 
 def main(config: EnvMemory) -> int:
     """Run the benchmark; 1 if memory has grown."""
-    share = int(config.steps / config.rounds / len(robot_room.VARIANTS) / 1.02) + ROOMS
+    share = int(config.steps / config.rounds / len(robot_room.VARIANTS) / 1.02) + NUM_ENVS
     taken, peaks = 0, [peak_mib()]
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("steps", total=config.steps)

@@ -30,7 +30,7 @@ from benchmarks.engine.peers import ROOT, peers_python
 from robot_room.app import command_line
 from robot_room.sensors import SEVERITIES
 
-ROOMS = 64
+NUM_ENVS = 64
 PEERS = ("minigrid==3.2.0", "gym-pusht==0.1.8", "gymnasium==1.4.0", "numpy==2.4.6", "pymunk==6.11.1")
 CAMERA = "RobotRoomNoisyCamera-v0"
 
@@ -51,13 +51,13 @@ class EnvSpeed:
 
 def vector_steps(env_id: str, mode: str, **kwargs: Any) -> Iterator[int]:
     """Step 64 environments; yields the number of frames per call."""
-    envs: Any = gym.make_vec(env_id, ROOMS, mode, **kwargs)
+    envs: Any = gym.make_vec(env_id, NUM_ENVS, mode, **kwargs)
     envs.reset(seed=0)
-    actions = np.random.default_rng(0).uniform(-1, 1, (16, ROOMS, 2)).astype(np.float32)
+    actions = np.random.default_rng(0).uniform(-1, 1, (16, NUM_ENVS, 2)).astype(np.float32)
     while True:
         for action in actions:
             envs.step(action)
-            yield ROOMS
+            yield NUM_ENVS
 
 
 def single_steps(env_id: str, **kwargs: Any) -> Iterator[int]:
@@ -75,11 +75,11 @@ def single_steps(env_id: str, **kwargs: Any) -> Iterator[int]:
 
 def copies() -> Iterator[int]:
     """`numpy.copyto` of 64 frames."""
-    source = np.random.default_rng(0).integers(0, 256, (ROOMS, 64, 64, 3), dtype=np.uint8)
+    source = np.random.default_rng(0).integers(0, 256, (NUM_ENVS, 64, 64, 3), dtype=np.uint8)
     target = np.empty_like(source)
     while True:
         np.copyto(target, source)
-        yield ROOMS
+        yield NUM_ENVS
 
 
 def rate(steps: Iterator[int], seconds: float) -> float:
@@ -123,7 +123,7 @@ def timings(config: EnvSpeed) -> dict[str, Callable[[], float]]:
     found = {name: timed(one) for name, one in steps.items()}
     for kind, kwargs in kinds.items():
         env = gym.make("RobotRoom-v0", **kwargs)
-        envs: Any = gym.make_vec("RobotRoom-v0", ROOMS, "vector_entry_point", **kwargs)
+        envs: Any = gym.make_vec("RobotRoom-v0", NUM_ENVS, "vector_entry_point", **kwargs)
         whole = int(np.ceil(config.seconds))  # s
         found[f"benchmark_step{kind}"] = lambda e=env, t=whole: benchmark_step(e, t, 0)
         found[f"benchmark_vector_step{kind}"] = lambda e=envs, t=whole: benchmark_vector_step(e, t, 0)
@@ -170,7 +170,7 @@ def main(config: EnvSpeed) -> None:
         "gymnasium": gym.__version__,
         "numpy": np.__version__,
     }
-    record = {"versions": versions, "peers": PEERS, "rooms": ROOMS, "frames_per_second": rates}
+    record = {"versions": versions, "peers": PEERS, "rooms": NUM_ENVS, "frames_per_second": rates}
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.write_text(json.dumps(record, indent=1) + "\n")
 

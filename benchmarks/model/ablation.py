@@ -28,7 +28,7 @@ from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.model import ingredients
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
-ROOMS = {"RobotRoom-v0": 200, "RobotRoomRandomGoal-v0": 600}
+ENV_STEPS = {"RobotRoom-v0": 200, "RobotRoomRandomGoal-v0": 600}
 """Environment steps in each environment."""
 FIRST_SEED = 400
 EPISODES = 100
@@ -114,7 +114,7 @@ def run_job(name: str, env_id: str, seed: int) -> Record:
         agent = Agent(env_id, variant, seed, "cpu")
     else:
         agent = Agent(env_id, None, seed, "cpu", world_model=beginning_alike(variant, seed))
-    agent.learn(ROOMS[env_id])
+    agent.learn(ENV_STEPS[env_id])
     return {
         "variant": name,
         "training_seed": seed,
@@ -135,7 +135,7 @@ def difference(records: list[Record], base: list[Record], key: str) -> tuple[flo
 
 def table(env_id: str, by_variant: dict[str, list[Record]]) -> Table:
     """A row for each variant."""
-    result = Table(title=f"{env_id} after {ROOMS[env_id]} steps: mean over training seeds")
+    result = Table(title=f"{env_id} after {ENV_STEPS[env_id]} steps: mean over training seeds")
     for heading in ("variant", "success, %", "− default", "path ratio", "− default", "seconds"):
         result.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, records in by_variant.items():
@@ -158,17 +158,17 @@ def main(config: Ablate) -> None:
             seed,
         )
         for seed in range(FIRST_SEED, FIRST_SEED + config.seeds)
-        for env_id in ROOMS
+        for env_id in ENV_STEPS
         for name in VARIANTS
     }
     records = run_jobs(
         run_job,
         jobs,
-        {"env_steps": ROOMS, "episodes": EPISODES},
+        {"env_steps": ENV_STEPS, "episodes": EPISODES},
         config.workers,
         jobs_per_process=16,
     )
-    for env_id in ROOMS:
+    for env_id in ENV_STEPS:
         by_variant = {
             name: [r for r in records if r["variant"] == name and r["env_id"] == env_id]
             for name in VARIANTS

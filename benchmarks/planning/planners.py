@@ -42,7 +42,7 @@ from benchmarks.engine.peers import ROOT, peers_python
 from robot_room.app import command_line
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate
 
-ROOMS = {"RobotRoom-v0": 500, "RobotRoomRandomGoal-v0": 3000}
+ENV_STEPS = {"RobotRoom-v0": 500, "RobotRoomRandomGoal-v0": 3000}
 """Environment steps for training in each environment."""
 PEERS = (
     *("stable-worldmodel==0.1.1", "torchrl==0.14.1", "pytorch-mppi==0.9.1"),
@@ -102,7 +102,7 @@ def learned(env_id: str, out: Path) -> Agent:
     path = out / "models" / env_id
     if not path.exists():
         agent = Agent(env_id, seed=0, device="cpu")
-        agent.learn(ROOMS[env_id])
+        agent.learn(ENV_STEPS[env_id])
         agent.save(path)
     return Agent.load(path, device="cpu")
 
@@ -144,7 +144,7 @@ def measure(config: Planners) -> None:
         "processor": platform.processor() or platform.machine(),
     }
     console = Console(stderr=True)
-    for env_id in ROOMS:
+    for env_id in ENV_STEPS:
         agent, found = learned(env_id, config.out), planners()
         for name, planner in track(found.items(), f"{env_id}: control", console=console):
             _once(
@@ -217,7 +217,7 @@ def main(config: Planners) -> None:
     python = peers_python("planners", arguments)
     command = [python, "-m", "benchmarks.planning.planners", *sys.argv[1:], "--inside"]
     subprocess.run(command, check=True, cwd=ROOT)
-    for env_id in ROOMS:
+    for env_id in ENV_STEPS:
         Console(width=130).print(table(env_id, config.out))
 
 

@@ -21,7 +21,7 @@ HELD_OUT_SEED = 1_000_000
 these starts."""
 TUNING_SEED = 5_000
 """The starts that development may look at."""
-ROOMS = 50  # environments stepped together
+NUM_ENVS = 50  # environments stepped together
 
 
 class Policy(Protocol):
@@ -160,7 +160,7 @@ def _run_episodes(
 
     An environment whose episode is over starts the next one, so that none waits for the slowest.
     """
-    rooms = min(ROOMS, episodes)
+    rooms = min(NUM_ENVS, episodes)
     env, params = _rooms(spec, rooms)
     success, steps = np.zeros(episodes, np.bool_), np.zeros(episodes, np.int64)
     returns, best = np.zeros(episodes), np.zeros(episodes, np.int64)
