@@ -28,6 +28,7 @@ from agent.collection import (
     scale_actions,
     single_spec,
 )
+from agent.config import Config
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll, Gate
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
@@ -43,7 +44,7 @@ AnyEnv = str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
 @dataclass(frozen=True)
-class AgentConfig:
+class AgentConfig(Config):
     """All settings of an agent."""
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)

@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
 Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
@@ -30,7 +30,7 @@ class Config:
     """Base class of frozen dataclasses whose fields are checked against their annotations.
 
     Annotations may be bool, int, float, str, a `Literal`, a class, a union of these, or any of them
-    `Annotated` with bounds (`Ge`, `Gt`, `Le`, `Lt` of annotated_types).
+    `Annotated` with constraints (`Ge`, `Gt`, `Le`, `Lt`, `MultipleOf` of annotated_types).
 
     Raises:
         ValueError: a field has a value that is not allowed.
@@ -69,6 +69,10 @@ _COMPARISONS = {
     Gt: (lambda value, bound: value > bound.gt, lambda bound: f"above {bound.gt:g}"),
     Le: (lambda value, bound: value <= bound.le, lambda bound: f"at most {bound.le:g}"),
     Lt: (lambda value, bound: value < bound.lt, lambda bound: f"below {bound.lt:g}"),
+    MultipleOf: (
+        lambda value, bound: value % bound.multiple_of == 0,
+        lambda bound: f"a multiple of {bound.multiple_of:g}",
+    ),
 }
 _NAMES = {
     bool: "True or False",

@@ -1,15 +1,17 @@
 """The learner: all training state, and the gradient update."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agent.checkpoint import flat_state, restore_state
 from agent.collection import FinishedEpisode
+from agent.config import Config, Count, NonNegative, Positive
 from agent.denormals import flushed_denormals
 from agent.replay import Replay
 from agent.types import Batch
@@ -17,53 +19,36 @@ from agent.world_model import WorldModel
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Config):
     """Exploration and optimisation settings.
 
     Raises:
         ValueError: a field has a value that is not allowed.
     """
 
-    num_envs: int = 8
+    num_envs: Count = 8
     """Environments stepped together, if the agent creates them from an id."""
-    random_steps: int = 100
+    random_steps: Count = 100
     """Environment steps with random actions before the planner takes over."""
-    updates_per_step: float = 2.0
+    updates_per_step: Positive = 2.0
     """Gradient updates per environment step."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """B, windows per batch."""
-    sequence_length: int = 4
+    sequence_length: Annotated[int, Ge(2)] = 4
     """T, frames per window."""
-    learning_rate: float = 5e-3
+    learning_rate: Positive = 5e-3
     """Peak learning rate of Adam: 20 updates of warm-up, then decay to a tenth over the second half."""
-    clip_norm: float = 10.0
+    clip_norm: Positive = 10.0
     """Gradients are clipped to this norm."""
-    longest_episode: int = 10
+    longest_episode: Count = 10
     """Steps after which an environment is reset during collection, if it can be reset individually:
     short episodes give more varied starts. The environment's own limit also applies."""
-    random_correlation: float = 0.7
+    random_correlation: Annotated[float, Ge(0), Lt(1)] = 0.7
     """Probability that a random action is repeated, to produce longer displacements."""
-    exploration_std: float = 0.3
+    exploration_std: NonNegative = 0.3
     """Std of the noise on the planner's actions during collection."""
-    replay_capacity: int = 50_000
+    replay_capacity: Count = 50_000
     """Environment steps stored."""
-
-    def __post_init__(self) -> None:
-        for field_name in ("num_envs", "random_steps", "batch_size", "replay_capacity"):
-            value = getattr(self, field_name)
-            if value < 1:
-                raise ValueError(f"{field_name}: got {value}, allowed: at least 1")
-        if self.sequence_length < 2:
-            raise ValueError(f"sequence_length: got {self.sequence_length}, allowed: at least 2")
-        for field_name in ("updates_per_step", "learning_rate", "clip_norm"):
-            value = getattr(self, field_name)
-            if not value > 0:
-                raise ValueError(f"{field_name}: got {value}, allowed: more than 0")
-        if not 0 <= self.random_correlation < 1:
-            allowed = "0 up to below 1"
-            raise ValueError(f"random_correlation: got {self.random_correlation}, allowed: {allowed}")
-        if not self.exploration_std >= 0:
-            raise ValueError(f"exploration_std: got {self.exploration_std}, allowed: 0 or more")
 
 
 @dataclass

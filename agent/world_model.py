@@ -14,12 +14,13 @@ Frames have values in [0, 1]; the observation model's mean is the mean frame plu
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from agent.config import Config, Count, NonNegative, Positive
 from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, standard_normal
 from agent.networks import KeypointEncoder, SeparableDecoder, mlp
 from agent.posteriors import FilterPosterior, RecurrentPosterior, normal
@@ -29,7 +30,7 @@ PosteriorKind = Literal["filter", "recurrent"]
 
 
 @dataclass(frozen=True)
-class WorldModelConfig:
+class WorldModelConfig(Config):
     """Sizes and scales of the sequential VAE.
 
     Raises:
@@ -38,36 +39,23 @@ class WorldModelConfig:
 
     posterior: PosteriorKind = "filter"
     """"filter": q(z_t | x_t, z_{t−1}, a_{t−1}); "recurrent": q(z_t | x_{1:t}, a_{1:t−1}) by a GRU."""
-    latent_dim: int = 8
+    latent_dim: Count = 8
     """D, dimensions of z."""
-    hidden_dim: int = 128
+    hidden_dim: Count = 128
     """Hidden units of every MLP."""
-    num_keypoints: int = 16
+    num_keypoints: Count = 16
     """Keypoint maps, and features, of the encoder."""
-    rank: int = 8
+    rank: Count = 8
     """K, outer products summed by the decoder."""
-    frame_std: float = 0.3
+    frame_std: Positive = 0.3
     """σ of p(x | z), in units of a pixel's range. With a smaller σ the posterior encodes detail the
     transition cannot predict, so planning fails even with perfect reconstructions."""
-    reward_std: float = 0.4
+    reward_std: Positive = 0.4
     """σ of p(r | z), in units of the std of the initial rewards."""
-    open_loop_weight: float = 1.0
+    open_loop_weight: NonNegative = 1.0
     """Weight of the open-loop term: the ELBO's reward and KL terms, with z rolled out by the
     transition alone from the first frame. The ELBO trains one-step predictions, but the planner
     rolls out many steps. 0 disables the term."""
-
-    def __post_init__(self) -> None:
-        if self.posterior not in get_args(PosteriorKind):
-            allowed = get_args(PosteriorKind)
-            raise ValueError(f"posterior: got {self.posterior!r}, allowed: {allowed}")
-        for field in ("latent_dim", "hidden_dim", "num_keypoints", "rank"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: got {getattr(self, field)}, allowed: at least 1")
-        for field in ("frame_std", "reward_std"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"{field}: got {getattr(self, field)}, allowed: more than 0")
-        if not self.open_loop_weight >= 0:
-            raise ValueError(f"open_loop_weight: got {self.open_loop_weight}, allowed: 0 or more")
 
 
 class WorldModel(nn.Module):

@@ -1,7 +1,9 @@
 """The cross-entropy method."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,13 +18,14 @@ class CEM(RefiningPlanner):
     mean of the last elites (Rubinstein and Kroese 2004).
     """
 
-    elites: int = 10
+    elites: Annotated[int, Ge(2)] = 10
     """Number of best candidates that the next proposal is fitted to and that are kept."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        allowed = f"at least 2, fewer than candidates (={self.candidates})"
-        self._require("elites", 2 <= self.elites < self.candidates, allowed)
+        if self.elites >= self.candidates:
+            allowed = f"fewer than candidates (={self.candidates})"
+            raise ValueError(f"elites: got {self.elites}, allowed: {allowed}")
 
     @property
     def num_elites(self) -> int:

@@ -1,11 +1,14 @@
 """The improved cross-entropy method, the agent's default planner."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le, Lt
 from jaxtyping import Float
 from torch import Tensor
 
+from agent.config import Count
 from agent.planning.cem import CEM
 from agent.planning.planner import Plan
 from agent.planning.problem import Problem
@@ -20,20 +23,14 @@ class ICEM(CEM):
     best candidate.
     """
 
-    candidates: int = 75
+    candidates: Count = 75
     """K, candidates of the first iteration."""
-    shrink: float = 1.25
+    shrink: Annotated[float, Ge(1)] = 1.25
     """The number of candidates is divided by this each iteration, down to 2 × elites."""
-    kept: float = 0.3
+    kept: Annotated[float, Ge(0), Le(1)] = 0.3
     """Fraction of the elites kept for the next iteration and, shifted, for the next plan."""
-    momentum: float = 0.1
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.1
     """Weight of the old mean and std in the new ones."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("shrink", self.shrink >= 1, "at least 1")
-        self._require("kept", 0 <= self.kept <= 1, "0 to 1")
-        self._require("momentum", 0 <= self.momentum < 1, "0 up to below 1")
 
     @property
     def alternatives(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from agent.config import Positive
 from agent.planning.planner import Plan, RefiningPlanner
 
 
@@ -16,12 +17,8 @@ class MPPI(RefiningPlanner):
     1509.01149).
     """
 
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """λ, in units of the std of the candidates' returns, so that it is independent of reward scale."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("temperature", self.temperature > 0, "more than 0")
 
     def _refit(
         self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor

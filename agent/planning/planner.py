@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from annotated_types import Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
+from agent.config import Config, Count, NonNegative, Positive
 from agent.planning.colour import coloured_noise
 from agent.planning.problem import Problem, imagined_return
 
@@ -29,26 +31,21 @@ class Plan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Planner(ABC):
+class Planner(Config, ABC):
     """A stateless planner.
 
     Raises:
         ValueError: a field has a value that is not allowed.
     """
 
-    horizon: int = 6
+    horizon: Count = 6
     """H, planning horizon in steps."""
-    discount: float = 0.95
+    discount: Annotated[float, Gt(0), Le(1)] = 0.95
     """γ; the first reward counted is γ¹ r(z_{t+1})."""
-    candidates: int = 100
+    candidates: Count = 100
     """K, action sequences evaluated per iteration."""
-    particles: int = 1
+    particles: Count = 1
     """Rollouts per candidate, whose returns are averaged; useful if `step` is stochastic."""
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "candidates", "particles"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        self._require("discount", 0 < self.discount <= 1, "above 0, at most 1")
 
     @abstractmethod
     def plan(
@@ -80,10 +77,6 @@ class Planner(ABC):
     def num_elites(self) -> int:
         """Number of the last candidates that count as elites, for visualisation."""
         return max(self.candidates // 10, 1)
-
-    def _require(self, name: str, holds: bool, allowed: str) -> None:
-        if not holds:
-            raise ValueError(f"{name}: got {getattr(self, name)}, allowed: {allowed}")
 
     def _start(
         self, problem: Problem, z: Tensor, warm_start: Tensor | None
@@ -121,19 +114,13 @@ class RefiningPlanner(Planner):
     number of candidates (`_competing`), the update (`_refit`) and the final actions (`_taken`).
     """
 
-    iterations: int = 3
+    iterations: Count = 3
     """Iterations; planning costs candidates × iterations rollouts, or fewer if candidates shrink."""
-    proposal_std: float = 1.0
+    proposal_std: Positive = 1.0
     """Std of the first proposal, in half-widths of the action bounds."""
-    colour: float = 2.0
+    colour: NonNegative = 2.0
     """β: the noise along a plan has the power spectrum 1 / frequency^β. 0 is white noise; smooth plans
     are usually better (arXiv 2008.06389)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("iterations", self.iterations >= 1, "at least 1")
-        self._require("proposal_std", self.proposal_std > 0, "more than 0")
-        self._require("colour", self.colour >= 0, "0 or more")
 
     @torch.no_grad()
     def plan(

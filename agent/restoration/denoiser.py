@@ -17,12 +17,15 @@ convolutions run on a sixteenth of the pixels, at two resolutions with one resid
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, MultipleOf
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from agent.config import Config
 from agent.restoration import diffusion
 from agent.restoration.diffusion import Schedule
 
@@ -32,23 +35,17 @@ GROUPS = 8
 
 
 @dataclass(frozen=True)
-class DenoiserConfig:
+class DenoiserConfig(Config):
     """Sizes of the diffusion model.
 
     Raises:
         ValueError: a field has a value that is not allowed.
     """
 
-    width: int = 32
+    width: Annotated[int, Ge(GROUPS), MultipleOf(GROUPS)] = 32
     """Channels at the finer resolution, doubled at the coarser."""
-    steps: int = 200
+    steps: Annotated[int, Ge(2)] = 200
     """N, steps of the cosine schedule."""
-
-    def __post_init__(self) -> None:
-        if self.width < GROUPS or self.width % GROUPS:
-            raise ValueError(f"width: got {self.width}, allowed: a multiple of {GROUPS}")
-        if self.steps < 2:
-            raise ValueError(f"steps: got {self.steps}, allowed: at least 2")
 
 
 class Block(nn.Module):

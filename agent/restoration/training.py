@@ -9,9 +9,10 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from agent.checkpoint import (
@@ -21,38 +22,29 @@ from agent.checkpoint import (
     restore_state,
     save_checkpoint,
 )
+from agent.config import Config, Count, Positive
 from agent.denormals import flushed_denormals
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 
 
 @dataclass(frozen=True)
-class DenoiserTrainingConfig:
+class DenoiserTrainingConfig(Config):
     """Optimisation settings.
 
     Raises:
         ValueError: a field has a value that is not allowed.
     """
 
-    updates: int = 1000
+    updates: Count = 1000
     """Total gradient updates."""
-    batch_size: int = 32
+    batch_size: Annotated[int, Ge(2)] = 32
     """Frames per update."""
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """Peak learning rate of Adam: 30 updates of warm-up, then decay to 1/20 over the second half."""
-    decay: float = 0.99
+    decay: Annotated[float, Ge(0), Lt(1)] = 0.99
     """Decay of the weight average; at most (1 + k)/(10 + k) after k updates."""
-    clip_norm: float = 1.0
+    clip_norm: Positive = 1.0
     """Gradients are clipped to this norm."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("updates", 1), ("batch_size", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: at least {least}")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: more than 0")
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay: got {self.decay}, allowed: 0 up to below 1")
 
 
 Callback = Callable[[int, dict[str, float]], None]
