@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import gymnasium as gym
 import numpy as np
 import torch
+from annotated_types import Ge
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from agent.collection import (
     scale_actions,
     single_spec,
 )
-from agent.config import Config
+from agent.config import Config, Count, checked
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll, Gate
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
@@ -87,7 +88,7 @@ class Agent:
         world_model: MakeWorldModel = WorldModel,
     ) -> None:
         self.config = config or AgentConfig()
-        self.seed = seed
+        self.seed = checked("seed", seed, Annotated[int, Ge(0)])
         self.device = _device(device)
         self.env = as_vector_env(env, self.config.training.num_envs)
         self.env_spec = single_spec(self.env)
@@ -95,7 +96,7 @@ class Agent:
         self.observation_space, self.action_space = _served(*spaces)
         self.restorer, self.gate = restorer, gate
 
-        model_seed, env_seed, *_ = seeds = np.random.SeedSequence(seed).spawn(3)
+        model_seed, env_seed, *_ = seeds = np.random.SeedSequence(self.seed).spawn(3)
         self._env_seed = int(env_seed.generate_state(1)[0])
         with torch.random.fork_rng(devices=[]):  # torch initialises from the global stream only
             torch.manual_seed(int(model_seed.generate_state(1)[0]))
@@ -147,8 +148,7 @@ class Agent:
             ValueError: total_timesteps is below 1, or `callback` is not callable. Nothing is learned.
             FloatingPointError: a term of the loss is not finite.
         """
-        if total_timesteps < 1:
-            raise ValueError(f"total_timesteps: got {total_timesteps}, allowed: at least 1")
+        total_timesteps = checked("total_timesteps", total_timesteps, Count)
         callbacks = _callbacks(callback)
         # Starts differ from those of an earlier call, but are reproducible.
         env_seed = (self._env_seed + self.num_timesteps) % 2**31
@@ -269,6 +269,7 @@ class Agent:
             "action_space": _describe(self.action_space),
             "agent": dataclasses.asdict(self.config)
             | {"planner_type": type(self.config.planner).__name__},
+            "world_model_type": _name(type(self.world_model)),
             "generators": state.generators,
         }
         save_checkpoint(Path(path), Checkpoint(config, state.model, state.optimizer, state.replay))
@@ -281,6 +282,7 @@ class Agent:
         device: str = "auto",
         restorer: Restorer = Identity(),  # noqa: B008
         gate: Gate = AcceptAll(),  # noqa: B008
+        world_model: MakeWorldModel = WorldModel,
     ) -> Self:
         """Load a saved agent; `learn` continues from there, in new episodes.
 
@@ -291,10 +293,12 @@ class Agent:
             device: as for `Agent`.
             restorer: as for `Agent`; it is saved separately.
             gate: as for `Agent`.
+            world_model: as for `Agent`, if the agent was created with another one than the default.
 
         Raises:
             ValueError: not a complete checkpoint of a supported format version, `env` has other
-                spaces, or the checkpoint's environment is not registered in this form.
+                spaces, the checkpoint's environment is not registered in this form, or the agent
+                was saved with another world model.
         """
         path = Path(path)
         checkpoint = load_checkpoint(path)
@@ -311,12 +315,17 @@ class Agent:
         try:
             settings = config["agent"]
             planners = {kind.__name__: kind for kind in PLANNERS}
+            if (planner := settings["planner_type"]) not in planners:
+                raise ValueError(f"planner: got {planner}, allowed: {list(planners)}, in {path}")
             agent_config = AgentConfig(
                 WorldModelConfig(**settings["world_model"]),
-                planners[settings["planner_type"]](**settings["planner"]),
+                planners[planner](**settings["planner"]),
                 TrainingConfig(**settings["training"]),
             )
-            agent = cls(env, agent_config, config["seed"], device, restorer, gate)
+            agent = cls(env, agent_config, config["seed"], device, restorer, gate, world_model)
+            saved, made = config.get("world_model_type"), _name(type(agent.world_model))
+            if saved not in (None, made):  # None: written before other models could be told apart
+                raise ValueError(f"world_model: got {made}, allowed: {saved}, as in {path}")
             for name in ("observation_space", "action_space"):
                 got = _describe(getattr(agent, name))
                 if got != config[name]:
@@ -328,6 +337,11 @@ class Agent:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: its files do not belong together ({problem})") from error
         return agent
+
+
+def _name(kind: type[Any]) -> str:
+    """A class by its module and name."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _device(name: str) -> torch.device:

@@ -353,7 +353,7 @@ def test_another_environments_spaces_are_refused(saved):
 
 
 def test_no_checkpoint_is_said_plainly(tmp_path):
-    with pytest.raises(ValueError, match="no directory"):
+    with pytest.raises(ValueError, match="not a directory"):
         Agent.load(tmp_path / "nothing")
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from test_agent import SMALL
 
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.denormals import flushed_denormals
-from agent.learner import Learner
-from agent.world_model import WorldModel
+from agent.learner import Learner, TrainingConfig
+from agent.planning import ICEM
+from agent.world_model import WorldModel, WorldModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +66,16 @@ def test_the_state_of_another_model_is_refused(learner):
         other.load_state_dict(learner.state_dict())
 
 
+class Doubled(WorldModel):
+    """Counts every loss twice."""
+
+    def loss(self, batch, generator=None):
+        loss, metrics = super().loss(batch, generator)
+        return 2 * loss, metrics
+
+
 @pytest.mark.slow
 def test_an_agent_learns_with_a_model_of_another_class():
-    class Doubled(WorldModel):
-        def loss(self, batch, generator=None):
-            loss, metrics = super().loss(batch, generator)
-            return 2 * loss, metrics
-
     agent = Agent("RobotRoom-v0", SMALL, world_model=Doubled)
     before = [p.clone() for p in agent.world_model.parameters()]
     agent.learn(48)
@@ -82,3 +86,36 @@ def test_an_agent_learns_with_a_model_of_another_class():
     )
     elbo, open_loop = metrics["elbo"], metrics["open_loop_log_p_rewards"] - metrics["open_loop_kl"]
     assert metrics["loss"] == pytest.approx(-2 * (elbo + open_loop), rel=1e-5)
+
+
+def test_a_model_of_another_class_is_loaded_only_where_it_is_passed(tmp_path):
+    Agent("RobotRoom-v0", SMALL, world_model=Doubled).save(tmp_path / "agent")
+    with pytest.raises(ValueError, match=r"world_model: got .*WorldModel, allowed: .*Doubled"):
+        Agent.load(tmp_path / "agent")
+    again = Agent.load(tmp_path / "agent", world_model=Doubled)
+    assert isinstance(again.world_model, Doubled)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TrainingConfig(learning_rate=float("inf")), "learning_rate: got inf"),
+        (lambda: WorldModelConfig(frame_std=float("nan")), "frame_std: got nan"),
+        (lambda: ICEM(discount=1.25), "discount: got 1.25"),
+        (lambda: TrainingConfig(longest_episode=-3), "longest_episode: got -3"),
+        (lambda: AgentConfig(planner="ICEM"), "planner: got 'ICEM', allowed: CEM or ICEM"),
+        (lambda: Agent("RobotRoom-v0", SMALL, seed=-1), "seed: got -1"),
+        (lambda: Agent("RobotRoom-v0", SMALL).learn(1.5), "total_timesteps: got 1.5"),
+    ],
+)
+def test_values_that_no_step_could_use_are_refused_at_once(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_numpy_numbers_are_numbers(tmp_path):
+    config = AgentConfig(training=TrainingConfig(num_envs=np.int64(2), learning_rate=np.float32(0.01)))
+    agent = Agent("RobotRoom-v0", config, seed=np.int64(1))
+    agent.predict(np.zeros((64, 64, 3), np.uint8))
+    agent.save(tmp_path / "agent")
+    assert Agent.load(tmp_path / "agent").config == config
