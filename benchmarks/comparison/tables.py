@@ -140,7 +140,10 @@ def summary(scores: Scores) -> Rows:
             reached = scores.reached(algorithm, env_id, "env_steps")
             count = len(reached.values) + len(reached.censored)
             median, bound = reached.median if count else (0.0, False)
-            said = f"{'over ' if bound else ''}{median:,.0f} ({len(reached.values)}/{count})"
+            first = [run["curve"][0]["env_steps"] for run in scores.runs(algorithm, env_id)]
+            at_most = count and not bound and median <= np.median(first)  # nothing was evaluated before
+            said = f"{'over ' if bound else '≤ ' if at_most else ''}{median:,.0f}"
+            said += f" ({len(reached.values)}/{count})"
             row.append(said if count else "")
         rows.append([f"{scores.budgets[env_id]['threshold']:.0%} in {short(env_id)}", *row])
     return rows
