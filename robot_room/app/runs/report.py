@@ -59,7 +59,7 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
 
 def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
     """Curves per horizon and summary numbers; see `agent.diagnostics.diagnose`."""
-    figure, (frames, rewards, calibration) = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    figure, (frames, rewards, calibration) = plt.subplots(1, 3, figsize=(11, 3.9), layout="constrained")
     horizons = np.arange(1, len(knowledge["calibration_ratio"]) + 1)
     labels = {"": "imagined", "_copy": "first frame repeated", "_mean": "mean frame"}
     for axis, name in ((frames, "frame_rmse"), (rewards, "reward_rmse")):
@@ -70,10 +70,10 @@ def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
         axis.legend()
     calibration.plot(horizons, knowledge["calibration_ratio"], marker=".")
     calibration.axhline(1, color="grey", linewidth=1)
-    calibration.set(title="surprise (1: calibrated)", xlabel="steps imagined", ylim=(0, None))
+    calibration.set(title="calibration ratio (1: calibrated)", xlabel="steps imagined", ylim=(0, None))
     probes = [
-        f"{name[6:-3].replace('_', ' ')}: {value:.1f} cm "
-        f"(a constant: {knowledge[name.replace('probe', 'chance')]:.1f})"
+        f"{name[6:-3].replace('_', ' ')} from z: {value:.1f} cm "
+        f"(best constant: {knowledge[name.replace('probe', 'chance')]:.1f})"
         for name, value in knowledge.items()
         if name.startswith("probe_")
     ]
@@ -81,7 +81,7 @@ def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
         f"foreground explained: {knowledge['foreground_explained']:.1%}",
         f"coverage of the transition's central 90 %: {knowledge['coverage_90']:.1%}",
     )
-    figure.suptitle("     ".join((*probes, *shares)), fontsize=10)
+    figure.suptitle("     ".join(probes) + "\n" + "     ".join(shares), fontsize=10)
     figure.savefig(path, dpi=100)
     plt.close(figure)
 

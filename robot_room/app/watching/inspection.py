@@ -70,7 +70,7 @@ def inspect_decision(
     if restored:
         name = "restored" if belief.restored.plausible[0] else "implausible"
         frames[name] = belief.restored.frames[0].cpu().numpy()
-    frames["belief" if belief.used[0] else "belief, frame rejected"] = here[0]
+    frames["belief" if belief.used[0] else "belief (rejected)"] = here[0]
     frames["uncertainty"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.num_elites
