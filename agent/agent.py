@@ -24,6 +24,7 @@ from agent.checkpoint import (
 from agent.collection import (
     Collector,
     as_vector_env,
+    finite_width,
     importable_id,
     registered_spec,
     scale_actions,
@@ -385,9 +386,11 @@ def _served(
         or len(actions.shape) != 1
         or not np.issubdtype(actions.dtype, np.floating)
         or not actions.is_bounded()
+        or not finite_width(actions)
     ):
         raise ValueError(
-            f"action space: got {actions}, allowed: a bounded Box of floats with one dimension"
+            f"action space: got {actions}, allowed: a bounded Box of floats with one dimension, whose "
+            "width does not overflow"
         )
     return observations, actions
 

@@ -126,10 +126,27 @@ def importable_id(spec: EnvSpec) -> str:
     return f"{spec.entry_point.split(':')[0].split('.')[0]}:{spec.id}"
 
 
-def scale_actions(space: gym.spaces.Box, actions: Actions) -> Actions:
-    """Scale actions (N, A) from [−1, 1] to a bounded space."""
-    scaled = space.low + 0.5 * (actions + 1) * (space.high - space.low)
-    return np.clip(scaled, space.low, space.high).astype(np.float32)
+def scale_actions(space: gym.spaces.Box, actions: Actions) -> NDArray[Any]:
+    """Scale actions (N, A) from [−1, 1] to a bounded space, in its own type.
+
+    The width of the space must be a finite number; see `finite_width`.
+    """
+    low, width = _low_and_width(space)
+    scaled = low + 0.5 * (actions + 1) * width
+    return np.clip(scaled.astype(space.dtype), space.low, space.high)  # a cast may round past a bound
+
+
+def finite_width(space: gym.spaces.Box) -> bool:
+    """Whether high − low overflows nowhere."""
+    return bool(np.isfinite(_low_and_width(space)[1]).all())
+
+
+def _low_and_width(space: gym.spaces.Box) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The lower bounds and the widths, in single precision at least."""
+    dtype = np.result_type(space.dtype, np.float32)
+    low, high = space.low.astype(dtype), space.high.astype(dtype)
+    with np.errstate(over="ignore"):
+        return low, high - low
 
 
 class Collector:

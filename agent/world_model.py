@@ -27,6 +27,7 @@ from agent.posteriors import FilterPosterior, RecurrentPosterior, normal
 from agent.types import Batch, Step
 
 PosteriorKind = Literal["filter", "recurrent"]
+ROUNDING = 1e-5  # relative to the largest reward; float32 has 24 bits
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,10 @@ class WorldModel(nn.Module):
         frames = batch.frames[batch.mask.bool()]
         rewards = batch.rewards[batch.reward_mask.bool()]
         self.mean_frame.copy_(frames.float().mean(0) / 255)
-        if len(rewards) > 1 and rewards.std() > 0:  # a constant reward has no scale
+        if len(rewards) > 0:
             self.reward_offset.copy_(rewards.mean())
+        # A constant reward has no scale, and the std of equal numbers is a rounding error.
+        if len(rewards) > 1 and rewards.std() > ROUNDING * rewards.abs().max():
             self.reward_scale.copy_(rewards.std())
         self._initialise_encoder(self._centred(frames))
 

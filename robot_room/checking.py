@@ -159,6 +159,8 @@ def generators(state: Any, count: int) -> list[np.random.Generator]:
     for generator, one in zip(restored, states, strict=True):
         try:
             generator.bit_generator.state = one
+            if one["state"]["inc"] % 2 == 0:  # no PCG64 has one: its numbers may never change
+                raise ValueError("the increment is even")
         except Exception as error:  # numpy's exception type depends on the error
             raise ValueError(f"generators: got {one!r}, allowed: the state of a PCG64") from error
     return restored

@@ -230,3 +230,12 @@ def test_the_oracle_of_this_file_would_see_a_changed_state():
     assert snapshot(env) != before
     with pytest.raises(AssertionError):
         attempt(env, lambda: (env.step(np.zeros(2)), env.step("bad")))
+
+
+def test_a_generator_whose_numbers_never_change_is_refused():
+    env = SINGLES[0]
+    good = env.get_state()
+    broken = {**good["generators"][0], "state": {"state": 0, "inc": 0}}
+    with pytest.raises(ValueError, match=r"generators: got .*allowed: the state of a PCG64"):
+        env.set_state({**good, "generators": [broken]})
+    assert env.get_state()["generators"] == good["generators"]

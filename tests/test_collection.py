@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from agent import Agent
 from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
 from agent.replay import Replay
 from robot_room import rendering
@@ -77,6 +78,29 @@ def test_actions_are_scaled_to_the_space():
     space = gym.spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
     scaled = scale_actions(space, np.array([[-1, -1], [0, 0], [1, 1]], np.float32))
     np.testing.assert_array_equal(scaled, [[-2, 0], [0, 5], [2, 10]])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), [(-0.1, 0.1), (-0.3, 0.7), (1e-3, 2e-3), (-6e4, 6e4)])
+def test_scaled_actions_lie_in_the_space_and_have_its_type(dtype, low, high):
+    space = gym.spaces.Box(dtype(low), dtype(high), (3,), dtype)
+    actions = np.random.default_rng(0).uniform(-1, 1, (500, 3)).astype(np.float32)
+    actions[:2] = [[-1], [1]]
+    scaled = scale_actions(space, actions)
+    assert scaled.dtype == dtype and all(action in space for action in scaled)
+    expected = np.float64(low) + 0.5 * (actions.astype(np.float64) + 1) * (high - low)
+    np.testing.assert_allclose(scaled, expected, rtol=2e-3, atol=2e-3 * (high - low))
+    np.testing.assert_array_equal(scaled[:2], [space.low, space.high])
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 3e38), (np.float64, 1.5e308)])
+def test_a_space_whose_width_overflows_is_refused(dtype, bound):
+    class Wide(gym.Env):
+        observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+        action_space = gym.spaces.Box(-bound, bound, (1,), dtype)
+
+    with pytest.raises(ValueError, match=r"action space: got .*width does not overflow"):
+        Agent(Wide())
 
 
 def test_an_unknown_id_says_what_to_do():

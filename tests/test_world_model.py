@@ -44,6 +44,23 @@ def make_model(batch, **settings):
     return model
 
 
+@pytest.mark.parametrize("constant", [0.0, -0.1, 1e4, -3.7e-6, 1e30])
+def test_a_constant_reward_has_an_offset_and_no_scale(constant):
+    batch = room_batch()
+    model = make_model(batch._replace(rewards=torch.full_like(batch.rewards, constant)))
+    assert model.reward_offset.item() == pytest.approx(constant, rel=1e-5)
+    assert model.reward_scale == 1
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_a_reward_that_varies_has_its_std_as_scale(factor):
+    batch = room_batch()
+    model = make_model(batch._replace(rewards=factor * batch.rewards))
+    seen = factor * batch.rewards[batch.reward_mask.bool()]
+    assert model.reward_scale.item() == pytest.approx(seen.double().std().item(), rel=1e-4)
+    assert model.reward_offset.item() == pytest.approx(seen.double().mean().item(), rel=1e-4)
+
+
 def slow_terms(model, batch, generator):
     """The ELBO's terms, frame by frame and window by window, by torch's own distributions."""
     B, T = batch.mask.shape
