@@ -1,5 +1,6 @@
 """The live window: shows views at a fixed rate and reports keyboard and mouse input."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from robot_room.panels import View
 
 ARROWS = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
 LETTERS = {"a": "left", "d": "right", "w": "up", "s": "down"}
+INVISIBLE = ("offscreen", "dummy")
+"""Video drivers of SDL that draw nowhere."""
 
 
 class Viewer:
@@ -35,9 +38,14 @@ class Viewer:
         self.keys: list[str] = []
         self._held: set[str] = set()
         self._pointer: tuple[int, int] | None = None
+        display = self._pygame.display
         try:
-            self._pygame.display.init()
-            self._pygame.display.set_mode(size, self._pygame.RESIZABLE)
+            display.init()
+            driver = display.get_driver()
+            if driver in INVISIBLE and os.environ.get("SDL_VIDEODRIVER") != driver:
+                display.quit()  # SDL falls back to it: nobody would see the window, or could close it
+                raise self._pygame.error(f"only the driver {driver}")
+            display.set_mode(size, self._pygame.RESIZABLE)
         except self._pygame.error as error:
             raise RuntimeError(
                 f"A window needs a screen ({error}); without one, record to a file or use "

@@ -2,6 +2,7 @@
 
 import builtins
 import importlib
+import os
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ import tyro
 import robot_room
 from robot_room.app import command_line
 from robot_room.app.command_line import COMMANDS, main
+from robot_room.app.runs.loading import loaded
 
 ROOT = Path(__file__).parents[1]
 
@@ -107,3 +109,33 @@ def test_ctrl_c_says_what_is_kept(capsys):
         command_line.run(Options, interrupted, "All is saved.", arguments=[])
     assert ended.value.code == command_line.INTERRUPTED
     assert capsys.readouterr().err == "All is saved.\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_shown_on_a_terminal_that_knows_ascii_only(name):
+    code = f"import sys; from robot_room.app.command_line import main; main(['{name}', '--help'])"
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
+    assert done.returncode == 0 and b"--help" in done.stdout and b"error" not in done.stderr
+
+
+@pytest.mark.parametrize("path", ["/proc/film.gif", "/nowhere/film.gif"])
+def test_a_file_that_cannot_be_written_is_refused(path):
+    with pytest.raises(ValueError, match=r"record: got .*film.gif, allowed: a file in a folder"):
+        command_line.require_writable("record", Path(path))
+
+
+def test_a_file_that_can_be_written_is_not_written_yet(tmp_path):
+    command_line.require_writable("record", tmp_path / "film.gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_not_there_is_refused_with_those_that_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"run: got nope, which has no agent; .* there is none in runs"
+    ):
+        loaded(Path("nope"), None, "{}", False)
+    (tmp_path / "runs" / "first" / "agent").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"run: got nope, .*as runs/first"):
+        loaded(Path("nope"), None, "{}", False)

@@ -82,3 +82,15 @@ def test_without_a_screen_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "nonsense")
     with pytest.raises(RuntimeError, match="needs a screen"):
         Viewer((64, 64), 10, "test")
+
+
+def test_a_driver_that_draws_nowhere_is_no_screen(monkeypatch):
+    """SDL falls back to such a driver by itself; whoever waited for the window would wait for ever."""
+    pygame.display.quit()
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
+    with pytest.raises(RuntimeError, match=r"needs a screen \(only the driver offscreen\)"):
+        Viewer((64, 64), 10, "test")
+    assert not pygame.display.get_init()
+    monkeypatch.setenv("SDL_VIDEODRIVER", "offscreen")  # whoever asks for it has it
+    Viewer((64, 64), 10, "test")
+    pygame.display.quit()

@@ -2,8 +2,11 @@
 
 import importlib
 import importlib.metadata
+import io
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -19,6 +22,20 @@ REFUSED = (
 )
 """Exceptions reported in one line. Gymnasium raises TypeError for unknown arguments."""
 INTERRUPTED = 130  # exit status after Ctrl-C
+
+
+def require_writable(field: str, path: Path) -> None:
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
+
+    Raises:
+        ValueError: its folder does not exist or accepts no files.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            pass
+    except OSError as error:
+        allowed = f"a file in a folder that can be written to ({error.strerror})"
+        raise ValueError(f"{field}: got {path}, allowed: {allowed}") from error
 
 
 class Command(NamedTuple):
@@ -102,6 +119,9 @@ def run(
         program: name shown in the help; None: the name of the process.
         arguments: command-line arguments; None: those of the process.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal without "…" shows "?" instead
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         import tyro
     except ImportError as error:

@@ -8,6 +8,7 @@ import torch
 import tyro
 
 import robot_room  # noqa: F401 - registers its environments
+from robot_room.app.command_line import require_writable
 from robot_room.app.runs.loading import existing_folder, loaded
 from robot_room.app.watching.live import live, record
 from robot_room.app.watching.session import Session
@@ -51,8 +52,8 @@ def main(config: Watch) -> None:
             raise ValueError(f"{name}: got {getattr(config, name)}, allowed: at least 1")
     if min(config.size) < 200:
         raise ValueError(f"size: got {config.size}, allowed: at least 200 pixels each")
-    if config.record is not None and not config.record.resolve().parent.is_dir():
-        raise ValueError(f"record: got {config.record}, allowed: a file in a folder that exists")
+    if config.record is not None:
+        require_writable("record", config.record)
     notice = ""
     try:
         wanted = config.restorer or existing_folder(config.run, "restorer") is not None

@@ -39,6 +39,12 @@ def loaded(
             was calibrated on another agent.
     """
     import_package(env_id or "")
+    if not (run / "agent").exists():
+        found = sorted(str(path.parent) for path in Path("runs").glob("*/agent"))
+        raise ValueError(
+            f"run: got {run}, which has no agent; allowed: a directory made by robot-room train, "
+            + (f"as {', '.join(found)}" if found else "and there is none in runs")
+        )
     agent = Agent.load(run / "agent", env_id, device)
     assert agent.env_spec is not None
     spec = with_kwargs(agent.env_spec, env_kwargs)
