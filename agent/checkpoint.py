@@ -6,8 +6,6 @@ optimizer.safetensors, replay.npz     optimiser state and replay, for resuming
 """
 
 import json
-import os
-import shutil
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
+
+from agent.atomic import replaced_directory, settled_directory
 
 FORMAT_VERSION = 5
 RENAMED_IN_5 = {
@@ -48,28 +48,20 @@ PLANNERS_IN_5 = {
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write to a temporary directory beside `path`, then replace `path` with it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace the checkpoint at `path`, atomically; see `agent.atomic`.
+
+    Raises:
+        ValueError: `path` exists and is not a checkpoint. It is left unchanged.
+        OSError: the disk is full, or cannot be written to. The old checkpoint is left unchanged.
+    """
     if path.exists() and not (path / "config.json").is_file():
         raise ValueError(f"path: got {path}, which is not a checkpoint; allowed: a new name")
-    temporary = path.with_name(f".{path.name}.new-{os.getpid()}")
-    old = path.with_name(f".{path.name}.old-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        save_file(checkpoint.model, temporary / "model.safetensors")
-        save_file(checkpoint.optimizer, temporary / "optimizer.safetensors")
-        np.savez(temporary / "replay.npz", **checkpoint.replay)  # pyright: ignore[reportArgumentType]
+    with replaced_directory(path) as folder:
+        save_file(checkpoint.model, folder / "model.safetensors")
+        save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
+        np.savez(folder / "replay.npz", **checkpoint.replay)  # pyright: ignore[reportArgumentType]
         config = {"format_version": FORMAT_VERSION, **checkpoint.config}
-        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not path.exists():
-            old.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def flat_state(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -96,8 +88,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ValueError: it does not exist, has another format version, or a file is missing or truncated.
     """
-    if not path.is_dir():
-        raise ValueError(f"path: got {path}, which is not a directory; allowed: a saved agent")
+    with settled_directory(path) as folder:
+        if not folder.is_dir():
+            raise ValueError(f"path: got {path}, which is not a directory; allowed: a saved agent")
+        return _read(folder)
+
+
+def _read(path: Path) -> Checkpoint:
     name = "config.json"
     try:
         config = json.loads((path / name).read_text())

@@ -16,6 +16,7 @@ import robot_room
 from robot_room.app import command_line
 from robot_room.app.command_line import COMMANDS, main
 from robot_room.app.runs.loading import loaded
+from robot_room.app.runs.locking import held
 
 ROOT = Path(__file__).parents[1]
 
@@ -139,3 +140,14 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(tmp_path, monkey
     (tmp_path / "runs" / "first" / "agent").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"run: got nope, .*as runs/first"):
         loaded(Path("nope"), None, "{}", False)
+
+
+def test_a_run_belongs_to_one_process_at_a_time(tmp_path):
+    code = (
+        "from pathlib import Path\nfrom robot_room.app.runs.locking import held\n"
+        f"with held(Path({str(tmp_path)!r})):\n    pass"
+    )
+    with held(tmp_path):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "where a process is training" in done.stderr
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

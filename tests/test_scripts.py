@@ -109,7 +109,8 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "saved" in err and "Traceback" not in err
+    assert process.returncode == 130 and "Traceback" not in err
+    assert f"saved; continue with: robot-room train --resume {path}" in err.replace("\n", "")
     steps = json.loads((path / "agent" / "config.json").read_text())["num_timesteps"]
     code, _, err = run("train", "--resume", path, "--env-steps", steps + 8, "--episodes", 2)
     assert code == 0, err
@@ -259,7 +260,7 @@ def test_the_benchmarks_of_the_room_run(tmp_path):
         ("collect", ["a-v0", "--env-kwargs", "{fog}"], "error: "),
         ("collect", ["a-v0", "--env-kwargs", '{"fog": 1}'], "error: "),
         ("play", ["--env-id", "NoRoom-v0"], "error: "),
-        ("evaluate", ["nowhere"], "error: path: got nowhere"),
+        ("evaluate", ["nowhere"], "error: run: got nowhere"),
         ("watch", ["nowhere", "--record", "a.txt"], "error: record: got a.txt"),
     ],
 )

@@ -115,7 +115,7 @@ def run(
     Args:
         options: a dataclass; its fields are the options.
         function: called with an instance of `options`.
-        interrupted: message after Ctrl-C.
+        interrupted: message after Ctrl-C, where the KeyboardInterrupt has none itself.
         program: name shown in the help; None: the name of the process.
         arguments: command-line arguments; None: those of the process.
     """
@@ -131,9 +131,9 @@ def run(
         function(chosen)
     except REFUSED as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        if interrupted:
-            print(interrupted, file=sys.stderr)
+    except KeyboardInterrupt as error:
+        if message := str(error) or interrupted:
+            print(message, file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

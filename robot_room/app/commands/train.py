@@ -15,14 +15,13 @@ from agent.datasets import load_episodes
 from agent.metrics import RunLogger
 from agent.replay import Episode
 from robot_room.app.evaluation.protocol import env_spec, import_package
+from robot_room.app.runs.locking import held
 from robot_room.app.runs.report import report_run
 from robot_room.app.watching.live import Spectator
 from robot_room.panels import SIZE
 from robot_room.viewer import Viewer
 
 ENV_STEPS = 500
-
-INTERRUPTED = "Interrupted. Training so far is saved; continue with: train --resume RUN"
 
 
 @dataclass
@@ -62,18 +61,35 @@ def main(config: Train) -> None:
     torch.set_num_threads(1)  # the model's operations are too small to share
     name = f"{config.env_id.split(':')[-1]}-seed{config.seed}-{time.strftime('%m%d-%H%M%S')}"
     run = config.resume or config.out or Path("runs", name)
+    if config.resume is None and run.exists():
+        raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")
+    agent = _agent(config, run)
+    with held(run):
+        try:
+            _learn(agent, config, run)
+            report_run(agent, run, config.episodes)
+        except KeyboardInterrupt:
+            saved = "Interrupted. Training so far is saved; continue with"
+            raise KeyboardInterrupt(f"{saved}: robot-room train --resume {run}") from None
+
+
+def _agent(config: Train, run: Path) -> Agent:
+    """A new agent, or that of the run that is resumed."""
     if config.resume is not None:
         import_package(config.env_id)
-        agent = Agent.load(run / "agent", device=config.device)
-    elif run.exists():
-        raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")
-    else:
-        spec = env_spec(config.env_id, config.env_kwargs)
-        agent = Agent(spec, config.agent, config.seed, config.device)
+        return Agent.load(run / "agent", device=config.device)
+    spec = env_spec(config.env_id, config.env_kwargs)
+    return Agent(spec, config.agent, config.seed, config.device)
+
+
+def _learn(agent: Agent, config: Train, run: Path) -> None:
+    """Learn in the environment up to the intended total of steps, or offline from a dataset."""
     intended = ENV_STEPS if config.resume is None else agent.progress.target_timesteps
     target = intended if config.env_steps is None else config.env_steps
     episodes: Iterable[Episode] = ()
-    if config.dataset is not None and config.resume is None:
+    if config.dataset is None:
+        agent.progress.target_timesteps = max(target, agent.num_timesteps)  # part of a checkpoint
+    elif agent.replay.num_steps == 0:
         spaces = agent.observation_space, agent.action_space
         episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
     viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
@@ -87,5 +103,3 @@ def main(config: Train) -> None:
             agent.learn(target - agent.num_timesteps, callbacks)
         else:  # offline, or updates that an interrupted run still owes
             agent.learn_from(episodes, callbacks)
-    agent.save(run / "agent")
-    report_run(agent, run, config.episodes)

@@ -21,6 +21,7 @@ from agent.restoration.denoiser import DenoiserConfig
 from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
 from robot_room.app.evaluation.protocol import import_package
 from robot_room.app.runs.loading import existing_folder
+from robot_room.app.runs.locking import held
 
 INTERRUPTED = "Interrupted. Training so far is saved; run the same command to continue."
 
@@ -54,7 +55,13 @@ def main(config: TrainRestorer) -> None:
     """Run the command."""
     torch.set_num_threads(1)
     import_package(config.env_id or "")
-    agent, path = Agent.load(config.run / "agent"), config.run / "restorer_training"
+    agent = Agent.load(config.run / "agent")
+    with held(config.run):
+        _train(agent, config)
+
+
+def _train(agent: Agent, config: TrainRestorer) -> None:
+    path = config.run / "restorer_training"
     check_calibration(agent, config.calibration_episodes, config.false_alarms)
     episodes = agent.replay.episodes
     if config.dataset is not None:
@@ -77,7 +84,6 @@ def main(config: TrainRestorer) -> None:
 
         with AutoCheckpoint(trainer, path) as keep:
             trainer.fit(frames, lambda *progress: (show(*progress), keep())[0])
-    trainer.save(path)
     imageio.imwrite(config.run / "restorer_samples.png", diffusion_samples(trainer.averaged))
     some = frames[:: max(len(frames) // 12, 1)][:12]
     imageio.imwrite(config.run / "restorer_denoised.png", denoised_frames(trainer.averaged, some))
