@@ -36,7 +36,7 @@ from agent.gate import AcceptAll, Gate
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
 from agent.planning import ICEM, PLANNERS, AnyPlanner
 from agent.progress_bar import ProgressBar
-from agent.replay import Episode, Replay
+from agent.replay import Episode, Replay, checked_episode
 from agent.restoration.restorer import Identity, Restorer
 from agent.training import Callback, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
@@ -177,11 +177,14 @@ class Agent:
             progress_bar: as for `learn`.
 
         Raises:
-            ValueError: there are no steps to learn from, or `callback` is not callable.
+            ValueError: there are no steps to learn from, an episode is not as described (see
+                `agent.replay.checked_episode`), or `callback` is not callable. Nothing is learned,
+                and the replay is left unchanged.
             FloatingPointError: a term of the loss is not finite.
         """
         callbacks = _callbacks(callback)
-        for episode in episodes:
+        shape, (size,) = self.observation_space.shape, self.action_space.shape
+        for episode in [checked_episode(each, shape, size) for each in episodes]:
             self.replay.add(episode)
             self.progress.num_timesteps += len(episode.actions)
         self.progress.target_timesteps = self.num_timesteps

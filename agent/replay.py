@@ -1,5 +1,6 @@
 """A replay buffer of whole episodes, from which windows are sampled."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,43 @@ class Episode:
     frames: list[NDArray[np.uint8]]
     actions: list[NDArray[np.float32]] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+
+
+def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size: int) -> Episode:
+    """An episode of others as one that a replay can hold.
+
+    Args:
+        episode: T + 1 frames, T actions and T rewards, as lists or arrays.
+        frame_shape: (H, W, C) of every frame.
+        action_size: A of every action.
+
+    Raises:
+        ValueError: numbers of frames, actions and rewards do not belong together; a frame has another
+            shape or is not uint8; an action has another shape or is not in [−1, 1]; a reward is not
+            a finite number.
+    """
+    counts = len(episode.frames), len(episode.actions), len(episode.rewards)
+    if not counts[0] - 1 == counts[1] == counts[2]:
+        raise ValueError(
+            f"episode: got {counts[0]} frames, {counts[1]} actions, {counts[2]} rewards; allowed: one "
+            "frame more than actions, and as many rewards"
+        )
+    frames = [np.asarray(frame) for frame in episode.frames]
+    for frame in frames:
+        if frame.dtype != np.uint8 or frame.shape != frame_shape:
+            got = f"{frame.dtype} {frame.shape}"
+            raise ValueError(f"frames: got {got}, allowed: uint8 {frame_shape}, values from 0 to 255")
+    actions = [np.asarray(action) for action in episode.actions]
+    for action in actions:
+        numbers = action.dtype.kind in "fiu" and action.shape == (action_size,)
+        if not numbers or not (np.abs(action) <= 1).all():  # false for NaN, too
+            allowed = f"{action_size} numbers in [-1, 1], scaled from the action space"
+            raise ValueError(f"actions: got {action!r}, allowed: {allowed}")
+    rewards = [float(reward) for reward in episode.rewards]
+    if not np.isfinite(rewards).all():
+        got = next(reward for reward in rewards if not math.isfinite(reward))
+        raise ValueError(f"rewards: got {got}, allowed: finite numbers")
+    return Episode(frames, [action.astype(np.float32) for action in actions], rewards)
 
 
 class Replay:
@@ -48,7 +86,13 @@ class Replay:
         reward: float,
         frame: NDArray[np.uint8],
     ) -> None:
-        """Append a step to an episode: the action, (A,) in [−1, 1], its reward and the next frame."""
+        """Append a step to an episode: the action, (A,) in [−1, 1], its reward and the next frame.
+
+        Raises:
+            ValueError: the reward is not a finite number; nothing is stored.
+        """
+        if not math.isfinite(reward):
+            raise ValueError(f"reward: got {reward} from the environment, allowed: a finite number")
         episode.actions.append(action)
         episode.rewards.append(reward)
         episode.frames.append(frame)
@@ -56,7 +100,7 @@ class Replay:
         self._forget()
 
     def add(self, episode: Episode) -> None:
-        """Add a complete episode."""
+        """Add a complete episode; see `checked_episode` for those of others."""
         self.episodes.append(episode)
         self.num_steps += len(episode.actions)
         self._forget()

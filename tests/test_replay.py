@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from agent.replay import Replay
+from agent import Agent
+from agent.replay import Episode, Replay, checked_episode
 
 
 def numbered(replay, length, first):
@@ -81,3 +82,60 @@ def test_an_empty_replay_says_so():
         Replay(10).sample(1, 2, np.random.default_rng(0))
     with pytest.raises(ValueError, match="capacity: got 0"):
         Replay(0)
+
+
+def whole(**changes):
+    """An episode of three steps that fits, but for the changes."""
+    good = {
+        "frames": list(np.zeros((4, 4, 4, 1), np.uint8)),
+        "actions": list(np.zeros((3, 2), np.float32)),
+        "rewards": [0.0, 1.0, -1.0],
+    }
+    episode = Episode(**good)
+    for name, value in changes.items():  # not by the constructor, whose types the tests check
+        setattr(episode, name, value)
+    return episode
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": np.zeros((4, 4, 4, 1))}, r"frames: got float64 \(4, 4, 1\), allowed: uint8"),
+        ({"frames": np.zeros((4, 4, 5, 1), np.uint8)}, r"frames: got uint8 \(4, 5, 1\), allowed"),
+        ({"frames": np.zeros((3, 4, 4, 1), np.uint8)}, "episode: got 3 frames, 3 actions, 3 rewards"),
+        ({"rewards": [0.0]}, "episode: got 4 frames, 3 actions, 1 rewards"),
+        ({"actions": np.full((3, 2), 3.0)}, r"actions: got .*allowed: 2 numbers in \[-1, 1\]"),
+        ({"actions": np.full((3, 2), np.nan)}, "actions: got"),
+        ({"actions": np.zeros((3, 1))}, "actions: got"),
+        ({"actions": [["a", "b"]] * 3}, "actions: got"),
+        ({"rewards": [0.0, float("nan"), 1.0]}, "rewards: got nan, allowed: finite numbers"),
+        ({"rewards": [0.0, 1.0, float("inf")]}, "rewards: got inf"),
+    ],
+)
+def test_an_episode_that_does_not_fit_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        checked_episode(whole(**changes), (4, 4, 1), 2)
+
+
+def test_an_episode_that_fits_is_kept_as_the_replay_has_it():
+    ints = whole(actions=np.array([[1, 0], [0, -1], [0, 0]]), rewards=np.arange(3))
+    episode = checked_episode(ints, (4, 4, 1), 2)
+    assert {action.dtype for action in episode.actions} == {np.dtype(np.float32)}
+    assert episode.rewards == [0.0, 1.0, 2.0] and {type(r) for r in episode.rewards} == {float}
+
+
+def test_a_refused_episode_leaves_the_agent_as_it_was():
+    agent = Agent("RobotRoom-v0")
+    frames, actions = np.zeros((4, 64, 64, 3), np.uint8), np.zeros((3, 2), np.float32)
+    good, bad = (Episode(list(frames), list(actions), [0.0, 0.0, r]) for r in (0.0, float("nan")))
+    with pytest.raises(ValueError, match="rewards: got nan"):
+        agent.learn_from([good, bad])
+    assert agent.replay.num_steps == agent.num_timesteps == 0 and not agent.replay.episodes
+
+
+def test_a_reward_that_is_not_finite_is_not_stored():
+    replay = Replay(10)
+    episode = replay.start(np.zeros((4, 4, 1), np.uint8))
+    with pytest.raises(ValueError, match="reward: got nan from the environment"):
+        replay.append(episode, np.zeros(2, np.float32), float("nan"), np.zeros((4, 4, 1), np.uint8))
+    assert replay.num_steps == 0 and len(episode.frames) == 1 and not episode.actions

@@ -64,9 +64,10 @@ def main(config: Train) -> None:
     if config.resume is None and run.exists():
         raise ValueError(f"out: got {run}, which exists; allowed: a new directory, or --resume {run}")
     agent = _agent(config, run)
+    episodes = _episodes(config, agent)
     with held(run):
         try:
-            _learn(agent, config, run)
+            _learn(agent, episodes, config, run)
             report_run(agent, run, config.episodes)
         except KeyboardInterrupt:
             saved = "Interrupted. Training so far is saved; continue with"
@@ -82,16 +83,20 @@ def _agent(config: Train, run: Path) -> Agent:
     return Agent(spec, config.agent, config.seed, config.device)
 
 
-def _learn(agent: Agent, config: Train, run: Path) -> None:
-    """Learn in the environment up to the intended total of steps, or offline from a dataset."""
+def _episodes(config: Train, agent: Agent) -> Iterable[Episode]:
+    """The dataset's episodes, unless there is none or the agent has them already."""
+    if config.dataset is None or agent.replay.num_steps > 0:
+        return ()
+    spaces = agent.observation_space, agent.action_space
+    return load_episodes(config.dataset, agent.env_spec, *spaces)
+
+
+def _learn(agent: Agent, episodes: Iterable[Episode], config: Train, run: Path) -> None:
+    """Learn in the environment up to the intended total of steps, or offline from episodes."""
     intended = ENV_STEPS if config.resume is None else agent.progress.target_timesteps
     target = intended if config.env_steps is None else config.env_steps
-    episodes: Iterable[Episode] = ()
     if config.dataset is None:
         agent.progress.target_timesteps = max(target, agent.num_timesteps)  # part of a checkpoint
-    elif agent.replay.num_steps == 0:
-        spaces = agent.observation_space, agent.action_space
-        episodes = load_episodes(config.dataset, agent.env_spec, *spaces)
     viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
     with (
         RunLogger(run) as log,
