@@ -6,12 +6,13 @@ numpy functions, and fused multiply-adds are not allowed; the tests compare bits
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 try:
-    from numba import njit
+    import numba
 except ImportError as error:
     raise ImportError(
         "compiled=True needs numba: pip install 'robot-room[fast]', or leave compiled=False"
@@ -26,8 +27,27 @@ from robot_room.room import (
     TOLERANCE,
 )
 
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-@njit(cache=True)
+
+def _compiled(forceinline: bool = False) -> Callable[[Kernel], Kernel]:
+    """Compile a function when it is first called, and cache the result if there is a place for it.
+
+    Places are the package's `__pycache__`, the user's cache directory and NUMBA_CACHE_DIR; numba raises
+    an error if it can write to none of them.
+    """
+
+    def decorate(function: Kernel) -> Kernel:
+        try:
+            compiled = numba.njit(cache=True, forceinline=forceinline)(function)
+        except RuntimeError:  # every process compiles anew
+            compiled = numba.njit(forceinline=forceinline)(function)
+        return cast(Kernel, compiled)
+
+    return decorate
+
+
+@_compiled()
 def _element(coordinate: float, edges: Any) -> int:
     element = 0
     for edge in edges:
@@ -36,7 +56,7 @@ def _element(coordinate: float, edges: Any) -> int:
     return element
 
 
-@njit(cache=True)
+@_compiled()
 def move(
     robot: Any,
     action: Any,
@@ -66,7 +86,7 @@ def move(
         distance[n] = math.sqrt(dx * dx + dy * dy)
 
 
-@njit(cache=True)
+@_compiled()
 def draw(
     frames: Any,
     background: Any,
@@ -146,7 +166,7 @@ def draw(
                     window[i, j] = np.uint8(np.int32(value[j]))  # via int32, which vectorises
 
 
-@njit(cache=True, forceinline=True)
+@_compiled(forceinline=True)
 def _restore(frame: Any, background: Any, corners: Any, width: int) -> None:
     """Restore the background (S, 3 S) in the windows whose first row and column are `corners`."""
     for k in range(len(corners)):
@@ -158,7 +178,7 @@ def _restore(frame: Any, background: Any, corners: Any, width: int) -> None:
                 frame[r, b] = background[r, b]
 
 
-@njit(cache=True, forceinline=True)
+@_compiled(forceinline=True)
 def _place(square: Any, centre: Any, side: float, scale: float) -> None:
     """Write a square's low and high edges as (row, column) in pixels; its centre is in metres."""
     half = 0.5 * side * scale
@@ -167,7 +187,7 @@ def _place(square: Any, centre: Any, side: float, scale: float) -> None:
     square[0, 1], square[1, 1] = column - half, column + half
 
 
-@njit(cache=True, forceinline=True)
+@_compiled(forceinline=True)
 def _measure(squares: Any, top: int, left: int, rows: Any, columns: Any, seen: Any) -> None:
     """Find which layers are visible in the window at (top, left), and their coverage.
 
@@ -216,7 +236,7 @@ def _measure(squares: Any, top: int, left: int, rows: Any, columns: Any, seen: A
                 rows[m, i] = 0.0
 
 
-@njit(cache=True, forceinline=True)
+@_compiled(forceinline=True)
 def _cover(low: float, high: float, first: int, width: int, repeat: int, covers: Any, m: int) -> None:
     """Write the length of [low, high] in each pixel from `first`, `repeat` times, to `covers[m]`."""
     for i in range(width):
@@ -228,7 +248,7 @@ def _cover(low: float, high: float, first: int, width: int, repeat: int, covers:
             covers[m, repeat * i + c] = length
 
 
-@njit(cache=True, forceinline=True)
+@_compiled(forceinline=True)
 def _blend(i: int, rows: Any, columns: Any, seen: Any, ground: Any, tint: Any, value: Any) -> None:
     """Blend row i of a window as `rendering` does.
 
@@ -263,7 +283,7 @@ def _blend(i: int, rows: Any, columns: Any, seen: Any, ground: Any, tint: Any, v
             value[j] += tint[d, j] * (area if ground[j] == FLOOR else 0.0)
 
 
-@njit(cache=True)
+@_compiled()
 def apply_dead_pixels(frames: Any, keep: Any, stuck: Any) -> None:
     """Compute `frames & keep | stuck` in place and in one pass, all (N, S, 3 S) uint8."""
     rooms, rows, width = frames.shape
@@ -273,7 +293,7 @@ def apply_dead_pixels(frames: Any, keep: Any, stuck: Any) -> None:
                 frames[n, r, i] = (frames[n, r, i] & keep[n, r, i]) | stuck[n, r, i]
 
 
-@njit(cache=True)
+@_compiled()
 def add_gaussian(frames: Any, plus: Any, minus: Any, offsets: Any) -> None:
     """`sensors.add_gaussian` for rows (N, S, 3 S) and their offsets into the bank, (N, S)."""
     rooms, rows, width = frames.shape

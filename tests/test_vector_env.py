@@ -1,5 +1,7 @@
 import copy
 import pickle
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -274,3 +276,15 @@ def test_pictures_and_the_window():
     rooms.reset(seed=0)
     first = wall[:128, :128].astype(int)  # of 512 pixels, shown as 128
     assert np.abs(first - np.asarray(rooms.render()[0])[2::4, 2::4]).mean() < 4
+
+
+def test_without_a_place_for_a_cache_every_process_compiles():
+    code = """
+import numba.core.caching
+numba.core.caching.CacheImpl._locator_classes = []  # as on a site where nothing can be written
+import gymnasium, robot_room, numpy
+envs = [gymnasium.make("RobotRoom-v0", compiled=compiled) for compiled in (True, False)]
+assert numpy.array_equal(*(env.reset(seed=0)[0] for env in envs))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
