@@ -335,9 +335,16 @@ class Agent:
                 if got != config[name]:
                     raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as in {path}")
             _, model, optimizer, replay = checkpoint
+            for name in ("frames", "actions"):
+                space = agent.observation_space if name == "frames" else agent.action_space
+                if name in replay and replay[name].shape[1:] != space.shape:
+                    got = replay[name].shape[1:]
+                    raise ValueError(f"replay: {name}: got {got}, allowed: {space.shape}")
             state = LearnerState(model, optimizer, replay, config, config["generators"])
             agent.learner.load_state_dict(state)
-        except (KeyError, TypeError, RuntimeError) as error:
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: its files do not belong together ({problem})") from error
         return agent

@@ -71,7 +71,14 @@ class Restoration:
             critic = Critic(denoiser.to(device), mean, std, config["critic_threshold"])
             gate = ConformalGate(config["innovation_threshold"])
             return cls(DiffusionRestorer(critic), gate, config["calibrated_on"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            ArithmeticError,
+            RuntimeError,
+        ) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no restorer and gate ({problem})") from error
 

@@ -6,12 +6,15 @@ optimizer.safetensors, replay.npz     optimiser state and replay, for resuming
 """
 
 import json
+import math
+import stat
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -97,7 +100,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _read(path: Path) -> Checkpoint:
     name = "config.json"
     try:
-        config = json.loads((path / name).read_text())
+        config = json.loads(_regular(path / name).read_text())
+        if not isinstance(config, dict):
+            raise ValueError(f"{path / name}: got {type(config).__name__}, allowed: a JSON object")
         version = config.get("format_version")
         if version == 4:
             config = _migrated(config)
@@ -106,15 +111,17 @@ def _read(path: Path) -> Checkpoint:
                 f"{path / name}: got format version {version}, allowed: 4, {FORMAT_VERSION}"
             )
         name = "model.safetensors"
-        model = load_file(path / name)
+        model = load_file(_regular(path / name))
+        _require_finite(path / name, model)
         name = "optimizer.safetensors"
-        optimizer = load_file(path / name)
+        optimizer = load_file(_regular(path / name))
+        _require_finite(path / name, optimizer)
         name = "replay.npz"
-        with (path / name).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            replay = {key: arrays[key] for key in arrays.files}
+        replay = _arrays(_regular(path / name))
     except (
         OSError,
         EOFError,
+        RecursionError,
         SafetensorError,
         json.JSONDecodeError,
         UnicodeDecodeError,
@@ -124,6 +131,55 @@ def _read(path: Path) -> Checkpoint:
         problem = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path / name}: missing, damaged or cut short ({problem})") from error
     return Checkpoint(config, model, optimizer, replay)
+
+
+def _require_finite(path: Path, tensors: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(
+                f"{path}: {name}: got numbers that are not finite, allowed: finite numbers"
+            )
+
+
+def _regular(path: Path) -> Path:
+    """The path of a file that ends: neither a device, nor a pipe, nor a link to one.
+
+    Raises:
+        OSError: it is something else.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("not a regular file")
+    return path
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an .npz file, whose sizes are checked before memory is taken for them.
+
+    Raises:
+        EOFError, zipfile.BadZipFile: it is damaged, or not as `save_checkpoint` writes it.
+    """
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+                raise zipfile.BadZipFile(f"{entry.filename} is larger than the file")
+            with archive.open(entry) as file:
+                arrays[entry.filename.removesuffix(".npy")] = _array(file, entry.file_size)
+    return arrays
+
+
+def _array(file: IO[bytes], size: int) -> NDArray[np.generic]:
+    """The array in an .npy file of `size` bytes."""
+    try:
+        read = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}[read_magic(file)]
+        shape, transposed, dtype = read(file)
+    except (KeyError, ValueError) as error:
+        raise EOFError(f"not an array: {error}") from error
+    count = math.prod(shape)
+    if dtype.hasobject or min(shape, default=1) < 0 or file.tell() + count * dtype.itemsize != size:
+        raise EOFError(f"an array {shape} of {dtype} in {size} bytes")
+    values = np.frombuffer(file.read(), dtype, count)
+    return values.reshape(shape, order="F" if transposed else "C")
 
 
 def _migrated(config: dict[str, Any]) -> dict[str, Any]:

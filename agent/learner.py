@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from agent.checkpoint import flat_state, restore_state
 from agent.collection import FinishedEpisode
-from agent.config import Config, Count, NonNegative, Positive
+from agent.config import Config, Count, NonNegative, Positive, checked
 from agent.denormals import flushed_denormals
 from agent.replay import Replay
 from agent.types import Batch
@@ -85,9 +85,11 @@ class Progress:
 
         Raises:
             KeyError: a counter is missing.
+            ValueError: one is not a number, at least 0.
         """
         for name in self.COUNTED:
-            setattr(self, name, state[name])
+            kind = NonNegative if name.endswith("seconds") else Annotated[int, Ge(0)]
+            setattr(self, name, checked(name, state[name], kind))
 
 
 class Generators(NamedTuple):

@@ -168,7 +168,13 @@ class Replay:
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray[np.generic]], capacity: int) -> "Replay":
-        """Restore a replay from `state`; its episodes are finished."""
+        """Restore a replay from `state`; its episodes are finished.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: the arrays do not belong together.
+        """
+        _require_consistent(state)
         replay = cls(capacity)
         first = 0
         for number, length in enumerate(state["lengths"].tolist()):
@@ -180,3 +186,25 @@ class Replay:
                 replay.append(episode, action, reward, np.asarray(frames[t + 1], np.uint8))
             first += length
         return replay
+
+
+def _require_consistent(state: dict[str, NDArray[np.generic]]) -> None:
+    """Refuse arrays that `Replay.state` cannot have returned."""
+    array = state["lengths"]
+    lengths: list[int] = array.tolist() if array.ndim == 1 and array.dtype.kind in "iu" else [0]
+    if min(lengths, default=1) < 1:
+        got = f"{array.dtype} {array.shape}"
+        raise ValueError(f"replay: lengths: got {got}, allowed: a vector of whole numbers above 0")
+    if not lengths:
+        return
+    steps = sum(lengths)
+    for name, count, dimensions, kinds in (
+        ("frames", steps + len(lengths), 4, "u"),
+        ("actions", steps, 2, "f"),
+        ("rewards", steps, 1, "f"),
+    ):
+        array = state[name]
+        if array.ndim != dimensions or len(array) != count or array.dtype.kind not in kinds:
+            got = f"{array.dtype} {array.shape}"
+            allowed = f"{count} of them in {dimensions} dimensions, as the lengths say"
+            raise ValueError(f"replay: {name}: got {got}, allowed: {allowed}")

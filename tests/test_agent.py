@@ -1,12 +1,15 @@
 import dataclasses
 import json
+import os
 import shutil
 import sys
+import zipfile
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
@@ -403,3 +406,76 @@ def test_the_agent_learns_to_reach_the_goal_as_no_blind_policy_does():
     assert best_blind < 0.5
     assert result["success_rate"] > 0.95
     assert result["path_ratio"] < 1.25
+
+
+def changed_config(saved, **changes):
+    path = saved / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def changed_replay(saved, **changes):
+    with np.load(saved / "replay.npz") as arrays:
+        kept = dict(arrays)
+    np.savez(saved / "replay.npz", **(kept | changes))
+
+
+def compressed(saved):
+    np.savez_compressed(saved / "replay.npz", lengths=np.zeros(400_000_000, np.uint8))
+
+
+def renamed_array(saved):
+    np.save(saved / "replay.npy", np.zeros(3))
+    (saved / "replay.npy").rename(saved / "replay.npz")
+
+
+def huge_header(saved):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}"
+    with zipfile.ZipFile(saved / "replay.npz", "w") as archive:
+        magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        archive.writestr("lengths.npy", magic + header + b"\n" * 8)
+
+
+def nan_weights(saved):
+    weights = load_file(saved / "model.safetensors")
+    weights["reward_offset"] = torch.tensor(float("nan"))
+    save_file(weights, saved / "model.safetensors")
+
+
+def linked(saved, name, target):
+    (saved / name).unlink()
+    (saved / name).symlink_to(target)
+
+
+def piped(saved):
+    (saved / "model.safetensors").unlink()
+    os.mkfifo(saved / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda a: (a / "config.json").write_text("[]"), "config.json: got list, allowed"),
+        (lambda a: (a / "config.json").write_text("[" * 100_000), "config.json: missing, damaged"),
+        (lambda a: changed_config(a, num_updates="x"), "num_updates: got 'x', allowed: a whole"),
+        (lambda a: changed_config(a, seconds=-1), "seconds: got -1, allowed"),
+        (lambda a: changed_config(a, generators=-1), "do not belong together"),
+        (lambda a: changed_config(a, generators={"control": [-1]}), "do not belong together"),
+        (lambda a: changed_config(a, agent=[]), "do not belong together"),
+        (lambda a: changed_config(a, observation_space=5), "observation_space: got"),
+        (lambda a: linked(a, "config.json", "/dev/zero"), "config.json: .*not a regular file"),
+        (piped, "model.safetensors: .*not a regular file"),
+        (nan_weights, "reward_offset: got NaN or infinity"),
+        (compressed, "replay.npz: .*larger than the file"),
+        (renamed_array, "replay.npz: missing, damaged"),
+        (huge_header, r"replay.npz: .*an array \(1000000000000,\)"),
+        (lambda a: changed_replay(a, lengths=np.array([-1])), "replay: lengths: got"),
+        (lambda a: changed_replay(a, lengths=np.array([10**9])), "replay: frames: got"),
+        (lambda a: changed_replay(a, frames=np.zeros((1, 2, 2, 3), np.uint8)), "replay: frames: got"),
+        (lambda a: changed_replay(a, rewards=np.zeros(3)), "replay: rewards: got"),
+    ],
+)
+def test_a_hostile_file_is_refused_before_memory_is_taken_for_it(saved, harm, message):
+    harm(saved)
+    with pytest.raises(ValueError, match=message) as caught:
+        Agent.load(saved)
+    assert str(saved) in str(caught.value)

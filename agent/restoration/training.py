@@ -179,7 +179,7 @@ class DenoiserTrainer:
                 else:
                     adam[name] = value
             restore_state(trainer._optimizer, adam)
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no checkpoint of a denoiser ({problem})") from error
         trainer.updates = config["updates"]
