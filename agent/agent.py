@@ -326,6 +326,12 @@ class Agent:
                 planners[planner](**settings["planner"]),
                 TrainingConfig(**settings["training"]),
             )
+            (height, width, channels), (size,) = (
+                config[name]["shape"] for name in ("observation_space", "action_space")
+            )
+            with torch.device("meta"):  # no memory is taken for sizes that the file does not hold
+                sizes = world_model((height, width, channels), size, agent_config.world_model)
+            _require_shapes(checkpoint.model, sizes)
             agent = cls(env, agent_config, config["seed"], device, restorer, gate, world_model)
             saved, made = config.get("world_model_type"), _name(type(agent.world_model))
             if saved not in (None, made):  # None: written before other models could be told apart
@@ -348,6 +354,15 @@ class Agent:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: its files do not belong together ({problem})") from error
         return agent
+
+
+def _require_shapes(tensors: dict[str, torch.Tensor], model: WorldModel) -> None:
+    """Refuse parameters of another model."""
+    for name, like in model.state_dict().items():
+        got = tuple(tensors[name].shape) if name in tensors else "nothing"
+        if got != tuple(like.shape):
+            allowed = f"{tuple(like.shape)}, as the settings in config.json say"
+            raise ValueError(f"model.safetensors: {name}: got {got}, allowed: {allowed}")
 
 
 def _name(kind: type[Any]) -> str:

@@ -136,9 +136,7 @@ def _read(path: Path) -> Checkpoint:
 def _require_finite(path: Path, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(
-                f"{path}: {name}: got numbers that are not finite, allowed: finite numbers"
-            )
+            raise ValueError(f"{path}: {name}: got NaN or infinity, allowed: finite numbers")
 
 
 def _regular(path: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -26,7 +26,7 @@ class TrainingConfig(Config):
         ValueError: a field has a value that is not allowed.
     """
 
-    num_envs: Count = 8
+    num_envs: Annotated[int, Ge(1), Le(4096)] = 8
     """Environments stepped together, if the agent creates them from an id."""
     random_steps: Count = 100
     """Environment steps with random actions before the planner takes over."""

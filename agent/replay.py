@@ -1,6 +1,5 @@
 """A replay buffer of whole episodes, from which windows are sampled."""
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from agent.types import Batch
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -50,9 +51,8 @@ def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size:
             allowed = f"{action_size} numbers in [-1, 1], scaled from the action space"
             raise ValueError(f"actions: got {action!r}, allowed: {allowed}")
     rewards = [float(reward) for reward in episode.rewards]
-    if not np.isfinite(rewards).all():
-        got = next(reward for reward in rewards if not math.isfinite(reward))
-        raise ValueError(f"rewards: got {got}, allowed: finite numbers")
+    if wrong := [reward for reward in rewards if not abs(reward) <= LARGEST]:
+        raise ValueError(f"rewards: got {wrong[0]}, allowed: finite numbers of float32")
     return Episode(frames, [action.astype(np.float32) for action in actions], rewards)
 
 
@@ -91,8 +91,8 @@ class Replay:
         Raises:
             ValueError: the reward is not a finite number; nothing is stored.
         """
-        if not math.isfinite(reward):
-            raise ValueError(f"reward: got {reward} from the environment, allowed: a finite number")
+        if not abs(reward) <= LARGEST:  # false for NaN, too
+            raise ValueError(f"reward: got {reward} from the environment, allowed: a finite float32")
         episode.actions.append(action)
         episode.rewards.append(reward)
         episode.frames.append(frame)
