@@ -17,6 +17,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from agent.checkpoint import (
+    MALFORMED,
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -320,7 +321,7 @@ class Agent:
             settings = config["agent"]
             planners = {kind.__name__: kind for kind in PLANNERS}
             if (planner := settings["planner_type"]) not in planners:
-                raise ValueError(f"planner: got {planner}, allowed: {list(planners)}, in {path}")
+                raise ValueError(f"planner: got {planner}, allowed: {list(planners)}")
             agent_config = AgentConfig(
                 WorldModelConfig(**settings["world_model"]),
                 planners[planner](**settings["planner"]),
@@ -335,11 +336,11 @@ class Agent:
             agent = cls(env, agent_config, config["seed"], device, restorer, gate, world_model)
             saved, made = config.get("world_model_type"), _name(type(agent.world_model))
             if saved not in (None, made):  # None: written before other models could be told apart
-                raise ValueError(f"world_model: got {made}, allowed: {saved}, as in {path}")
+                raise ValueError(f"world_model: got {made}, allowed: {saved}, as saved")
             for name in ("observation_space", "action_space"):
                 got = _describe(getattr(agent, name))
                 if got != config[name]:
-                    raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as in {path}")
+                    raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as saved")
             _, model, optimizer, replay = checkpoint
             for name in ("frames", "actions"):
                 space = agent.observation_space if name == "frames" else agent.action_space
@@ -350,7 +351,7 @@ class Agent:
             agent.learner.load_state_dict(state)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
+        except MALFORMED as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: its files do not belong together ({problem})") from error
         return agent

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agent.agent import Agent
-from agent.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from agent.checkpoint import MALFORMED, Checkpoint, load_checkpoint, save_checkpoint
 from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.gate import ConformalGate
@@ -71,14 +71,7 @@ class Restoration:
             critic = Critic(denoiser.to(device), mean, std, config["critic_threshold"])
             gate = ConformalGate(config["innovation_threshold"])
             return cls(DiffusionRestorer(critic), gate, config["calibrated_on"])
-        except (
-            LookupError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            ArithmeticError,
-            RuntimeError,
-        ) as error:
+        except (ValueError, *MALFORMED) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no restorer and gate ({problem})") from error
 

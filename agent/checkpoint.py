@@ -32,6 +32,10 @@ RENAMED_IN_5 = {
 """Renamed fields of format 4, by section: old name to new name."""
 
 
+MALFORMED = (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
+"""Exceptions raised by contents that can be read, but belong to no such object."""
+
+
 class Checkpoint(NamedTuple):
     """The contents of a checkpoint."""
 

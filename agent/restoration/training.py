@@ -16,6 +16,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from agent.checkpoint import (
+    MALFORMED,
     Checkpoint,
     flat_state,
     load_checkpoint,
@@ -179,7 +180,7 @@ class DenoiserTrainer:
                 else:
                     adam[name] = value
             restore_state(trainer._optimizer, adam)
-        except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
+        except MALFORMED as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no checkpoint of a denoiser ({problem})") from error
         trainer.updates = config["updates"]
