@@ -1,7 +1,7 @@
 """The agent, with the interface of stable-baselines3: learn, predict, save and load."""
 
 import dataclasses
-import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -9,21 +9,28 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import gymnasium as gym
+import msgspec
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from agent import environment_state
 from agent.checkpoint import (
     MALFORMED,
+    Arrays,
     Checkpoint,
+    Finite,
+    Settings,
+    Whole,
     load_checkpoint,
+    require_shapes,
     save_checkpoint,
 )
 from agent.collection import (
-    Collector,
+    as_registered,
     as_vector_env,
     finite_width,
     importable_id,
@@ -39,11 +46,16 @@ from agent.planning import ICEM, PLANNERS, AnyPlanner
 from agent.progress_bar import ProgressBar
 from agent.replay import Episode, Replay, checked_episode
 from agent.restoration.restorer import Identity, Restorer
-from agent.training import Callback, fit, train
+from agent.seeded import Seeded
+from agent.threads import torch_threads
+from agent.training import Callback, OnlineRun, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
 
 MakeWorldModel = Callable[[tuple[int, int, int], int, WorldModelConfig], WorldModel]
 AnyEnv = str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+
+Seed = Annotated[int, Ge(0), Lt(2**63)]
+"""A seed of all random streams."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,48 @@ class AgentConfig(Config):
     """The improved cross-entropy method, or another planner of `agent.planning`."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Exploration and optimisation."""
+
+
+class SavedBox(msgspec.Struct):
+    """A space in config.json."""
+
+    shape: list[Whole]
+    dtype: str
+    low: list[int | float]
+    high: list[int | float]
+
+
+class SavedSettings(msgspec.Struct):
+    """An `AgentConfig` in config.json."""
+
+    world_model: Settings
+    planner: Settings
+    planner_type: str
+    training: Settings
+
+
+class SavedAgent(msgspec.Struct, kw_only=True):
+    """config.json of an agent, but for the format version."""
+
+    env_id: str | None = None
+    env_spec: Any = None
+    """The output of `EnvSpec.to_json`, which `registered_spec` checks where it is needed; None if no
+    spec makes the same environment."""
+    seed: Whole
+    num_timesteps: Whole
+    target_timesteps: Whole
+    num_updates: Whole
+    seconds: Finite
+    planning_seconds: Finite
+    metrics: dict[str, Finite] = {}
+    outcomes: list[bool] = []
+    observation_space: SavedBox
+    action_space: SavedBox
+    agent: SavedSettings
+    world_model_type: str | None = None
+    """None: written before other models could be told apart."""
+    online_run: dict[str, Any] | None = None
+    """The plain values of `OnlineRun.state`; None if no run is under way."""
 
 
 class Agent:
@@ -74,9 +128,12 @@ class Agent:
             they are calibrated on a trained agent (see `agent.calibration`).
         world_model: builds the model from the frame shape, the number of action dimensions and
             `config.world_model`: `WorldModel` or a subclass.
+        threads: threads of torch's operations, which are too small to be worth more than one. The
+            number of before is restored after each call.
 
     Raises:
-        ValueError: the environment's spaces or the device are not supported.
+        ValueError: the environment's spaces or the device are not supported, or the seed or the number
+            of threads is out of bounds.
     """
 
     def __init__(
@@ -88,24 +145,28 @@ class Agent:
         restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
         gate: Gate = AcceptAll(),  # noqa: B008
         world_model: MakeWorldModel = WorldModel,
+        threads: int = 1,
     ) -> None:
-        self.config = config or AgentConfig()
-        self.seed = checked("seed", seed, Annotated[int, Ge(0)])
+        self.config = checked("config", AgentConfig() if config is None else config, AgentConfig)
+        self.seed = checked("seed", seed, Seed)
+        self.threads = checked("threads", threads, Count)
         self.device = _device(device)
         self.env = as_vector_env(env, self.config.training.num_envs)
-        self.env_spec = single_spec(self.env)
+        same = isinstance(env, str | EnvSpec) or as_registered(self.env)
+        self.env_spec = single_spec(self.env) if same else None
         spaces = self.env.single_observation_space, self.env.single_action_space
         self.observation_space, self.action_space = _served(*spaces)
         self.restorer, self.gate = restorer, gate
 
         model_seed, env_seed, *_ = seeds = np.random.SeedSequence(self.seed).spawn(3)
         self._env_seed = int(env_seed.generate_state(1)[0])
-        with torch.random.fork_rng(devices=[]):  # torch initialises from the global stream only
-            torch.manual_seed(int(model_seed.generate_state(1)[0]))
+        with Seeded(int(model_seed.generate_state(1)[0])):
             shape, actions = self.observation_space.shape, self.action_space.shape
             height, width, channels = shape
             model = world_model((height, width, channels), actions[0], self.config.world_model)
         self.learner = Learner(model.to(self.device), self.config.training, seeds[2])
+        self._run: OnlineRun | None = None  # while learning
+        self._interrupted: dict[str, Any] | None = None  # its state, if it was stopped
 
     @property
     def world_model(self) -> WorldModel:
@@ -140,8 +201,12 @@ class Agent:
     ) -> Self:
         """Learn for `total_timesteps` more environment steps, rounded up to a whole vector step.
 
+        If the last call was stopped by a callback, or this agent was saved during a call and loaded,
+        this one continues from there, in the same episodes: with the steps that were left, the
+        result is that of a call that was not stopped, to the last bit. See `resume`.
+
         Args:
-            total_timesteps: environment steps.
+            total_timesteps: environment steps; 0 to make only the updates that a stopped call owes.
             callback: one or several, called with the `Progress` after each vector step and
                 every tenth update.
             progress_bar: whether to show a progress bar on standard error.
@@ -150,16 +215,68 @@ class Agent:
             ValueError: total_timesteps is below 1, or `callback` is not callable. Nothing is learned.
             FloatingPointError: a term of the loss is not finite.
         """
-        total_timesteps = checked("total_timesteps", total_timesteps, Count)
+        least = 1 if self._interrupted is None else 0
+        total_timesteps = checked("total_timesteps", total_timesteps, Annotated[int, Ge(least)])
         callbacks = _callbacks(callback)
-        # Starts differ from those of an earlier call, but are reproducible.
-        env_seed = (self._env_seed + self.num_timesteps) % 2**31
-        collector = Collector(self.env, self.replay, env_seed, self.config.training.longest_episode)
+        self._run = self._resumed() or self._begun()
+        self._interrupted = None
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
-        with ProgressBar() if progress_bar else nullcontext() as bar:
-            several = callbacks if bar is None else [*callbacks, bar]
-            train(self.learner, collector, self.config.planner, several)
+
+        def report(progress: Progress) -> None:  # between two steps, where a run can be resumed
+            assert self._run is not None
+            try:
+                for each in several:
+                    each(progress)
+            except BaseException:
+                self._interrupted = self._run.state()
+                raise
+
+        try:
+            with ProgressBar() if progress_bar else nullcontext() as bar, torch_threads(self.threads):
+                several = callbacks if bar is None else [*callbacks, bar]
+                train(self.learner, self._run, self.config.planner, [report])
+        finally:
+            self._run = None
+        self.replay.finish_all()
         return self
+
+    def resume(
+        self, callback: Callback | Sequence[Callback] | None = None, progress_bar: bool = False
+    ) -> Self:
+        """Continue a `learn` or `learn_from` that was stopped, to the end that it had.
+
+        Args:
+            callback: as for `learn`.
+            progress_bar: as for `learn`.
+
+        Raises:
+            ValueError: there is nothing to learn from, or `callback` is not callable.
+            FloatingPointError: a term of the loss is not finite.
+        """
+        left = self.progress.target_timesteps - self.num_timesteps
+        if left > 0 or self._interrupted is not None:
+            return self.learn(max(left, 0), callback, progress_bar)
+        return self.learn_from((), callback, progress_bar)
+
+    def _begun(self) -> OnlineRun:
+        """A run in new episodes. Their starts differ from those of an earlier call."""
+        env_seed = (self._env_seed + self.num_timesteps) % 2**31
+        return OnlineRun.begun(self.env, self.learner, self.config.planner, env_seed)
+
+    def _resumed(self) -> OnlineRun | None:
+        """The run that was stopped; None if there is none, or its environment cannot be restored."""
+        if self._interrupted is None:
+            return None
+        try:
+            return OnlineRun.resumed(self.env, self.learner, self.config.planner, self._interrupted)
+        except ValueError as error:
+            warnings.warn(
+                f"the environment cannot go on where it stopped ({error}); new episodes begin",
+                stacklevel=3,
+            )
+            run = self._begun()
+            run.updating = self._interrupted.get("updating") is True
+            return run
 
     def learn_from(
         self,
@@ -184,14 +301,25 @@ class Agent:
             FloatingPointError: a term of the loss is not finite.
         """
         callbacks = _callbacks(callback)
+        self.add(episodes)
+        with ProgressBar() if progress_bar else nullcontext() as bar, torch_threads(self.threads):
+            fit(self.learner, callbacks if bar is None else [*callbacks, bar])
+        return self
+
+    def add(self, episodes: Iterable[Episode]) -> None:
+        """Add recorded episodes to the replay, as environment steps, without learning from them yet.
+
+        Raises:
+            ValueError: an episode is not as described in `learn_from`. Nothing is added.
+        """
         shape, (size,) = self.observation_space.shape, self.action_space.shape
-        for episode in [checked_episode(each, shape, size) for each in episodes]:
+        checked_episodes = [checked_episode(each, shape, size) for each in episodes]
+        self.replay.finish_all()
+        self._interrupted = None
+        for episode in checked_episodes:
             self.replay.add(episode)
             self.progress.num_timesteps += len(episode.actions)
         self.progress.target_timesteps = self.num_timesteps
-        with ProgressBar() if progress_bar else nullcontext() as bar:
-            fit(self.learner, callbacks if bar is None else [*callbacks, bar])
-        return self
 
     def predict(
         self,
@@ -246,38 +374,53 @@ class Agent:
         generator, noise = self.learner.generators.control, self.config.training.exploration_std
         if deterministic:
             generator, noise = torch.Generator(self.device).manual_seed(self.seed), 0.0
-        return decide(
-            self.world_model,
-            self.config.planner,
-            torch.from_numpy(np.ascontiguousarray(frames)).to(self.device),
-            state,
-            torch.from_numpy(starts.astype(np.bool_).reshape(num_envs)).to(self.device),
-            generator,
-            noise,
-            self.restorer,
-            self.gate,
-        )
+        with torch_threads(self.threads):
+            return decide(
+                self.world_model,
+                self.config.planner,
+                torch.from_numpy(np.ascontiguousarray(frames)).to(self.device),
+                state,
+                torch.from_numpy(starts.astype(np.bool_).reshape(num_envs)).to(self.device),
+                generator,
+                noise,
+                self.restorer,
+                self.gate,
+            )
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint directory that learning can resume from; see `agent.checkpoint`.
 
+        Called from a callback of `learn`, it also holds the environments and open episodes, if the
+        environment can give its state (see `agent.environment_state`); RobotRoom's can.
+
         Raises:
             ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
-        state = self.learner.state_dict()
-        config = {
-            "env_id": self.env_id,
-            "env_spec": None if self.env_spec is None else self.env_spec.to_json(),
-            "seed": self.seed,
-            **state.progress,
-            "observation_space": _describe(self.observation_space),
-            "action_space": _describe(self.action_space),
-            "agent": dataclasses.asdict(self.config)
-            | {"planner_type": type(self.config.planner).__name__},
-            "world_model_type": _name(type(self.world_model)),
-            "generators": state.generators,
-        }
-        save_checkpoint(Path(path), Checkpoint(config, state.model, state.optimizer, state.replay))
+        saved = self.learner.state_dict()
+        run, arrays = environment_state.split(
+            self._interrupted if self._run is None else self._run.state()
+        )
+        config = SavedAgent(
+            env_id=self.env_id,
+            env_spec=None if self.env_spec is None else self.env_spec.to_json(),
+            seed=self.seed,
+            **saved.progress,
+            observation_space=_describe(self.observation_space),
+            action_space=_describe(self.action_space),
+            agent=SavedSettings(
+                dataclasses.asdict(self.config.world_model),
+                dataclasses.asdict(self.config.planner),
+                type(self.config.planner).__name__,
+                dataclasses.asdict(self.config.training),
+            ),
+            world_model_type=_name(type(self.world_model)),
+            online_run=run,
+        )
+        state = {f"generators.{name}": array for name, array in saved.generators.items()}
+        state |= {f"online_run.{name}": array for name, array in arrays.items()}
+        save_checkpoint(
+            Path(path), Checkpoint(config, saved.model, saved.optimizer, saved.replay, state)
+        )
 
     @classmethod
     def load(
@@ -288,17 +431,21 @@ class Agent:
         restorer: Restorer = Identity(),  # noqa: B008
         gate: Gate = AcceptAll(),  # noqa: B008
         world_model: MakeWorldModel = WorldModel,
+        threads: int = 1,
     ) -> Self:
-        """Load a saved agent; `learn` continues from there, in new episodes.
+        """Load a saved agent; `learn` continues from there, and `resume` completes a stopped call.
 
         Args:
             path: a checkpoint written by `save`.
             env: the environment to act in; None: the id and arguments the agent was created with. The
                 id must already be registered: a checkpoint never decides what is imported or called.
+                Needed where the agent was created with an environment that no id makes, as one in
+                wrappers.
             device: as for `Agent`.
             restorer: as for `Agent`; it is saved separately.
             gate: as for `Agent`.
             world_model: as for `Agent`, if the agent was created with another one than the default.
+            threads: as for `Agent`.
 
         Raises:
             ValueError: not a complete checkpoint of a supported format version, `env` has other
@@ -306,49 +453,58 @@ class Agent:
                 was saved with another world model.
         """
         path = Path(path)
-        checkpoint = load_checkpoint(path)
-        config = checkpoint.config
+        config, model, optimizer, replay, state = load_checkpoint(path, SavedAgent)
+        own = env is None
         if env is None:
-            if config.get("env_spec") is None:
+            if config.env_spec is None:
                 raise ValueError(
-                    "env: got None, allowed: an environment (this agent was made without an id)"
+                    "env: got None, allowed: an environment like the one that the agent was made "
+                    "with, which no registered id makes"
                 )
             try:
-                env = registered_spec(config["env_spec"])
+                env = registered_spec(config.env_spec)
             except ValueError as error:
                 raise ValueError(f"{path / 'config.json'}: {error}") from error
         try:
-            settings = config["agent"]
+            settings = config.agent
             planners = {kind.__name__: kind for kind in PLANNERS}
-            if (planner := settings["planner_type"]) not in planners:
+            if (planner := settings.planner_type) not in planners:
                 raise ValueError(f"planner: got {planner}, allowed: {list(planners)}")
             agent_config = AgentConfig(
-                WorldModelConfig(**settings["world_model"]),
-                planners[planner](**settings["planner"]),
-                TrainingConfig(**settings["training"]),
+                WorldModelConfig(**settings.world_model),  # pyright: ignore[reportArgumentType]
+                planners[planner](**settings.planner),  # pyright: ignore[reportArgumentType]
+                TrainingConfig(**settings.training),  # pyright: ignore[reportArgumentType]
             )
             (height, width, channels), (size,) = (
-                config[name]["shape"] for name in ("observation_space", "action_space")
+                config.observation_space.shape,
+                config.action_space.shape,
             )
             with torch.device("meta"):  # no memory is taken for sizes that the file does not hold
                 sizes = world_model((height, width, channels), size, agent_config.world_model)
-            _require_shapes(checkpoint.model, sizes)
-            agent = cls(env, agent_config, config["seed"], device, restorer, gate, world_model)
-            saved, made = config.get("world_model_type"), _name(type(agent.world_model))
-            if saved not in (None, made):  # None: written before other models could be told apart
-                raise ValueError(f"world_model: got {made}, allowed: {saved}, as saved")
+            require_shapes(model, sizes)
+            agent = cls(env, agent_config, config.seed, device, restorer, gate, world_model, threads)
+            made = _name(type(agent.world_model))
+            if config.world_model_type not in (None, made):
+                allowed = f"{config.world_model_type}, as saved"
+                raise ValueError(f"world_model: got {made}, allowed: {allowed}")
             for name in ("observation_space", "action_space"):
-                got = _describe(getattr(agent, name))
-                if got != config[name]:
-                    raise ValueError(f"{name}: got {got}, allowed: {config[name]}, as saved")
-            _, model, optimizer, replay = checkpoint
-            for name in ("frames", "actions"):
-                space = agent.observation_space if name == "frames" else agent.action_space
+                got, saved = _describe(getattr(agent, name)), getattr(config, name)
+                if got != saved:
+                    raise ValueError(f"{name}: got {got}, allowed: {saved}, as saved")
+            for name, space in (("frames", agent.observation_space), ("actions", agent.action_space)):
                 if name in replay and replay[name].shape[1:] != space.shape:
                     got = replay[name].shape[1:]
                     raise ValueError(f"replay: {name}: got {got}, allowed: {space.shape}")
-            state = LearnerState(model, optimizer, replay, config, config["generators"])
-            agent.learner.load_state_dict(state)
+            if "actions" in replay and (np.abs(replay["actions"]) > 1).any():
+                raise ValueError("replay: actions: got some outside of [-1, 1], allowed: scaled ones")
+            generators, run = (_below(name, state) for name in ("generators", "online_run"))
+            counters = {name: getattr(config, name) for name in Progress().state_dict()}
+            agent.learner.load_state_dict(LearnerState(model, optimizer, replay, counters, generators))
+            if config.online_run is not None:
+                stopped = environment_state.joined(config.online_run, run)
+                if own and stopped["collector"]["environment"] is not None:
+                    OnlineRun.resumed(agent.env, agent.learner, agent_config.planner, stopped)
+                agent._interrupted = stopped
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         except MALFORMED as error:
@@ -357,13 +513,10 @@ class Agent:
         return agent
 
 
-def _require_shapes(tensors: dict[str, torch.Tensor], model: WorldModel) -> None:
-    """Refuse parameters of another model."""
-    for name, like in model.state_dict().items():
-        got = tuple(tensors[name].shape) if name in tensors else "nothing"
-        if got != tuple(like.shape):
-            allowed = f"{tuple(like.shape)}, as the settings in config.json say"
-            raise ValueError(f"model.safetensors: {name}: got {got}, allowed: {allowed}")
+def _below(name: str, arrays: Arrays) -> Arrays:
+    """The arrays whose path begins with a name, by the rest of their path."""
+    start = f"{name}."
+    return {path[len(start) :]: array for path, array in arrays.items() if path.startswith(start)}
 
 
 def _name(kind: type[Any]) -> str:
@@ -421,9 +574,8 @@ def _served(
     return observations, actions
 
 
-def _describe(space: gym.spaces.Box) -> dict[str, Any]:
-    """A JSON description of a Box."""
-    limits = {"low": np.unique(space.low).tolist(), "high": np.unique(space.high).tolist()}
-    if len(space.shape) == 1:
-        limits = {"low": space.low.tolist(), "high": space.high.tolist()}
-    return json.loads(json.dumps({"shape": space.shape, "dtype": str(space.dtype), **limits}))
+def _describe(space: gym.spaces.Box) -> SavedBox:
+    """A Box, whose bounds are listed once if it is an image's."""
+    image = len(space.shape) > 1
+    low, high = (np.unique(bound) if image else bound for bound in (space.low, space.high))
+    return SavedBox(list(space.shape), str(space.dtype), low.tolist(), high.tolist())

@@ -1,6 +1,6 @@
-"""Directories that are replaced as a whole: a kill or a power loss leaves the old one or the new one.
+"""Directories and files that are replaced as a whole: a kill leaves the old one or the new one.
 
-`NAME` is replaced in four steps, each of which happens or does not:
+So does a power loss. The directory `NAME` is replaced in four steps, each of which happens or does not:
 
     .NAME.part-…      the new directory while it is written, then flushed to the disk
     → .NAME.next      complete
@@ -43,14 +43,31 @@ def replaced_directory(path: Path) -> Iterator[Path]:
         part.mkdir()
         try:
             yield part
-            for file in part.iterdir():
-                _flush(file)
-            _flush(part)
+            for file in (*part.rglob("*"), part):
+                flush(file)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
         part.rename(_next(path))
         _finish(path)
+
+
+def replace_file(path: Path, contents: bytes) -> None:
+    """Write a file atomically; its folder is created if it is missing.
+
+    Raises:
+        OSError: the disk is full, or cannot be written to. The old file is left unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part-{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(contents)
+        flush(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    flush(path.parent)
 
 
 @contextmanager
@@ -72,7 +89,7 @@ def _finish(path: Path) -> None:
             shutil.rmtree(_last(path), ignore_errors=True)
             path.rename(_last(path))
         _next(path).rename(path)
-        _flush(path.parent)
+        flush(path.parent)
     if path.is_dir() and _last(path).is_dir():
         shutil.rmtree(_last(path), ignore_errors=True)
 
@@ -102,7 +119,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have a file or folder on the disk before anything that comes later."""
     if os.name == "nt" and path.is_dir():
         return

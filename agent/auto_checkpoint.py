@@ -3,6 +3,7 @@
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, Self
@@ -30,10 +31,11 @@ class AutoCheckpoint:
     Args:
         target: an `Agent` or a `DenoiserTrainer`.
         path: path of the checkpoint.
+        before: called before each save, to have on the disk what goes with the checkpoint.
     """
 
-    def __init__(self, target: Saveable, path: Path) -> None:
-        self.target, self.path = target, path
+    def __init__(self, target: Saveable, path: Path, before: Callable[[], None] = lambda: None) -> None:
+        self.target, self.path, self.before = target, path, before
         self.stop_requested = False
         self._saved = time.perf_counter()
         self._before: dict[signal.Signals, Any] = {}
@@ -68,6 +70,7 @@ class AutoCheckpoint:
             raise KeyboardInterrupt
 
     def _save(self) -> None:
+        self.before()
         self.target.save(self.path)
         self._saved = time.perf_counter()
 

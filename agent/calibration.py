@@ -1,23 +1,49 @@
 """Calibration of a restorer and its gate on an agent's uncorrupted frames."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import Meta
 
 from agent.agent import Agent
-from agent.checkpoint import MALFORMED, Checkpoint, load_checkpoint, save_checkpoint
+from agent.checkpoint import (
+    MALFORMED,
+    Checkpoint,
+    Finite,
+    Settings,
+    Whole,
+    load_checkpoint,
+    require_shapes,
+    save_checkpoint,
+)
 from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.gate import ConformalGate
 from agent.replay import Replay
 from agent.restoration.conformal import check_calibration_size, conformal_threshold
-from agent.restoration.critic import Critic, calibrate
+from agent.restoration.critic import CRITIC_STDS, Critic, calibrate
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 from agent.restoration.restorer import DiffusionRestorer
+
+Positive = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
+
+
+class SavedRestoration(msgspec.Struct):
+    """config.json of a restorer and a gate, but for the format version."""
+
+    shape: tuple[Whole, Whole, Whole]
+    denoiser: Settings
+    critic_mean: list[tuple[Finite, Finite]]
+    critic_std: list[tuple[Positive, Positive]]
+    critic_threshold: Finite
+    innovation_threshold: Finite
+    calibrated_on: str
 
 
 @dataclass(frozen=True)
@@ -43,16 +69,17 @@ class Restoration:
             ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
         denoiser = self.restorer.critic.denoiser
-        config = {
-            "shape": denoiser.shape,
-            "denoiser": dataclasses.asdict(denoiser.config),
-            "critic_mean": self.restorer.critic.mean.tolist(),
-            "critic_std": self.restorer.critic.std.tolist(),
-            "critic_threshold": self.restorer.critic.threshold,
-            "innovation_threshold": self.gate.innovation_threshold,
-            "calibrated_on": self.calibrated_on,
-        }
-        save_checkpoint(Path(path), Checkpoint(config, dict(denoiser.state_dict()), {}, {}))
+        critic = self.restorer.critic
+        config = SavedRestoration(
+            denoiser.shape,
+            dataclasses.asdict(denoiser.config),
+            critic.mean.tolist(),
+            critic.std.tolist(),
+            critic.threshold,
+            self.gate.innovation_threshold,
+            self.calibrated_on,
+        )
+        save_checkpoint(Path(path), Checkpoint(config, dict(denoiser.state_dict()), {}, {}, {}))
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:
@@ -61,16 +88,24 @@ class Restoration:
         Raises:
             ValueError: not a complete checkpoint of a restorer and a gate.
         """
-        checkpoint = load_checkpoint(Path(path))
-        config = checkpoint.config
+        config, model, *_ = load_checkpoint(Path(path), SavedRestoration)
         try:
-            height, width, channels = config["shape"]
-            denoiser = Denoiser((height, width, channels), DenoiserConfig(**config["denoiser"]))
-            denoiser.load_state_dict(checkpoint.model)
-            mean, std = (torch.tensor(config[f"critic_{name}"]).to(device) for name in ("mean", "std"))
-            critic = Critic(denoiser.to(device), mean, std, config["critic_threshold"])
-            gate = ConformalGate(config["innovation_threshold"])
-            return cls(DiffusionRestorer(critic), gate, config["calibrated_on"])
+            sizes = DenoiserConfig(**config.denoiser)  # pyright: ignore[reportArgumentType]
+            with torch.device("meta"):  # no memory is taken for sizes that the file does not hold
+                require_shapes(model, Denoiser(config.shape, sizes))
+            denoiser = Denoiser(config.shape, sizes)
+            denoiser.load_state_dict(model)
+            mean, std = (
+                torch.tensor(each).to(device) for each in (config.critic_mean, config.critic_std)
+            )
+            if not len(mean) == len(std) == len(CRITIC_STDS):
+                allowed = f"{len(CRITIC_STDS)} levels"
+                raise ValueError(
+                    f"critic_mean, critic_std: got {len(mean)}, {len(std)}, allowed: {allowed}"
+                )
+            critic = Critic(denoiser.to(device), mean, std, config.critic_threshold)
+            gate = ConformalGate(config.innovation_threshold)
+            return cls(DiffusionRestorer(critic), gate, config.calibrated_on)
         except (ValueError, *MALFORMED) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no restorer and gate ({problem})") from error

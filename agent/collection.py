@@ -8,8 +8,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
+from agent import environment_state
 from agent.replay import Episode, Replay
 
 Frames = NDArray[np.uint8]
@@ -65,6 +67,23 @@ def single_spec(env: VectorEnv[Any, Any, Any]) -> EnvSpec | None:
         return EnvSpec.from_json(spec.to_json())
     except (TypeError, ValueError, AttributeError):  # a callable entry point, or arguments not in JSON
         return None
+
+
+def as_registered(env: VectorEnv[Any, Any, Any]) -> bool:
+    """Whether the environment is what its spec makes: equal ones, in `gym.make`'s own wrappers."""
+    if isinstance(env, SyncVectorEnv):
+        first = env.envs[0].spec
+        return first is not None and all(each.spec == first and _bare(each) for each in env.envs)
+    spec = env.spec
+    return env.unwrapped is env and spec is not None and not spec.kwargs.get("wrappers")
+
+
+def _bare(env: gym.Env[Any, Any]) -> bool:
+    """Whether an environment has no other wrappers than `gym.make` adds, each once at most."""
+    for kind in (TimeLimit, OrderEnforcing, PassiveEnvChecker):
+        if type(env) is kind:
+            env = env.env
+    return not isinstance(env, gym.Wrapper)
 
 
 TOLD_BY_A_FILE = ("id", "kwargs", "max_episode_steps")
@@ -165,7 +184,56 @@ class Collector:
         self.frames: Frames = env.reset(seed=seed)[0]
         self.episode_start = np.ones(env.num_envs, np.bool_)
         self._resetting = np.zeros(env.num_envs, np.bool_)  # NEXT_STEP: the next step only resets
-        self._episodes: list[Episode] = [replay.start(frame.copy()) for frame in self.frames]
+        replay.finish_all()
+        self._episodes: list[Episode] = [replay.start(frame.copy(), open=True) for frame in self.frames]
+
+    def state(self) -> dict[str, Any]:
+        """Where the collection stands, beside its replay, in nested plain values and arrays.
+
+        `environment` is None if the environment cannot give its state; see `agent.environment_state`.
+        """
+        numbers = {id(episode): number for number, episode in enumerate(self.replay.episodes)}
+        return {
+            "frames": np.array(self.frames),
+            "episode_start": self.episode_start.copy(),
+            "resetting": self._resetting.copy(),
+            "episodes": np.array([numbers[id(episode)] for episode in self._episodes]),
+            "environment": environment_state.get_state(self.env),
+        }
+
+    @classmethod
+    def resumed(
+        cls, env: VectorEnv[Any, Any, Any], replay: Replay, longest: int, state: dict[str, Any]
+    ) -> "Collector":
+        """Continue from a `state`, with the replay of that moment.
+
+        Raises:
+            KeyError: a part is missing.
+            ValueError: it is not a state of such an environment and replay. The replay is unchanged.
+        """
+        if state["environment"] is None:
+            raise ValueError("environment: got no get_state and set_state")
+        collector = cls(env, Replay(1), 0, longest)
+        frames, episodes = state["frames"], state["episodes"]
+        collector.replay, count = replay, env.num_envs
+        opened = [number for number, episode in enumerate(replay.episodes) if episode.open]
+        for name, like in (
+            ("frames", collector.frames),
+            ("episode_start", collector.episode_start),
+            ("resetting", collector._resetting),
+            ("episodes", np.zeros(count, np.int64)),
+        ):
+            if state[name].shape != like.shape or state[name].dtype != like.dtype:
+                got = f"{state[name].dtype} {state[name].shape}"
+                raise ValueError(f"{name}: got {got}, allowed: {like.dtype} {like.shape}")
+        if sorted(episodes.tolist()) != opened:
+            got = episodes.tolist()
+            raise ValueError(f"episodes: got {got}, allowed: the open ones of the replay, {opened}")
+        environment_state.set_state(env, state["environment"])
+        collector.frames, collector.episode_start = frames, state["episode_start"]
+        collector._resetting = state["resetting"]
+        collector._episodes = [replay.episodes[number] for number in episodes.tolist()]
+        return collector
 
     def step(self, actions: Actions) -> tuple[int, list[FinishedEpisode]]:
         """Take one step in each environment, with actions in [−1, 1]^A.
@@ -194,7 +262,8 @@ class Collector:
             if starting.any():
                 frames, _ = self.env.reset(options={"reset_mask": starting})
         for i in np.flatnonzero(starting):
-            self._episodes[i] = self.replay.start(np.array(frames[i]))
+            self._episodes[i].open = False
+            self._episodes[i] = self.replay.start(np.array(frames[i]), open=True)
         self.frames, self.episode_start = frames, starting
         return int(acted.sum()), finished
 

@@ -1,9 +1,12 @@
 """Receding-horizon control: filter, plan from the belief, act, repeat."""
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from agent.belief import Belief, BeliefState, advance, observe
@@ -25,6 +28,28 @@ class ControlState(NamedTuple):
         belief = BeliefState.initial(world_model, num_envs)
         size = (num_envs, 1 + planner.alternatives, planner.horizon, world_model.action_size)
         return cls(belief, belief.action.new_zeros(size))
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All tensors, by their path of fields; see `replaced`."""
+        return {name: tensor.cpu().numpy() for name, tensor in _leaves(self)}
+
+    def replaced(self, arrays: Mapping[str, NDArray[np.generic]]) -> "ControlState":
+        """This state with the numbers of another's `arrays`.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: one has another shape or type, or numbers that are not finite.
+        """
+        for name, tensor in _leaves(self):
+            like, got = tensor.cpu().numpy(), arrays[name]
+            if got.shape != like.shape or got.dtype != like.dtype:
+                found = f"{got.dtype} {got.shape}"
+                raise ValueError(f"{name}: got {found}, allowed: {like.dtype} {like.shape}")
+            may_be_nan = name.startswith("belief_single_frame_prediction")
+            if not may_be_nan and not np.isfinite(got).all():
+                raise ValueError(f"{name}: got NaN or infinity, allowed: finite numbers")
+        values = iter([torch.from_numpy(np.array(arrays[name])) for name, _ in _leaves(self)])
+        return _mapped(lambda tensor: next(values).to(tensor.device), self)
 
 
 class Decision(NamedTuple):
@@ -103,6 +128,22 @@ def plausible_plan(
     implausibility = torch.stack(scores).mean(0).view(num_envs, kept)
     chosen = (plan.returns[:, :kept] - restorer.plan_weight * implausibility).argmax(1)
     return plan._replace(actions=candidates[torch.arange(num_envs), chosen])
+
+
+def _leaves(state: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of nested named tuples, with their paths."""
+    for name, value in zip(state._fields, state, strict=True):
+        if isinstance(value, Tensor):
+            yield prefix + name, value
+        else:
+            yield from _leaves(value, f"{prefix}{name}_")
+
+
+def _mapped(function: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """The function of every tensor, in the order of `_leaves`."""
+    if isinstance(state, Tensor):
+        return function(state)
+    return type(state)(*(_mapped(function, value) for value in state))
 
 
 def _where(rows: Tensor, new: Any, old: Any) -> Any:

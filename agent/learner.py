@@ -13,6 +13,7 @@ from agent.checkpoint import flat_state, restore_state
 from agent.collection import FinishedEpisode
 from agent.config import Config, Count, NonNegative, Positive, checked
 from agent.denormals import flushed_denormals
+from agent.random_states import packed, unpacked
 from agent.replay import Replay
 from agent.types import Batch
 from agent.world_model import WorldModel
@@ -71,25 +72,39 @@ class Progress:
     """The loss of the last update and its terms, nats per step."""
     finished: list[FinishedEpisode] = field(default_factory=list)
     """Episodes that ended in the last step."""
+    outcomes: list[bool] = field(default_factory=list)
+    """Whether the last episodes succeeded, `OUTCOMES` at most, of those whose environment says so."""
 
-    COUNTED: ClassVar = (
-        *("num_timesteps", "target_timesteps", "num_updates", "seconds", "planning_seconds"),
-    )
+    OUTCOMES: ClassVar = 20
+    COUNTED: ClassVar = ("num_timesteps", "target_timesteps", "num_updates")
+
+    def count(self, steps: int, finished: list[FinishedEpisode]) -> None:
+        """Count steps taken and the episodes that ended in them."""
+        self.num_timesteps += steps
+        self.finished = finished
+        told = [episode.is_success for episode in finished if episode.is_success is not None]
+        self.outcomes = [*self.outcomes, *told][-self.OUTCOMES :]
 
     def state_dict(self) -> dict[str, Any]:
-        """The counters to restore."""
-        return {name: getattr(self, name) for name in self.COUNTED}
+        """What is to be restored: all but `target_updates` and `finished`."""
+        own = (*self.COUNTED, "seconds", "planning_seconds", "metrics", "outcomes")
+        return {name: getattr(self, name) for name in own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the counters.
+        """Restore a `state_dict`; one of an earlier version lacks `metrics` and `outcomes`.
 
         Raises:
             KeyError: a counter is missing.
-            ValueError: one is not a number, at least 0.
+            ValueError: a value is not allowed.
         """
         for name in self.COUNTED:
-            kind = NonNegative if name.endswith("seconds") else Annotated[int, Ge(0)]
-            setattr(self, name, checked(name, state[name], kind))
+            setattr(self, name, checked(name, state[name], Annotated[int, Ge(0), Le(2**62)]))
+        for name in ("seconds", "planning_seconds"):
+            setattr(self, name, checked(name, state[name], NonNegative))
+        metrics = state.get("metrics", {})
+        self.metrics = {name: checked(f"metrics: {name}", metrics[name], float) for name in metrics}
+        outcomes = state.get("outcomes", [])[-self.OUTCOMES :]
+        self.outcomes = [checked("outcomes", outcome, bool) for outcome in outcomes]
 
 
 class Generators(NamedTuple):
@@ -108,25 +123,25 @@ class Generators(NamedTuple):
         control, loss = (torch.Generator(device).manual_seed(s) for s in torch_seeds)
         return cls(control, loss, np.random.default_rng(seeds[2]), np.random.default_rng(seeds[3]))
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state of each stream, as JSON."""
+    def state_dict(self) -> dict[str, NDArray[np.generic]]:
+        """The state of each stream, as an array."""
         return {
-            "control": self.control.get_state().tolist(),
-            "loss": self.loss.get_state().tolist(),
-            "replay": self.replay.bit_generator.state,
-            "exploration": self.exploration.bit_generator.state,
+            "control": self.control.get_state().numpy(),
+            "loss": self.loss.get_state().numpy(),
+            "replay": packed(dict(self.replay.bit_generator.state)),
+            "exploration": packed(dict(self.exploration.bit_generator.state)),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, NDArray[np.generic]]) -> None:
         """Restore the state of each stream.
 
         Raises:
-            KeyError, TypeError, RuntimeError: not a state of these streams.
+            KeyError, TypeError, RuntimeError, ValueError: not a state of these streams.
         """
         self.control.set_state(torch.tensor(state["control"], dtype=torch.uint8))
         self.loss.set_state(torch.tensor(state["loss"], dtype=torch.uint8))
-        self.replay.bit_generator.state = state["replay"]
-        self.exploration.bit_generator.state = state["exploration"]
+        self.replay.bit_generator.state = unpacked(state["replay"])
+        self.exploration.bit_generator.state = unpacked(state["exploration"])
 
 
 class LearnerState(NamedTuple):
@@ -136,7 +151,7 @@ class LearnerState(NamedTuple):
     optimizer: dict[str, Tensor]
     replay: dict[str, NDArray[np.generic]]
     progress: dict[str, Any]
-    generators: dict[str, Any]
+    generators: dict[str, NDArray[np.generic]]
 
 
 class Learner:
@@ -213,10 +228,10 @@ class Learner:
         )
 
     def load_state_dict(self, state: LearnerState) -> None:
-        """Restore a saved state; collection continues in new episodes.
+        """Restore a saved state.
 
         Raises:
-            KeyError, TypeError, RuntimeError: not a state of this model.
+            KeyError, TypeError, RuntimeError, ValueError: not a state of this model.
         """
         self.world_model.load_state_dict(state.model)
         restore_state(self.optimizer, state.optimizer)

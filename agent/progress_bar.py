@@ -1,6 +1,5 @@
 """The progress bar of training."""
 
-from collections import deque
 from typing import Self
 
 from rich.console import Console
@@ -8,8 +7,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from agent.learner import Progress
-
-EPISODES = 20  # window of the success rate
 
 
 class ProgressBar:
@@ -22,7 +19,6 @@ class ProgressBar:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.outcomes: deque[bool] = deque(maxlen=EPISODES)
         self._bar = Bar(
             BarColumn(bar_width=10),
             MofNCompleteColumn(),
@@ -34,9 +30,6 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """Update the progress bar."""
-        for episode in progress.finished:
-            if episode.is_success is not None:
-                self.outcomes.append(episode.is_success)
         done, total, status = progress.num_timesteps, progress.target_timesteps, "steps"
         if progress.target_updates is not None:
             done, total, status = progress.num_updates, progress.target_updates, "updates offline"
@@ -44,8 +37,8 @@ class ProgressBar:
             status += f" {progress.num_updates} updates"
         if progress.metrics:
             status += f", loss {progress.metrics['loss']:.1f}"
-        if self.outcomes:
-            status += f", success {sum(self.outcomes)}/{len(self.outcomes)}"
+        if progress.outcomes:
+            status += f", success {sum(progress.outcomes)}/{len(progress.outcomes)}"
         self._bar.update(self._task, completed=min(done, total), total=total, status=status)
 
     def __enter__(self) -> Self:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from agent.types import Batch
 
 LARGEST = float(np.finfo(np.float32).max)
+PER_EPISODE = {"open": np.bool_}
+"""Fields of an episode that are saved with it; an array each, False where an older file has none."""
 
 
 @dataclass
@@ -18,6 +20,10 @@ class Episode:
     frames: list[NDArray[np.uint8]]
     actions: list[NDArray[np.float32]] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+    open: bool = False
+    """Whether steps are still to come; an open episode is never dropped from a replay."""
+    held: bool = field(default=False, init=False)
+    """Whether it is in a replay."""
 
 
 def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size: int) -> Episode:
@@ -60,7 +66,7 @@ class Replay:
     """A replay buffer of episodes, including unfinished ones.
 
     Args:
-        capacity: steps stored; beyond it, the oldest whole episodes are dropped.
+        capacity: steps stored; beyond it, the oldest episodes are dropped, except for those still open.
 
     Raises:
         ValueError: capacity is below 1.
@@ -73,10 +79,10 @@ class Replay:
         self.episodes: list[Episode] = []
         self.num_steps = 0
 
-    def start(self, frame: NDArray[np.uint8]) -> Episode:
+    def start(self, frame: NDArray[np.uint8], open: bool = False) -> Episode:
         """Start an episode with its first frame, (H, W, C)."""
-        episode = Episode([frame])
-        self.episodes.append(episode)
+        episode = Episode([frame], open=open)
+        self._hold(episode)
         return episode
 
     def append(
@@ -93,22 +99,40 @@ class Replay:
         """
         if not abs(reward) <= LARGEST:  # false for NaN, too
             raise ValueError(f"reward: got {reward} from the environment, allowed: a finite float32")
+        if not episode.held:  # it was dropped, and goes on
+            self._hold(episode)
         episode.actions.append(action)
         episode.rewards.append(reward)
         episode.frames.append(frame)
         self.num_steps += 1
-        self._forget()
+        self._forget(episode)
+
+    def finish_all(self) -> None:
+        """Finish every open episode; those without a step are dropped."""
+        self.episodes = [episode for episode in self.episodes if episode.actions]
+        for episode in self.episodes:
+            episode.open = False
 
     def add(self, episode: Episode) -> None:
         """Add a complete episode; see `checked_episode` for those of others."""
+        self._hold(episode)
+        self._forget(episode)
+
+    def _hold(self, episode: Episode) -> None:
+        episode.held = True
         self.episodes.append(episode)
         self.num_steps += len(episode.actions)
-        self._forget()
 
-    def _forget(self) -> None:
-        """Drop the oldest episodes while over capacity."""
-        while self.num_steps > self.capacity and len(self.episodes) > 1:
-            self.num_steps -= len(self.episodes.pop(0).actions)
+    def _forget(self, current: Episode | None = None) -> None:
+        """Drop the oldest episodes while over capacity, but neither an open one nor the current one."""
+        number = 0
+        while self.num_steps > self.capacity and number < len(self.episodes):
+            if self.episodes[number].open or self.episodes[number] is current:
+                number += 1
+            else:
+                dropped = self.episodes.pop(number)
+                dropped.held = False
+                self.num_steps -= len(dropped.actions)
 
     def sample(self, windows: int, length: int, generator: np.random.Generator) -> Batch:
         """Sample `windows` windows of `length` frames, uniformly over all windows.
@@ -155,20 +179,29 @@ class Replay:
         return Batch(*map(torch.from_numpy, (frames, actions, rewards, reward_mask, mask)))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """All episodes as flat arrays, for saving; see `from_state`."""
-        episodes = [episode for episode in self.episodes if episode.actions]
-        if not episodes:
-            return {"lengths": np.zeros(0, np.int64)}
-        return {
-            "lengths": np.array([len(episode.actions) for episode in episodes]),
-            "frames": np.stack([frame for episode in episodes for frame in episode.frames]),
-            "actions": np.stack([action for episode in episodes for action in episode.actions]),
-            "rewards": np.array([reward for episode in episodes for reward in episode.rewards]),
+        """All episodes as flat arrays, for saving; see `from_state`.
+
+        One entry per episode: "lengths" (its steps) and those of `PER_EPISODE`. The frames, actions and
+        rewards of all episodes follow one another.
+        """
+        episodes = [episode for episode in self.episodes if episode.actions or episode.open]
+        arrays: dict[str, NDArray[np.generic]] = {
+            "lengths": np.array([len(episode.actions) for episode in episodes], np.int64)
         }
+        for name, dtype in PER_EPISODE.items():
+            arrays[name] = np.array([getattr(episode, name) for episode in episodes], dtype)
+        if episodes:
+            arrays["frames"] = np.stack([frame for each in episodes for frame in each.frames])
+            arrays["rewards"] = np.array(
+                [reward for each in episodes for reward in each.rewards], float
+            )
+        if actions := [action for each in episodes for action in each.actions]:
+            arrays["actions"] = np.stack(actions)
+        return arrays
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray[np.generic]], capacity: int) -> "Replay":
-        """Restore a replay from `state`; its episodes are finished.
+        """Restore a replay from `state`.
 
         Raises:
             KeyError: an array is missing.
@@ -179,32 +212,45 @@ class Replay:
         first = 0
         for number, length in enumerate(state["lengths"].tolist()):
             frames = state["frames"][first + number : first + number + length + 1]
-            episode = replay.start(np.asarray(frames[0], np.uint8))
-            for t in range(length):
-                action = np.asarray(state["actions"][first + t], np.float32)
-                reward = float(state["rewards"][first + t])
-                replay.append(episode, action, reward, np.asarray(frames[t + 1], np.uint8))
+            steps = slice(first, first + length)
+            actions = np.asarray(state["actions"][steps], np.float32) if length else ()
+            rewards = state["rewards"][steps].tolist()
+            kept = {name: bool(state[name][number]) for name in PER_EPISODE if name in state}
+            replay.add(Episode(list(frames), list(actions), rewards, **kept))
             first += length
         return replay
 
 
 def _require_consistent(state: dict[str, NDArray[np.generic]]) -> None:
     """Refuse arrays that `Replay.state` cannot have returned."""
-    array = state["lengths"]
-    lengths: list[int] = array.tolist() if array.ndim == 1 and array.dtype.kind in "iu" else [0]
-    if min(lengths, default=1) < 1:
-        got = f"{array.dtype} {array.shape}"
-        raise ValueError(f"replay: lengths: got {got}, allowed: a vector of whole numbers above 0")
-    if not lengths:
-        return
+    count = len(state["lengths"]) if state["lengths"].ndim == 1 else -1
+    _require_array("lengths", state, count, 1, "iu")
+    lengths = state["lengths"].tolist()  # as Python's numbers, whose sum cannot overflow
+    if min(lengths, default=0) < 0:
+        raise ValueError(f"replay: lengths: got {min(lengths)}, allowed: numbers of steps")
     steps = sum(lengths)
-    for name, count, dimensions, kinds in (
-        ("frames", steps + len(lengths), 4, "u"),
-        ("actions", steps, 2, "f"),
-        ("rewards", steps, 1, "f"),
-    ):
-        array = state[name]
-        if array.ndim != dimensions or len(array) != count or array.dtype.kind not in kinds:
-            got = f"{array.dtype} {array.shape}"
-            allowed = f"{count} of them in {dimensions} dimensions, as the lengths say"
-            raise ValueError(f"replay: {name}: got {got}, allowed: {allowed}")
+    if count:
+        _require_array("frames", state, steps + count, 4, "u")
+        _require_array("rewards", state, steps, 1, "f")
+    if steps:
+        _require_array("actions", state, steps, 2, "f")
+        for name in ("actions", "rewards"):
+            if not (np.abs(state[name]) <= LARGEST).all():  # false for NaN, too
+                raise ValueError(f"replay: {name}: got NaN or infinity, allowed: finite float32")
+    for name in PER_EPISODE:
+        if name in state:
+            _require_array(name, state, count, 1, "b")
+    opened = state.get("open", np.zeros(max(count, 0), np.bool_)).tolist()
+    if any(length == 0 and not is_open for length, is_open in zip(lengths, opened, strict=True)):
+        raise ValueError("replay: lengths: got 0, allowed: at least 1 step, unless it is open")
+
+
+def _require_array(
+    name: str, state: dict[str, NDArray[np.generic]], count: int, dimensions: int, kind: str
+) -> None:
+    array = state[name]
+    wrong = array.ndim != dimensions or len(array) != count or array.dtype.kind not in kind
+    if wrong or (kind == "u" and array.dtype != np.uint8):
+        got = f"{array.dtype} {array.shape}"
+        allowed = f"{max(count, 0)} of them in {dimensions} dimensions, as the lengths say"
+        raise ValueError(f"replay: {name}: got {got}, allowed: {allowed}")

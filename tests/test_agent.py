@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 import os
@@ -8,6 +9,7 @@ import zipfile
 import gymnasium as gym
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.env_util import make_vec_env
@@ -17,6 +19,7 @@ from agent import Agent, AgentConfig
 from agent.checkpoint import FORMAT_VERSION, RENAMED_IN_5
 from agent.learner import TrainingConfig
 from agent.planning import CEM, ICEM, MPPI, RandomShooting
+from agent.random_states import unpacked
 from agent.world_model import WorldModelConfig
 from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
@@ -259,17 +262,40 @@ def test_a_loaded_agent_learns_on_identically(saved):
         torch.testing.assert_close(value, b.world_model.state_dict()[name], rtol=0, atol=0)
 
 
-def test_a_checkpoint_of_format_4_loads_and_acts_identically(agent, saved, frames):
+def as_older_format(saved, version):
+    """Rewrite a checkpoint as formats 4 and 5 were: generators in config.json, no open episodes."""
     config = json.loads((saved / "config.json").read_text())
-    for section in ("world_model", "training"):
-        before = {new: old for old, new in RENAMED_IN_5[section].items()}
-        assert set(before) <= set(config["agent"][section])
-        config["agent"][section] = {before.get(k, k): v for k, v in config["agent"][section].items()}
-    config["agent"]["planner_type"] += "Config"
-    (saved / "config.json").write_text(json.dumps(config | {"format_version": 4}))
+    del config["metrics"], config["outcomes"], config["online_run"]
+    state = safetensors.numpy.load_file(saved / "state.safetensors")
+    for name in ("replay", "exploration"):
+        state[f"generators.{name}"] = unpacked(state[f"generators.{name}"])
+    config["generators"] = {
+        name.removeprefix("generators."): value if isinstance(value, dict) else value.tolist()
+        for name, value in state.items()
+    }
+    if version == 4:
+        for section in ("world_model", "training"):
+            before = {new: old for old, new in RENAMED_IN_5[section].items()}
+            assert set(before) <= set(config["agent"][section])
+            settings = config["agent"][section].items()
+            config["agent"][section] = {before.get(key, key): value for key, value in settings}
+        config["agent"]["planner_type"] += "Config"
+    (saved / "config.json").write_text(json.dumps(config | {"format_version": version}))
+    (saved / "state.safetensors").unlink()
+    with np.load(saved / "replay.npz") as arrays:
+        kept = {name: arrays[name] for name in arrays if name != "open"}
+    np.savez(saved / "replay.npz", **kept)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_an_older_checkpoint_loads_and_learns_on_identically(agent, saved, version):
+    now = Agent.load(saved).learn(8)
+    as_older_format(saved, version)
     loaded = Agent.load(saved)
     assert loaded.config == agent.config
-    np.testing.assert_array_equal(loaded.predict(frames)[0], agent.predict(frames)[0])
+    loaded.learn(8)
+    for name, value in now.world_model.state_dict().items():
+        assert torch.equal(value, loaded.world_model.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("callback", [None, (), [], lambda progress: None])
@@ -318,7 +344,8 @@ def test_a_failed_save_leaves_the_old_checkpoint(agent, saved, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "optimizer.safetensors", "replay.npz", "config.json"]
+    "name",
+    ["model.safetensors", "optimizer.safetensors", "state.safetensors", "replay.npz", "config.json"],
 )
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_checkpoint_is_refused_and_left_alone(saved, name, damage):
@@ -336,7 +363,7 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(saved, name, damage):
 def test_another_format_version_is_refused(saved):
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(config | {"format_version": 99}))
-    with pytest.raises(ValueError, match=f"got format version 99, allowed: 4, {FORMAT_VERSION}"):
+    with pytest.raises(ValueError, match=f"got format version 99, allowed: 4, 5, {FORMAT_VERSION}"):
         Agent.load(saved)
 
 
@@ -428,6 +455,24 @@ def compressed(saved):
     np.savez_compressed(saved / "replay.npz", lengths=np.zeros(400_000_000, np.uint8))
 
 
+def overlapping(saved):
+    """One array under many names, by the directory at the end of the archive."""
+    np.savez(saved / "replay.npz", lengths=np.zeros(1000))
+    with zipfile.ZipFile(saved / "replay.npz", "a") as archive:
+        first = archive.infolist()[0]
+        for number in range(100):
+            again = copy.copy(first)
+            again.filename = f"{number}.npy"
+            archive.filelist.append(again)
+        archive._didModify = True
+
+
+def changed_state(saved, **generators):
+    path = saved / "state.safetensors"
+    changes = {f"generators.{name}": value for name, value in generators.items()}
+    safetensors.numpy.save_file(safetensors.numpy.load_file(path) | changes, path)
+
+
 def renamed_array(saved):
     np.save(saved / "replay.npy", np.zeros(3))
     (saved / "replay.npy").rename(saved / "replay.npz")
@@ -461,19 +506,25 @@ def piped(saved):
     [
         (lambda a: (a / "config.json").write_text("[]"), "config.json: got list, allowed"),
         (lambda a: (a / "config.json").write_text("[" * 100_000), "config.json: missing, damaged"),
-        (lambda a: changed_config(a, num_updates="x"), "num_updates: got 'x', allowed: a whole"),
-        (lambda a: changed_config(a, seconds=-1), "seconds: got -1, allowed"),
-        (lambda a: changed_config(a, generators=-1), "do not belong together"),
-        (lambda a: changed_config(a, generators={"control": [-1]}), "do not belong together"),
-        (lambda a: changed_config(a, agent=[]), "do not belong together"),
+        (lambda a: changed_config(a, num_updates="x"), "json: num_updates: got 'x', allowed: int"),
+        (lambda a: changed_config(a, seconds=-1), "seconds: got -1.0, allowed"),
+        (lambda a: changed_config(a, outcomes=[1]), r"outcomes\[0\]: got 1, allowed: bool"),
+        (lambda a: changed_config(a, metrics={"loss": "x"}), r"metrics\[...\]: got .*allowed: float"),
+        (lambda a: changed_config(a, format_version=5, generators=-1), "missing, damaged"),
+        (lambda a: changed_config(a, format_version=5, generators={"loss": [-1]}), "damaged .*bounds"),
+        (lambda a: changed_state(a, replay=np.zeros(6, np.uint64)), "generator: got .*of a PCG64"),
+        (lambda a: changed_state(a, replay=np.zeros(3)), "generator: got float64"),
+        (lambda a: changed_state(a, control=np.zeros(3)), "do not belong together"),
+        (lambda a: changed_config(a, agent=[]), r"agent: got \[\], allowed: object"),
         (lambda a: changed_settings(a, "world_model", latent_dim=10**6), "model.safetensors: .*got"),
         (lambda a: changed_settings(a, "world_model", hidden_dim=12_000), "model.safetensors: .*got"),
         (lambda a: changed_settings(a, "training", num_envs=20_000), "num_envs: got 20000"),
-        (lambda a: changed_config(a, observation_space=5), "do not belong together"),
+        (lambda a: changed_config(a, observation_space=5), "observation_space: got 5, allowed: object"),
         (lambda a: linked(a, "config.json", "/dev/zero"), "config.json: .*not a regular file"),
         (piped, "model.safetensors: .*not a regular file"),
         (nan_weights, "reward_offset: got NaN or infinity"),
         (compressed, "replay.npz: .*larger than the file"),
+        (overlapping, "replay.npz: .*larger than the file"),
         (renamed_array, "replay.npz: missing, damaged"),
         (huge_header, r"replay.npz: .*an array \(1000000000000,\)"),
         (lambda a: changed_replay(a, lengths=np.array([-1])), "replay: lengths: got"),

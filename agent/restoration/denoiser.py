@@ -21,7 +21,7 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, MultipleOf
+from annotated_types import Ge, Le, MultipleOf
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
@@ -44,7 +44,7 @@ class DenoiserConfig(Config):
 
     width: Annotated[int, Ge(GROUPS), MultipleOf(GROUPS)] = 32
     """Channels at the finer resolution, doubled at the coarser."""
-    steps: Annotated[int, Ge(2)] = 200
+    steps: Annotated[int, Ge(2), Le(10_000)] = 200
     """N, steps of the cosine schedule."""
 
 

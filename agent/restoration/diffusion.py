@@ -68,7 +68,7 @@ class Schedule:
         """
         if steps < 1:
             raise ValueError(f"steps: got {steps}, allowed: at least 1")
-        time = torch.arange(steps + 1, dtype=torch.float64) / steps
+        time = torch.arange(steps + 1, dtype=torch.float64, device="cpu") / steps
         alpha_bar = ((time + offset) / (1 + offset) * math.pi / 2).cos().square()
         return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=largest))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
+import msgspec
 import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
@@ -18,14 +19,19 @@ from torch import Tensor, nn
 from agent.checkpoint import (
     MALFORMED,
     Checkpoint,
+    Settings,
+    Whole,
     flat_state,
     load_checkpoint,
+    require_shapes,
     restore_state,
     save_checkpoint,
 )
-from agent.config import Config, Count, Positive
+from agent.config import Config, Count, Positive, checked
 from agent.denormals import flushed_denormals
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
+from agent.seeded import Seeded
+from agent.threads import torch_threads
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,21 @@ class DenoiserTrainingConfig(Config):
     """Gradients are clipped to this norm."""
 
 
+Seed = Annotated[int, Ge(0), Lt(2**31)]
+"""A seed; with the number of an update it gives that update's random stream."""
+
 Callback = Callable[[int, dict[str, float]], None]
 """Called after each update with the number of updates and the metrics. Raise to stop early."""
+
+
+class SavedTrainer(msgspec.Struct):
+    """config.json of a trainer, but for the format version."""
+
+    shape: tuple[Whole, Whole, Whole]
+    seed: Whole
+    updates: Whole
+    denoiser: Settings
+    denoiser_training: Settings
 
 
 class DenoiserTrainer:
@@ -60,6 +79,7 @@ class DenoiserTrainer:
         config: sizes of the denoiser.
         training: optimisation settings.
         seed: seed of parameters, batches and noise.
+        threads: as for `agent.Agent`.
 
     Attributes:
         averaged: the denoiser with averaged weights, the one to use.
@@ -72,11 +92,12 @@ class DenoiserTrainer:
         config: DenoiserConfig | None = None,
         training: DenoiserTrainingConfig | None = None,
         seed: int = 0,
+        threads: int = 1,
     ) -> None:
         self.training = training or DenoiserTrainingConfig()
-        self.seed, self.updates = seed, 0
-        with torch.random.fork_rng(devices=[]):  # torch initialises from the global stream only
-            torch.manual_seed(seed)
+        self.seed, self.updates = checked("seed", seed, Seed), 0
+        self.threads = checked("threads", threads, Count)
+        with Seeded(self.seed):
             self.denoiser = Denoiser(shape, config)
         self.averaged = copy.deepcopy(self.denoiser).requires_grad_(False)
         self._optimizer = torch.optim.Adam(self.denoiser.parameters(), fused=True)
@@ -101,7 +122,8 @@ class DenoiserTrainer:
         while self.updates < self.training.updates:
             # Each update has its own random stream, so a resumed run equals an uninterrupted one.
             generator = torch.Generator().manual_seed(self.seed * 2**32 + self.updates)
-            metrics = self._update(frames, generator)
+            with torch_threads(self.threads):
+                metrics = self._update(frames, generator)
             if callback is not None:
                 callback(self.updates, metrics)
 
@@ -137,17 +159,17 @@ class DenoiserTrainer:
         Raises:
             ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
-        config = {
-            "shape": self.denoiser.shape,
-            "seed": self.seed,
-            "updates": self.updates,
-            "denoiser": dataclasses.asdict(self.denoiser.config),
-            "denoiser_training": dataclasses.asdict(self.training),
-        }
+        config = SavedTrainer(
+            self.denoiser.shape,
+            self.seed,
+            self.updates,
+            dataclasses.asdict(self.denoiser.config),
+            dataclasses.asdict(self.training),
+        )
         raw = {f"raw.{k}": v.detach() for k, v in self.denoiser.named_parameters()}
         adam = {f"adam.{key}": value for key, value in flat_state(self._optimizer).items()}
         model = dict(self.averaged.state_dict())
-        save_checkpoint(Path(path), Checkpoint(config, model, raw | adam, {}))
+        save_checkpoint(Path(path), Checkpoint(config, model, raw | adam, {}, {}))
 
     @classmethod
     def load(cls, path: str | Path, updates: int | None = None) -> Self:
@@ -160,28 +182,28 @@ class DenoiserTrainer:
         Raises:
             ValueError: not a complete checkpoint of a denoiser.
         """
-        checkpoint = load_checkpoint(Path(path))
-        config = checkpoint.config
+        config, model, optimizer, *_ = load_checkpoint(Path(path), SavedTrainer)
         try:
-            training = DenoiserTrainingConfig(**config["denoiser_training"])
+            training = DenoiserTrainingConfig(**config.denoiser_training)  # pyright: ignore[reportArgumentType]
             if updates is not None:
                 training = dataclasses.replace(training, updates=updates)
-            height, width, channels = config["shape"]
-            sizes = DenoiserConfig(**config["denoiser"])
-            trainer = cls((height, width, channels), sizes, training, config["seed"])
-            trainer.averaged.load_state_dict(checkpoint.model)
-            trainer.denoiser.load_state_dict(checkpoint.model)  # the buffers; then the parameters
+            sizes = DenoiserConfig(**config.denoiser)  # pyright: ignore[reportArgumentType]
+            with torch.device("meta"):  # no memory is taken for sizes that the file does not hold
+                require_shapes(model, Denoiser(config.shape, sizes))
+            trainer = cls(config.shape, sizes, training, config.seed)
+            trainer.averaged.load_state_dict(model)
+            trainer.denoiser.load_state_dict(model)  # the buffers; then the parameters
             raw = dict(trainer.denoiser.named_parameters())
             adam = {}
-            for key, value in checkpoint.optimizer.items():
+            for key, value in optimizer.items():
                 kind, _, name = key.partition(".")
                 if kind == "raw":
                     raw[name].data.copy_(value)
                 else:
                     adam[name] = value
             restore_state(trainer._optimizer, adam)
-        except MALFORMED as error:
+        except (ValueError, *MALFORMED) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: got no checkpoint of a denoiser ({problem})") from error
-        trainer.updates = config["updates"]
+        trainer.updates = config.updates
         return trainer

@@ -41,7 +41,7 @@ class Evaluate:
 def main(config: Evaluate) -> None:
     """Run the command."""
     torch.set_num_threads(config.threads)
-    how = config.env_kwargs, config.restorer, config.device
+    how = config.env_kwargs, config.restorer, config.device, config.threads
     agent, env, _ = loaded(config.run, config.env_id, *how)
     with Console(stderr=True).status(f"{config.episodes} episodes"):
         summary = evaluate(agent, env, config.episodes, config.seed).summary()

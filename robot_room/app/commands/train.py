@@ -93,18 +93,16 @@ def _episodes(config: Train, agent: Agent) -> Iterable[Episode]:
 
 def _learn(agent: Agent, episodes: Iterable[Episode], config: Train, run: Path) -> None:
     """Learn in the environment up to the intended total of steps, or offline from episodes."""
-    intended = ENV_STEPS if config.resume is None else agent.progress.target_timesteps
-    target = intended if config.env_steps is None else config.env_steps
-    if config.dataset is None:
-        agent.progress.target_timesteps = max(target, agent.num_timesteps)  # part of a checkpoint
+    if config.dataset is not None:
+        agent.add(episodes)
+    elif config.resume is None:
+        agent.progress.target_timesteps = config.env_steps or ENV_STEPS
+    elif config.env_steps is not None:
+        agent.progress.target_timesteps = max(config.env_steps, agent.num_timesteps)
     viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
     with (
-        RunLogger(run) as log,
-        AutoCheckpoint(agent, run / "agent") as keep,
+        RunLogger(run, progress=agent.progress) as log,
+        AutoCheckpoint(agent, run / "agent", log.flush) as keep,
         closing(Spectator(agent, run, viewer)) as spectator,
     ):
-        callbacks = [log, keep, spectator]
-        if config.dataset is None and target > agent.num_timesteps:
-            agent.learn(target - agent.num_timesteps, callbacks)
-        else:  # offline, or updates that an interrupted run still owes
-            agent.learn_from(episodes, callbacks)
+        agent.resume([log, keep, spectator])

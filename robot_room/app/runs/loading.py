@@ -23,7 +23,12 @@ def existing_folder(run: Path, name: str) -> Path | None:
 
 
 def loaded(
-    run: Path, env_id: str | None, env_kwargs: str, restorer: bool, device: str = "auto"
+    run: Path,
+    env_id: str | None,
+    env_kwargs: str,
+    restorer: bool,
+    device: str = "auto",
+    threads: int = 1,
 ) -> tuple[Agent, EnvSpec, Restoration | None]:
     """A run's agent, the environment to run it in, and its restorer and gate.
 
@@ -33,6 +38,7 @@ def loaded(
         env_kwargs: arguments to change, as a JSON object.
         restorer: whether to load the run's restorer and gate and attach them to the agent.
         device: the agent's device.
+        threads: as for `Agent`.
 
     Raises:
         ValueError: there is no such run, restorer or environment, the spaces differ, or the restorer
@@ -45,7 +51,7 @@ def loaded(
             f"run: got {run}, which has no agent; allowed: a directory made by robot-room train, "
             + (f"as {', '.join(found)}" if found else "and there is none in runs")
         )
-    agent = Agent.load(run / "agent", env_id, device)
+    agent = Agent.load(run / "agent", env_id, device, threads=threads)
     assert agent.env_spec is not None
     spec = with_kwargs(agent.env_spec, env_kwargs)
     restoration = None

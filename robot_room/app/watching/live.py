@@ -71,18 +71,16 @@ class Spectator:
         self.agent, self.viewer = agent, viewer
         self._writer = SummaryWriter(str(directory / "tensorboard"))
         self._session: Session | None = None
-        self._began, self._spent, self._drawn = time.perf_counter(), 0.0, 0
+        self._began, self._spent = time.perf_counter(), 0.0
+        self._drawn = self._due(agent.progress)
 
     def __call__(self, progress: Progress) -> None:
         """Update the window or pictures if due. Errors become a warning and do not stop training."""
         if progress.num_updates == 0:
             return
-        done, total = progress.num_timesteps, progress.target_timesteps
-        if progress.target_updates is not None:
-            done, total = progress.num_updates, progress.target_updates
         now = time.perf_counter()
         try:
-            if (due := int(PICTURES * done / max(total, 1))) > self._drawn:
+            if (due := self._due(progress)) > self._drawn:
                 self._drawn = due
                 self._draw(progress.num_timesteps)
             elif self.viewer is not None and self._spent <= SHARE * (now - self._began):
@@ -93,6 +91,16 @@ class Spectator:
             warnings.warn(f"no more pictures of this training: {error}", RuntimeWarning, stacklevel=2)
             self.viewer, self._drawn = None, PICTURES
         self._spent += time.perf_counter() - now
+
+    @staticmethod
+    def _due(progress: Progress) -> int:
+        """How many pictures should have been written by now."""
+        if progress.num_updates == 0:
+            return 0
+        done, total = progress.num_timesteps, progress.target_timesteps
+        if progress.target_updates is not None:
+            done, total = progress.num_updates, progress.target_updates
+        return int(PICTURES * done / max(total, 1))
 
     def _draw(self, step: int) -> None:
         """Write the third step of an episode, always from the same start, to TensorBoard."""
