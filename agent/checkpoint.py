@@ -148,7 +148,7 @@ def load_checkpoint(path: Path, contents: type[Contents]) -> Checkpoint[Contents
 def _read(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
     name = "config.json"
     try:
-        config = json.loads(_regular(path / name).read_text(), parse_constant=_refuse_constant)
+        config = json.loads(require_regular(path / name).read_text(), parse_constant=_refuse_constant)
         if not isinstance(config, dict):
             raise ValueError(f"{path / name}: got {type(config).__name__}, allowed: a JSON object")
         version = config.get("format_version")
@@ -161,15 +161,15 @@ def _read(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
             config, old = _migrated(config)
         checked = converted(path / name, config, contents)
         name = "model.safetensors"
-        model = load_file(_regular(path / name))
+        model = load_file(require_regular(path / name))
         _require_finite(path / name, model)
         name = "optimizer.safetensors"
-        optimizer = load_file(_regular(path / name))
+        optimizer = load_file(require_regular(path / name))
         _require_finite(path / name, optimizer)
         name = "replay.npz"
-        replay = _arrays(_regular(path / name))
+        replay = _arrays(require_regular(path / name))
         name = "state.safetensors"
-        state = old if version != FORMAT_VERSION else _tensors(_regular(path / name))
+        state = old if version != FORMAT_VERSION else _tensors(require_regular(path / name))
     except (
         OSError,
         EOFError,
@@ -227,7 +227,7 @@ def _require_finite(path: Path, tensors: dict[str, Tensor]) -> None:
             raise ValueError(f"{path}: {name}: got NaN or infinity, allowed: finite numbers")
 
 
-def _regular(path: Path) -> Path:
+def require_regular(path: Path) -> Path:
     """The path of a file that ends: neither a device, nor a pipe, nor a link to one.
 
     Raises:

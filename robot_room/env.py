@@ -148,6 +148,8 @@ of that frame |
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
         "render_modes": list(RENDER_MODES),
         "render_fps": FRAMES_PER_SECOND,
+        # No frame, reward or end of an episode depends on them; a reader of datasets asks for it.
+        "unseen_arguments": ["oracle_steps", "masks", "compiled"],
     }
 
     def __init__(

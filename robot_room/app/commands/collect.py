@@ -1,11 +1,16 @@
 """Record episodes of a policy as a Minari dataset."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import gymnasium as gym
 import tyro
+from filelock import FileLock, Timeout
+from minari.storage import get_dataset_path
 from rich.console import Console
 from rich.progress import track
 
@@ -53,9 +58,31 @@ def main(config: Collect) -> None:
         behaviour = Learned(Agent.load(config.policy / "agent", env))
     else:
         behaviour = Scripted(env, config.policy)
-    recorder = Recorder(config.dataset, env, str(config.policy), config.append)
-    first = config.seed + recorder.episodes
-    seeds = range(first, first + config.episodes)
-    for seed in track(seeds, "collecting", console=Console(stderr=True)):
-        recorder.add(record(env, behaviour, seed))
-    print(f"{config.dataset}: {recorder.episodes} episodes, {recorder.steps} steps")
+    with _alone(config.dataset):
+        recorder = Recorder(config.dataset, env, str(config.policy), config.append)
+        first = config.seed + recorder.episodes
+        seeds = range(first, first + config.episodes)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            for seed in track(seeds, "collecting", console=Console(stderr=True)):
+                recorder.add(record(env, behaviour, seed))
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            recorder.publish()
+        print(f"{config.dataset}: {recorder.episodes} episodes, {recorder.steps} steps")
+
+
+@contextmanager
+def _alone(dataset: str) -> Iterator[None]:
+    """Hold a dataset against other processes that record into it.
+
+    Raises:
+        ValueError: one does.
+    """
+    path = Path(get_dataset_path(dataset))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(f"dataset: got {dataset}, into which another process records") from error

@@ -1,17 +1,23 @@
 """Recording episodes of a behaviour as a Minari dataset."""
 
+import json
 import re
-import warnings
+import shutil
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import h5py
+import minari
 import numpy as np
-from minari import MinariDataset, create_dataset_from_buffers, load_dataset
 from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_dataset import parse_dataset_id
+from minari.dataset.minari_storage import MinariStorage
+from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
 
+from agent.atomic import replaced_directory, settled_directory
+from agent.datasets import opened, read_episode, read_metadata, recorded_environment
 from robot_room.app.evaluation.policies import Behaviour
 
 
@@ -38,16 +44,27 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
         rewards=rewards,
         terminations=terminations,
         truncations=truncations,
-        infos={
-            name: np.array([step[name] for step in infos])
-            for name in infos[0]
-            if all(name in step for step in infos)
-        },
+        infos=_stacked(infos),
     )
+
+
+def _stacked(infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """Infos as arrays over time, of those keys that are always there."""
+    names = [name for name in infos[0] if all(name in step for step in infos)]
+    nested = {name: isinstance(infos[0][name], dict) for name in names}
+    columns = {name: [step[name] for step in infos] for name in names}
+    return {
+        name: _stacked(column) if nested[name] else np.array(column) for name, column in columns.items()
+    }
 
 
 class Recorder:
     """A dataset that grows one complete episode at a time; frames are stored losslessly.
+
+    A kill or a full disk never breaks it. Each episode is written to a folder of its own beside the
+    dataset, atomically. When these have become as many as the dataset has episodes, and at `publish`,
+    they are joined to a copy of the dataset, which then replaces it. After a kill, the next `Recorder`
+    that appends joins those that are left.
 
     Args:
         dataset_id: Minari's id, (namespace/)name-vN, in MINARI_DATASETS_PATH or ~/.minari.
@@ -56,8 +73,8 @@ class Recorder:
         append: whether to add to an existing dataset.
 
     Raises:
-        ValueError: the id is malformed, the dataset exists and `append` is off, or it belongs to
-            another environment. Nothing has been changed then.
+        ValueError: the id is malformed, the dataset exists and `append` is off, it is damaged, or it
+            belongs to another environment. Nothing has been changed then.
     """
 
     def __init__(self, dataset_id: str, env: gym.Env[Any, Any], behaviour: str, append: bool) -> None:
@@ -65,41 +82,87 @@ class Recorder:
             raise ValueError(
                 f"dataset: got {dataset_id!r}, allowed: (namespace/)name-vN, as room/mixed-v0"
             )
-        parse_dataset_id(dataset_id)
+        namespace, *_ = parse_dataset_id(dataset_id)
         self.dataset_id, self.env, self.behaviour = dataset_id, env, behaviour
-        self.dataset: MinariDataset | None = None
-        if not Path(get_dataset_path(dataset_id)).exists():
-            return
-        if not append:
+        self._path = Path(get_dataset_path(dataset_id))
+        self._loose = self._path.with_name(f".{self._path.name}.episodes")
+        self._joined, self._steps = self._totals()
+        self.episodes = self._joined
+        """Number of episodes."""
+        while (self._loose / str(self.episodes)).is_dir():
+            self._steps += read_metadata(self._loose / str(self.episodes) / "data").total_steps
+            self.episodes += 1
+        if self.episodes and not append:
             raise ValueError(f"dataset: got {dataset_id}, which exists; allowed: a new id, or --append")
-        self.dataset = load_dataset(dataset_id)
-        if self.dataset.env_spec != env.spec:
-            got, wanted = (
-                spec and f"{spec.id} {spec.kwargs}" for spec in (env.spec, self.dataset.env_spec)
-            )
-            raise ValueError(f"env_id: got {got}, allowed: the dataset's, {wanted}")
-
-    @property
-    def episodes(self) -> int:
-        """Number of episodes in the dataset."""
-        return 0 if self.dataset is None else int(self.dataset.total_episodes)
+        if self._joined:
+            self._require_same_environment()
+        if namespace is not None and namespace not in list_local_namespaces():
+            create_namespace(namespace)
+        self.publish()
 
     @property
     def steps(self) -> int:
-        """Number of steps in the dataset."""
-        return 0 if self.dataset is None else int(self.dataset.total_steps)
+        """Number of steps."""
+        return self._steps
 
     def add(self, episode: EpisodeBuffer) -> None:
-        """Write one more episode."""
-        if self.dataset is not None:
-            self.dataset.update_dataset_from_buffer([episode])
-            return
-        with warnings.catch_warnings():  # Minari warns that no author is given
-            warnings.simplefilter("ignore", UserWarning)
-            self.dataset = create_dataset_from_buffers(
-                self.dataset_id,
-                [episode],
-                env=self.env,
-                algorithm_name=self.behaviour,
-                jpeg_encoding=False,
-            )
+        """Write one more episode.
+
+        Raises:
+            OSError: the disk is full. All episodes before this one are kept.
+        """
+        with replaced_directory(self._loose / str(self.episodes)) as folder:
+            spaces = self.env.observation_space, self.env.action_space
+            storage = MinariStorage.new(folder / "data", *spaces, self.env.spec, jpeg_encoding=False)
+            about = {"dataset_id": self.dataset_id, "algorithm_name": self.behaviour}
+            storage.update_metadata({**about, "minari_version": minari.__version__})
+            storage.update_episodes([episode])
+        self.episodes += 1
+        self._steps += len(episode.rewards)
+        if self.episodes >= 2 * self._joined:
+            self.publish()
+
+    def publish(self) -> None:
+        """Join the episodes that lie beside the dataset to it."""
+        new = range(self._joined, self.episodes)
+        if new:
+            with replaced_directory(self._path) as folder:
+                first = self._path if self._joined else self._loose / "0"
+                shutil.copytree(first, folder, dirs_exist_ok=True)
+                with h5py.File(folder / "data" / "main_data.hdf5", "a", track_order=True) as file:
+                    for name in set(file) - {f"episode_{number}" for number in range(self._joined)}:
+                        del file[
+                            name
+                        ]  # half an episode, of versions that could be killed while writing
+                    for number in new:
+                        with opened(self._loose / str(number) / "data") as source:
+                            source.copy("episode_0", file, f"episode_{number}")
+                        file[f"episode_{number}"].attrs["id"] = number
+                storage = MinariStorage.read(folder / "data")
+                totals = {"total_episodes": self.episodes, "total_steps": self._steps}
+                storage.update_metadata({**totals, "dataset_size": storage.get_size()})
+            self._joined = self.episodes
+        shutil.rmtree(self._loose, ignore_errors=True)
+
+    def _totals(self) -> tuple[int, int]:
+        """Numbers of episodes and steps of the dataset, which is read through; 0 if there is none."""
+        with settled_directory(self._path) as path:
+            if not path.exists():
+                return 0, 0
+            metadata = read_metadata(path / "data")
+            shape = self.env.observation_space.shape or ()
+            with opened(path / "data") as file:
+                for number in range(metadata.total_episodes):
+                    try:
+                        read_episode(file, number, shape, metadata.jpeg_encoding)
+                    except (ValueError, LookupError, TypeError, OSError, RuntimeError) as error:
+                        raise ValueError(f"{path}: episode_{number}: {error}") from error
+            return metadata.total_episodes, metadata.total_steps
+
+    def _require_same_environment(self) -> None:
+        data = self._path / "data"
+        recorded = recorded_environment(data, read_metadata(data))
+        spec = self.env.spec
+        if spec is None or recorded != (spec.id, json.loads(json.dumps(spec.kwargs))):
+            got = spec and f"{spec.id} {spec.kwargs}"
+            raise ValueError(f"env_id: got {got}, allowed: the dataset's, {recorded[0]} {recorded[1]}")
