@@ -357,20 +357,30 @@ class Agent:
         deterministic: bool = True,
     ) -> tuple[Decision, ControlState]:
         """Like `predict`, but also return belief and plan."""
-        frames = np.asarray(observation)
         shape = self.observation_space.shape
+        try:
+            frames = np.asarray(observation)
+        except ValueError:  # lists of different lengths
+            frames = np.array(None)
         if frames.dtype != np.uint8 or frames.shape[-3:] != shape or frames.ndim not in (3, 4):
             got = f"{frames.dtype} {frames.shape}"
             raise ValueError(f"observation: got {got}, allowed: uint8 {shape} or (N, *{shape})")
         frames = frames.reshape(-1, *shape)
         num_envs = len(frames)
+        fresh = ControlState.initial(self.world_model, self.config.planner, num_envs)
         if state is None:
-            state = ControlState.initial(self.world_model, self.config.planner, num_envs)
+            state = fresh
             episode_start = np.ones(num_envs, np.bool_)
-        starts = np.zeros(num_envs, np.bool_) if episode_start is None else np.asarray(episode_start)
+        starts = np.zeros(num_envs, np.bool_) if episode_start is None else _flags(episode_start)
+        if not isinstance(state, ControlState):
+            allowed = "None, or what the last call has returned"
+            raise ValueError(f"state: got {type(state).__name__}, allowed: {allowed}")
         if len(state.plans) != num_envs or starts.size != num_envs:
             got = f"state of {len(state.plans)} and episode_start of {starts.size}"
             raise ValueError(f"state, episode_start: got {got}, allowed: {num_envs}, as observation")
+        if state.shapes != fresh.shapes:
+            got = f"{state.shapes}, allowed: {fresh.shapes}, as this agent's"
+            raise ValueError(f"state: got {got}")
         generator, noise = self.learner.generators.control, self.config.training.exploration_std
         if deterministic:
             generator, noise = torch.Generator(self.device).manual_seed(self.seed), 0.0
@@ -544,6 +554,21 @@ def _callbacks(callback: Callback | Sequence[Callback] | None) -> Sequence[Callb
         allowed = "None, a callable, or several"
         raise ValueError(f"callback: got {callback!r}, allowed: {allowed}")
     return several
+
+
+def _flags(value: Any) -> NDArray[Any]:
+    """An array of truth values.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        flags = np.asarray(value)
+    except ValueError:
+        flags = np.array(None)
+    if flags.dtype.kind not in "biu":
+        raise ValueError(f"episode_start: got {value!r:.200}, allowed: bools (N,)")
+    return flags
 
 
 def _served(

@@ -10,6 +10,7 @@ So does a power loss. The directory `NAME` is replaced in four steps, each of wh
 Whoever comes next finishes what was interrupted. Writers and readers hold a lock on the parent.
 """
 
+import glob
 import os
 import shutil
 import uuid
@@ -37,8 +38,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         _finish(path)
-        for stale in path.parent.glob(f".{path.name}.part-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        _remove_parts(path)
         part = path.with_name(f".{path.name}.part-{uuid.uuid4().hex}")
         part.mkdir()
         try:
@@ -59,15 +59,17 @@ def replace_file(path: Path, contents: bytes) -> None:
         OSError: the disk is full, or cannot be written to. The old file is left unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part-{uuid.uuid4().hex}")
-    try:
-        part.write_bytes(contents)
-        flush(part)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    flush(path.parent)
+    with _locked(path.parent):
+        _remove_parts(path)
+        part = path.with_name(f".{path.name}.part-{uuid.uuid4().hex}")
+        try:
+            part.write_bytes(contents)
+            flush(part)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        flush(path.parent)
 
 
 @contextmanager
@@ -92,6 +94,15 @@ def _finish(path: Path) -> None:
         flush(path.parent)
     if path.is_dir() and _last(path).is_dir():
         shutil.rmtree(_last(path), ignore_errors=True)
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what writers that were killed have left."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.part-*"):
+        if stale.is_dir():
+            shutil.rmtree(stale, ignore_errors=True)
+        else:
+            stale.unlink()
 
 
 def _next(path: Path) -> Path:

@@ -29,6 +29,11 @@ class ControlState(NamedTuple):
         size = (num_envs, 1 + planner.alternatives, planner.horizon, world_model.action_size)
         return cls(belief, belief.action.new_zeros(size))
 
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of all tensors."""
+        return [tuple(tensor.shape) for _, tensor in _leaves(self)]
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """All tensors, by their path of fields; see `replaced`."""
         return {name: tensor.cpu().numpy() for name, tensor in _leaves(self)}

@@ -1,6 +1,9 @@
 """A replay buffer of whole episodes, from which windows are sampled."""
 
+import math
 from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,27 +42,48 @@ def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size:
             shape or is not uint8; an action has another shape or is not in [−1, 1]; a reward is not
             a finite number.
     """
-    counts = len(episode.frames), len(episode.actions), len(episode.rewards)
+    parts = [_listed(name, getattr(episode, name)) for name in ("frames", "actions", "rewards")]
+    counts = [len(part) for part in parts]
     if not counts[0] - 1 == counts[1] == counts[2]:
         raise ValueError(
             f"episode: got {counts[0]} frames, {counts[1]} actions, {counts[2]} rewards; allowed: one "
             "frame more than actions, and as many rewards"
         )
-    frames = [np.asarray(frame) for frame in episode.frames]
+    frames, actions = ([_array(each) for each in part] for part in parts[:2])
     for frame in frames:
         if frame.dtype != np.uint8 or frame.shape != frame_shape:
             got = f"{frame.dtype} {frame.shape}"
             raise ValueError(f"frames: got {got}, allowed: uint8 {frame_shape}, values from 0 to 255")
-    actions = [np.asarray(action) for action in episode.actions]
     for action in actions:
         numbers = action.dtype.kind in "fiu" and action.shape == (action_size,)
-        if not numbers or not (np.abs(action) <= 1).all():  # false for NaN, too
+        if not numbers or not ((action >= -1) & (action <= 1)).all():  # false for NaN, too
             allowed = f"{action_size} numbers in [-1, 1], scaled from the action space"
             raise ValueError(f"actions: got {action!r}, allowed: {allowed}")
-    rewards = [float(reward) for reward in episode.rewards]
-    if wrong := [reward for reward in rewards if not abs(reward) <= LARGEST]:
-        raise ValueError(f"rewards: got {wrong[0]}, allowed: finite numbers of float32")
+    rewards = [_reward("rewards", reward) for reward in parts[2]]
     return Episode(frames, [action.astype(np.float32) for action in actions], rewards)
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    try:
+        return list(values)
+    except TypeError as error:
+        raise ValueError(f"{name}: got {values!r:.200}, allowed: a list or an array") from error
+
+
+def _array(value: Any) -> NDArray[Any]:
+    """An array; of objects, which nothing accepts, where the value is none."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError):
+        return np.array(None)
+
+
+def _reward(name: str, value: Any, origin: str = "") -> float:
+    """A reward as a number that float32 can hold."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not abs(number) <= LARGEST:  # false for NaN, too
+        raise ValueError(f"{name}: got {value!r:.200}{origin}, allowed: finite numbers of float32")
+    return number
 
 
 class Replay:
@@ -97,8 +121,7 @@ class Replay:
         Raises:
             ValueError: the reward is not a finite number; nothing is stored.
         """
-        if not abs(reward) <= LARGEST:  # false for NaN, too
-            raise ValueError(f"reward: got {reward} from the environment, allowed: a finite float32")
+        reward = _reward("reward", reward, " from the environment")
         if not episode.held:  # it was dropped, and goes on
             self._hold(episode)
         episode.actions.append(action)

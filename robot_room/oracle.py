@@ -30,6 +30,7 @@ from robot_room.room import (
 # (R, 2, 2): x and y, low and high, in metres. Rectangles are closed sets.
 Rectangles = Float
 _X, _Y = 0, 1
+FARTHEST = 1e6  # m
 
 
 def min_steps(robot: Float, goal: Float, layout: Layout | None = None) -> NDArray[np.int64]:
@@ -69,10 +70,14 @@ def expert_action(robot: Float, goal: Float, layout: Layout | None = None) -> ND
 
 def _checked(name: str, positions: Float) -> Float:
     """Convert positions (N, 2) to float64, or raise ValueError."""
-    array = np.asarray(positions, np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise ValueError(f"{name}: got {positions!r}, allowed: finite positions of shape (N, 2)")
-    return array
+    try:
+        array = np.asarray(positions, np.float64)
+        if array.ndim == 2 and array.shape[1] == 2 and (np.abs(array) <= FARTHEST).all():
+            return array
+    except (TypeError, ValueError, OverflowError):
+        pass
+    allowed = f"finite positions of shape (N, 2) within ±{FARTHEST:g} m"
+    raise ValueError(f"{name}: got {positions!r}, allowed: {allowed}")
 
 
 def _reachable_sets(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:

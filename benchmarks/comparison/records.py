@@ -3,21 +3,51 @@
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import numpy as np
+import msgspec
+from msgspec import Meta
 
+from agent.checkpoint import Finite, Whole, converted
 from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, REFERENCES, Algorithm
 from benchmarks.engine.backends import Record
 from benchmarks.engine.jobs import read_record
 
-FIGURES = (
-    *("env_steps", "seconds", "planning_seconds", "success_rate", "spl", "mean_return"),
-    *("path_ratio", "decision_ms"),
-)
-"""The numbers of every evaluation."""
-FIELDS = {"seed": int, "curve": list, "versions": dict, "settings": dict}
-"""Types of a record's fields, beside its algorithm and environment."""
+
+class SavedEvaluation(msgspec.Struct, frozen=True):
+    """A point of a record's curve."""
+
+    env_steps: Finite
+    seconds: Finite
+    planning_seconds: Finite
+    success_rate: Finite
+    spl: Finite
+    mean_return: Finite
+    path_ratio: Finite
+    decision_ms: Finite
+
+
+class SavedJobSettings(msgspec.Struct, frozen=True):
+    """What the result of a job depends on; see `benchmarks.comparison.job.settings`."""
+
+    protocol: Whole | None = None
+    episodes: Whole | None = None
+    threshold: Finite | None = None
+    env_steps: Whole | None = None
+    seconds: Finite | None = None
+    setting: str | None = None
+    arguments: str | None = None
+
+
+class SavedRecord(msgspec.Struct, frozen=True):
+    """A record of a sweep, as far as the report uses it."""
+
+    seed: Whole
+    curve: Annotated[list[SavedEvaluation], Meta(min_length=1)]
+    versions: dict[str, str]
+    settings: SavedJobSettings
+    clip: str = ""
+    """A film, as base64."""
 
 
 class Records:
@@ -106,16 +136,10 @@ def _require_complete(path: Path, record: Record) -> None:
     for name, allowed in (("algorithm", ALGORITHMS), ("env_id", tuple(BUDGETS))):
         if record.get(name) not in allowed:
             raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
-    wrong = [name for name, kind in FIELDS.items() if not isinstance(record.get(name), kind)]
-    if not wrong and not (record["curve"] and all(map(_is_evaluation, record["curve"]))):
-        wrong = ["curve"]
-    if not wrong and not _is_base64(record.get("clip", "")):
-        wrong = ["clip"]
-    if wrong:
-        raise ValueError(
-            f"{path}: {wrong[0]}: got {record.get(wrong[0])!r:.200}, allowed: as a sweep writes "
-            "it; remove the file to run its job again"
-        )
+    converted(path, record, SavedRecord)
+    if not _is_base64(record.get("clip", "")):
+        got = f"got {record['clip']!r:.200}"
+        raise ValueError(f"{path}: clip: {got}, allowed: base64; remove the file to run its job again")
 
 
 def _is_base64(clip: object) -> bool:
@@ -124,9 +148,3 @@ def _is_base64(clip: object) -> bool:
         return isinstance(clip, str) and bool(base64.b64decode(clip, validate=True) or not clip)
     except ValueError:
         return False
-
-
-def _is_evaluation(point: Any) -> bool:
-    """Whether all figures of an evaluation are there, as numbers."""
-    numbers = [point.get(name) for name in FIGURES] if isinstance(point, dict) else [None]
-    return all(isinstance(number, int | float) and np.isfinite(number) for number in numbers)

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from agent.atomic import replace_file
+from agent.checkpoint import require_regular
 from benchmarks.engine.backends import Backend, Failure, Processes, Record
 from robot_room.app import command_line
 
@@ -98,11 +100,8 @@ def at_least_one(config: Any, *names: str) -> None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    part.rename(path)
+    """Write a record atomically, and have it on the disk."""
+    replace_file(path, (json.dumps(record, indent=1) + "\n").encode())
 
 
 def read_record(path: Path, settings: Record | None = None) -> Record:
@@ -112,9 +111,9 @@ def read_record(path: Path, settings: Record | None = None) -> Record:
         ValueError: the file is not a record, or has other settings.
     """
     try:
-        record = parse_record(path.read_text())
+        record = parse_record(require_regular(path).read_text())
         found = record["settings"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: got no record ({error}); remove it to run its job again") from error
     if settings is not None and found != json.loads(json.dumps(settings)):
         raise ValueError(f"{path}: got settings {found}, allowed: {settings}, or another --out")

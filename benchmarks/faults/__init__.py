@@ -1,0 +1,1 @@
+"""Faults, done on purpose: kills, full disks, hostile files, senseless calls and long runs."""
