@@ -136,10 +136,18 @@ def _require_complete(path: Path, record: Record) -> None:
     for name, allowed in (("algorithm", ALGORITHMS), ("env_id", tuple(BUDGETS))):
         if record.get(name) not in allowed:
             raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
-    converted(path, record, SavedRecord)
-    if not _is_base64(record.get("clip", "")):
-        got = f"got {record['clip']!r:.200}"
-        raise ValueError(f"{path}: clip: {got}, allowed: base64; remove the file to run its job again")
+    for field in msgspec.structs.fields(SavedRecord):
+        value = record.get(field.encode_name, "" if field.name == "clip" else None)
+        try:
+            converted(path, value, field.type)
+            wrong = field.name == "clip" and not _is_base64(value)
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ValueError(
+                f"{path}: {field.name}: got {value!r:.200}, allowed: as a sweep writes it; remove the "
+                "file to run its job again"
+            )
 
 
 def _is_base64(clip: object) -> bool:

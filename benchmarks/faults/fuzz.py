@@ -23,7 +23,7 @@ from robot_room.env import RobotRoomEnv
 from robot_room.vector_env import RobotRoomVectorEnv
 
 PLAIN: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 2, 3, 5, 7, 64, 10**6, 2**63, -(2**70), 0.0, 0.5, -0.5, 1.0, 1e308),
+    *(None, True, False, 0, 1, -1, 2, 3, 5, 7, 64, 10**7, 2**63, -(2**70), 0.0, 0.5, -0.5, 1.0, 1e308),
     *(
         float("nan"),
         float("inf"),

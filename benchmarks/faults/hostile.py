@@ -110,9 +110,9 @@ def _use_agent(path: Path) -> None:
 
 def _use_dataset(path: Path) -> None:
     env = gym.make("RobotRoom-v0")
-    spaces = env.observation_space, env.action_space
-    assert isinstance(spaces[0], gym.spaces.Box) and isinstance(spaces[1], gym.spaces.Box)
-    list(load_episodes("a-v0", env.spec, *spaces))
+    frames, actions = env.observation_space, env.action_space
+    assert isinstance(frames, gym.spaces.Box) and isinstance(actions, gym.spaces.Box)
+    list(load_episodes("a-v0", env.spec, frames, actions))
 
 
 def _changed(folder: Path, generator: np.random.Generator) -> str:
