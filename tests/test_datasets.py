@@ -1,8 +1,12 @@
 """Recorded episodes: replayed from their seeds, and learned from."""
 
+import contextlib
 import json
+import tracemalloc
+import warnings
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
 import pytest
@@ -174,3 +178,136 @@ def test_training_from_a_dataset_by_command(tmp_path):
     code, _, err = run("train", "--dataset", "nothing-v0", "--out", tmp_path / "other")
     assert code == 1 and "error: dataset: got 'nothing-v0'" in err
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "learned"),
+    [({"masks": True}, {}), ({"slip": 0.0}, {}), ({}, {"oracle_steps": True, "compiled": False})],
+)
+def test_arguments_that_no_frame_shows_may_differ(recorded, learned):
+    env = gym.make("RobotRoom-v0", **recorded)
+    Recorder("a-v0", env, "random", append=False).add(record(env, Scripted(env, "expert"), 0))
+    spec = gym.make("RobotRoom-v0", **learned).spec
+    assert len(list(load_episodes("a-v0", spec, *SPACES))) == 1
+
+
+@pytest.mark.parametrize("killed_at", range(1, 5))
+def test_episodes_left_by_a_kill_are_joined_to_their_dataset(killed_at, monkeypatch, tmp_path):
+    """Killed while the dataset is replaced: what was recorded is found by the next recorder."""
+    env = gym.make("RobotRoom-v0")
+    episodes = [record(env, Scripted(env, "expert"), seed) for seed in range(5)]
+    recorder = Recorder("room/a-v0", env, "expert", append=False)
+    for episode in episodes[:killed_at]:
+        recorder.add(episode)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*arguments, **named):
+        raise Killed
+
+    monkeypatch.setattr("robot_room.app.datasets.recording.shutil.copytree", kill)
+    recorder._joined = 0 if killed_at == 1 else recorder._joined
+    with contextlib.suppress(Killed):
+        recorder.add(episodes[killed_at])
+    monkeypatch.undo()
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="dataset: got room/a-v0, which exists"):
+        Recorder("room/a-v0", env, "expert", append=False)
+    again = Recorder("room/a-v0", env, "expert", append=True)
+    assert again.episodes == killed_at + 1
+    dataset = minari.load_dataset("room/a-v0")
+    assert dataset.total_episodes == again.episodes and dataset.total_steps == again.steps
+    for read, written in zip(dataset.iterate_episodes(), episodes, strict=False):
+        np.testing.assert_array_equal(read.observations, written.observations)
+    assert sorted(path.name for path in (tmp_path / "room").iterdir()) == [
+        "a-v0",
+        "namespace_metadata.json",
+    ]
+
+
+def changed(data, **fields):
+    path = data / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def without_space(data):
+    path, spec = data / "metadata.json", '{"id": "X-v0", "entry_point": "os:system", "kwargs": {}}'
+    metadata = json.loads(path.read_text()) | {"env_spec": spec}
+    del metadata["action_space"]
+    path.write_text(json.dumps(metadata))
+
+
+def rewritten(data, name, value, **how):
+    with h5py.File(data / "main_data.hdf5", "a") as file:
+        del file[f"episode_0/{name}"]
+        if isinstance(value, h5py.ExternalLink | h5py.SoftLink):
+            file[f"episode_0/{name}"] = value
+        else:
+            file.create_dataset(f"episode_0/{name}", data=value, **how)
+
+
+def unwritten(data):
+    """A terabyte of frames, of which none is in the file."""
+    with h5py.File(data / "main_data.hdf5", "a") as file:
+        del file["episode_0/observations"]
+        shape = (10**8, 64, 64, 3)
+        file.create_dataset("episode_0/observations", shape, np.uint8, chunks=(1, 64, 64, 3))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (without_space, "metadata.json: .*missing required field `action_space`"),
+        (lambda d: changed(d, env_spec="[" * 100_000), "env_spec: got .*allowed: a spec as JSON"),
+        (lambda d: changed(d, total_episodes=10**9), "episode_1: episode_1: got nothing or a link"),
+        (lambda d: changed(d, total_episodes=-1), "total_episodes: got -1, allowed: int >= 0"),
+        (
+            lambda d: changed(d, data_format="arrow"),
+            "data_format: got 'arrow'|Invalid enum value 'arrow'",
+        ),
+        (
+            lambda d: (d / "metadata.json").write_text("[" * 100_000),
+            "metadata.json: missing or damaged",
+        ),
+        (lambda d: (d / "main_data.hdf5").write_bytes(b"x" * 5000), "hdf5: missing or damaged"),
+        (
+            lambda d: rewritten(d, "rewards", h5py.ExternalLink("/etc/x", "/")),
+            "rewards: got nothing or a link",
+        ),
+        (lambda d: rewritten(d, "rewards", h5py.SoftLink("/")), "rewards: got nothing or a link"),
+        (lambda d: rewritten(d, "rewards", np.zeros(3)), "3 rewards, allowed"),
+        (lambda d: rewritten(d, "rewards", ["a"] * 9), "rewards: got object"),
+        (lambda d: rewritten(d, "rewards", np.full(9, np.nan)), "rewards: got nan|rewards, allowed"),
+        (lambda d: rewritten(d, "actions", np.zeros((10**6, 2)), compression="gzip"), "compressed"),
+        (unwritten, "observations: got .*bytes compressed or missing"),
+    ],
+)
+def test_a_strangers_dataset_is_refused_before_code_is_run_or_memory_taken(
+    harm, message, tmp_path, monkeypatch
+):
+    env = gym.make("RobotRoom-v0")
+    Recorder("a-v0", env, "random", append=False).add(record(env, Scripted(env, "expert"), 0))
+    harm(tmp_path / "a-v0" / "data")
+    monkeypatch.setattr("os.system", lambda *a, **k: pytest.fail("a file's command was called"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message) as refused:
+            list(load_episodes("a-v0", env.spec, *SPACES))
+        assert tracemalloc.get_traced_memory()[1] < 30 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert str(tmp_path / "a-v0" / "data") in str(refused.value)
+    with pytest.raises(ValueError, match=r"a-v0"):
+        Recorder("a-v0", env, "random", append=True)
+
+
+def test_lossy_datasets_of_others_are_read_and_their_pictures_looked_at_first():
+    env = gym.make("RobotRoom-v0")
+    episode = record(env, Scripted(env, "expert"), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = minari.create_dataset_from_buffers("jpeg-v0", [episode], env=env)
+    (read,) = load_episodes("jpeg-v0", env.spec, *SPACES)
+    expected = next(iter(dataset.iterate_episodes())).observations
+    np.testing.assert_array_equal(np.stack(read.frames), expected)

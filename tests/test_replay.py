@@ -77,6 +77,32 @@ def test_the_oldest_episodes_go_first():
     assert [episode.frames[0][0, 0, 0] for episode in replay.episodes] == [50, 100]
 
 
+def test_an_open_episode_is_never_dropped():
+    replay = Replay(10)
+    frame = np.zeros((4, 4, 1), np.uint8)
+    long = replay.start(frame, open=True)
+    numbered(replay, 8, 0)
+    for _ in range(30):
+        replay.append(long, np.zeros(2, np.float32), 0.0, frame)
+    assert [episode is long for episode in replay.episodes] == [True]
+    assert replay.num_steps == 30 == len(long.actions)
+    replay.finish_all()
+    numbered(replay, 1, 100)  # now there is something newer
+    assert replay.num_steps == sum(len(episode.actions) for episode in replay.episodes) == 1
+
+
+def test_an_episode_that_was_dropped_and_goes_on_is_counted():
+    replay = Replay(10)
+    frame = np.zeros((4, 4, 1), np.uint8)
+    early = replay.start(frame)
+    replay.append(early, np.zeros(2, np.float32), 0.0, frame)
+    numbered(replay, 12, 0)
+    for _ in range(5):
+        replay.append(early, np.zeros(2, np.float32), 0.0, frame)
+    assert any(episode is early for episode in replay.episodes)
+    assert replay.num_steps == sum(len(episode.actions) for episode in replay.episodes) == 6
+
+
 def test_an_empty_replay_says_so():
     with pytest.raises(ValueError, match="replay: got no steps"):
         Replay(10).sample(1, 2, np.random.default_rng(0))
@@ -110,6 +136,10 @@ def whole(**changes):
         ({"actions": [["a", "b"]] * 3}, "actions: got"),
         ({"rewards": [0.0, float("nan"), 1.0]}, "rewards: got nan, allowed: finite numbers"),
         ({"rewards": [0.0, 1.0, float("inf")]}, "rewards: got inf"),
+        ({"rewards": [0.0, "1", 1.0]}, "rewards: got '1'"),
+        ({"rewards": None}, "rewards: got None, allowed: a list or an array"),
+        ({"actions": [[1, 2], [1], [0, 0]]}, "actions: got array"),
+        ({"actions": np.full((3, 2), -(2**63))}, "actions: got"),
     ],
 )
 def test_an_episode_that_does_not_fit_is_refused(changes, message):
