@@ -4,7 +4,7 @@ import copy
 import importlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -22,6 +22,7 @@ these starts."""
 TUNING_SEED = 5_000
 """The starts that development may look at."""
 NUM_ENVS = 50  # environments stepped together
+LONGEST_EPISODE = 1_000  # steps, of environments that have no limit of their own
 
 
 class Policy(Protocol):
@@ -123,6 +124,11 @@ def with_kwargs(spec: EnvSpec, kwargs: str) -> EnvSpec:
     return spec
 
 
+def limited(spec: EnvSpec) -> EnvSpec:
+    """The same environment, with a limit of steps where it has none, so that each episode ends."""
+    return spec if spec.max_episode_steps else replace(spec, max_episode_steps=LONGEST_EPISODE)
+
+
 def evaluate(
     policy: Policy,
     env: str | EnvSpec,
@@ -131,6 +137,8 @@ def evaluate(
     deterministic: bool = True,
 ) -> Evaluation:
     """Run `episodes` complete episodes; episode i starts from `reset(seed=seed + i)`.
+
+    Where the environment has no limit of steps, an episode ends after `LONGEST_EPISODE`.
 
     Args:
         policy: the policy to evaluate.
@@ -146,7 +154,7 @@ def evaluate(
         raise ValueError(f"episodes: got {episodes}, allowed: at least 1")
     if seed < 0:
         raise ValueError(f"seed: got {seed}, allowed: 0 or more")
-    spec = env if isinstance(env, EnvSpec) else env_spec(env)
+    spec = limited(env if isinstance(env, EnvSpec) else env_spec(env))
     success, steps, returns, best = _run_episodes(policy, spec, episodes, seed, deterministic)
     decision_ms = _decision_ms(policy, spec, seed)
     known = best if (best > 0).all() else None

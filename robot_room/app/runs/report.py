@@ -2,6 +2,7 @@
 
 import json
 import resource
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 from rich.console import Console
 
 from agent import Agent
+from agent.atomic import replace_file
 from agent.diagnostics import diagnose, random_rollouts
 from agent.pictures import imagination
-from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate
+from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate, limited
 from robot_room.app.watching.live import record
 from robot_room.app.watching.session import Session
 
@@ -23,37 +25,44 @@ SHOWN_EPISODES, FILM_SIZE, STEPS_PER_SECOND = 3, (840, 600), 6
 
 
 def report_run(agent: Agent, run: Path, episodes: int) -> None:
-    """Evaluate an agent; write `summary.json`, `diagnostics.json` and pictures into `run`."""
+    """Evaluate an agent; write `summary.json`, `diagnostics.json` and pictures into `run`.
+
+    Diagnostics or pictures that cannot be made of this environment are left out, and a line says so.
+    """
     assert agent.env_spec is not None
+    spec = limited(agent.env_spec)
     console = Console(stderr=True)
     with console.status(f"evaluating on {episodes} held-out starts"):
         summary = {
-            **evaluate(agent, agent.env_spec, episodes, HELD_OUT_SEED).summary(),
+            **evaluate(agent, spec, episodes, HELD_OUT_SEED).summary(),
             "training_seed": agent.seed,
             "env_steps": agent.num_timesteps,
             "updates": agent.progress.num_updates,
             "training_seconds": round(agent.progress.seconds, 2),
             "peak_memory_gib": round(peak_memory_gib(), 3),
         }
-    (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    with console.status("computing diagnostics"):
-        knowledge = diagnose(agent, random_rollouts(agent, PICTURE_SEED))
-    (run / "diagnostics.json").write_text(json.dumps(knowledge, indent=2) + "\n")
-    with console.status("drawing pictures"):
+    replace_file(run / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    knowledge: dict[str, Any] = {}
+    try:
+        with console.status("computing diagnostics"):
+            knowledge = diagnose(agent, random_rollouts(agent, PICTURE_SEED))
+        replace_file(run / "diagnostics.json", (json.dumps(knowledge, indent=2) + "\n").encode())
         draw_diagnostics(knowledge, run / "diagnostics.png")
-        env = gym.make(agent.env_spec)
-        imageio.imwrite(run / "imagination.png", imagination(agent, env, PICTURE_SEED))
-        session = Session(agent, agent.env_spec, PICTURE_SEED)
-        record(session, run / "rollout.gif", SHOWN_EPISODES, FILM_SIZE, STEPS_PER_SECOND)
-        session.close()
-        env.close()
+    except ValueError as error:
+        console.print(f"no diagnostics: {error}")
+    try:
+        with console.status("drawing pictures"), closing(gym.make(spec)) as env:
+            imageio.imwrite(run / "imagination.png", imagination(agent, env, PICTURE_SEED))
+            with closing(Session(agent, spec, PICTURE_SEED)) as session:
+                record(session, run / "rollout.gif", SHOWN_EPISODES, FILM_SIZE, STEPS_PER_SECOND)
+    except ValueError as error:
+        console.print(f"no pictures: {error}")
     numbers = {name: round(n, 3) for name, n in knowledge.items() if isinstance(n, float)}
     for name, value in (summary | numbers).items():
         console.print(f"{name:>26}  {value}")
-    console.print(
-        f"in {run}: summary.json  diagnostics.json  diagnostics.png  imagination.png  rollout.gif  "
-        "tensorboard  agent"
-    )
+    made = ("summary.json", "diagnostics.json", "diagnostics.png", "imagination.png", "rollout.gif")
+    names = [name for name in (*made, "tensorboard", "agent") if (run / name).exists()]
+    console.print(f"in {run}: {'  '.join(names)}")
     console.print(f"watch it: robot-room watch {run}")
 
 
