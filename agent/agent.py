@@ -30,11 +30,14 @@ from agent.checkpoint import (
     save_checkpoint,
 )
 from agent.collection import (
+    SavedVectorEnv,
     as_registered,
     as_vector_env,
+    described,
     finite_width,
     importable_id,
     registered_spec,
+    remade,
     scale_actions,
     single_spec,
 )
@@ -110,6 +113,8 @@ class SavedAgent(msgspec.Struct, kw_only=True):
     """None: written before other models could be told apart."""
     online_run: dict[str, Any] | None = None
     """The plain values of `OnlineRun.state`; None if no run is under way."""
+    vector_env: SavedVectorEnv | None = None
+    """The form of the environment of the run that is under way."""
 
 
 class Agent:
@@ -150,6 +155,10 @@ class Agent:
         self.config = checked("config", AgentConfig() if config is None else config, AgentConfig)
         self.seed = checked("seed", seed, Seed)
         self.threads = checked("threads", threads, Count)
+        checked("restorer", restorer, Restorer)
+        checked("gate", gate, Gate)
+        if not callable(world_model):
+            raise ValueError(f"world_model: got {world_model!r}, allowed: a subclass of WorldModel")
         self.device = _device(device)
         self.env = as_vector_env(env, self.config.training.num_envs)
         same = isinstance(env, str | EnvSpec) or as_registered(self.env)
@@ -313,6 +322,8 @@ class Agent:
             ValueError: an episode is not as described in `learn_from`. Nothing is added.
         """
         shape, (size,) = self.observation_space.shape, self.action_space.shape
+        if not isinstance(episodes, Iterable):
+            raise ValueError(f"episodes: got {episodes!r:.200}, allowed: several `Episode`s")
         checked_episodes = [checked_episode(each, shape, size) for each in episodes]
         self.replay.finish_all()
         self._interrupted = None
@@ -425,12 +436,11 @@ class Agent:
             ),
             world_model_type=_name(type(self.world_model)),
             online_run=run,
+            vector_env=None if run is None else described(self.env),
         )
         state = {f"generators.{name}": array for name, array in saved.generators.items()}
         state |= {f"online_run.{name}": array for name, array in arrays.items()}
-        save_checkpoint(
-            Path(path), Checkpoint(config, saved.model, saved.optimizer, saved.replay, state)
-        )
+        save_checkpoint(path, Checkpoint(config, saved.model, saved.optimizer, saved.replay, state))
 
     @classmethod
     def load(
@@ -462,8 +472,8 @@ class Agent:
                 spaces, the checkpoint's environment is not registered in this form, or the agent
                 was saved with another world model.
         """
-        path = Path(path)
         config, model, optimizer, replay, state = load_checkpoint(path, SavedAgent)
+        path = Path(path)
         own = env is None
         if env is None:
             if config.env_spec is None:
@@ -492,6 +502,11 @@ class Agent:
             with torch.device("meta"):  # no memory is taken for sizes that the file does not hold
                 sizes = world_model((height, width, channels), size, agent_config.world_model)
             require_shapes(model, sizes)
+            if own and (form := config.vector_env) is not None and isinstance(env, EnvSpec):
+                held = len(state["online_run.actions"])
+                if form.num_envs != held:  # before memory is taken for them
+                    raise ValueError(f"num_envs: got {form.num_envs}, allowed: {held}, as its actions")
+                env = remade(env, form)
             agent = cls(env, agent_config, config.seed, device, restorer, gate, world_model, threads)
             made = _name(type(agent.world_model))
             if config.world_model_type not in (None, made):

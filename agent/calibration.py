@@ -79,7 +79,7 @@ class Restoration:
             self.gate.innovation_threshold,
             self.calibrated_on,
         )
-        save_checkpoint(Path(path), Checkpoint(config, dict(denoiser.state_dict()), {}, {}, {}))
+        save_checkpoint(path, Checkpoint(config, dict(denoiser.state_dict()), {}, {}, {}))
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:
@@ -88,7 +88,7 @@ class Restoration:
         Raises:
             ValueError: not a complete checkpoint of a restorer and a gate.
         """
-        config, model, *_ = load_checkpoint(Path(path), SavedRestoration)
+        config, model, *_ = load_checkpoint(path, SavedRestoration)
         try:
             sizes = DenoiserConfig(**config.denoiser)  # pyright: ignore[reportArgumentType]
             with torch.device("meta"):  # no memory is taken for sizes that the file does not hold

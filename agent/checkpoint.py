@@ -8,6 +8,7 @@ optimizer.safetensors, replay.npz, state.safetensors    optimiser, replay, and a
 
 import json
 import math
+import os
 import re
 import stat
 import sys
@@ -70,13 +71,14 @@ class Checkpoint(NamedTuple, Generic[Contents]):
     state: Arrays
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint[Any]) -> None:
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint[Any]) -> None:
     """Replace the checkpoint at `path`, atomically; see `agent.atomic`.
 
     Raises:
         ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         OSError: the disk is full, or cannot be written to. The old checkpoint is left unchanged.
     """
+    path = _path(path)
     if path.exists() and not (path / "config.json").is_file():
         raise ValueError(f"path: got {path}, which is not a checkpoint; allowed: a new name")
     with replaced_directory(path) as folder:
@@ -132,13 +134,14 @@ def require_shapes(tensors: dict[str, Tensor], model: nn.Module) -> None:
             raise ValueError(f"model.safetensors: {name}: got {got}, allowed: {allowed}")
 
 
-def load_checkpoint(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
+def load_checkpoint(path: str | Path, contents: type[Contents]) -> Checkpoint[Contents]:
     """Read a checkpoint whose config.json is of the type `contents`.
 
     Raises:
         ValueError: it does not exist, has another format version, a file is missing or truncated, or
             a field of config.json has a value that is not allowed.
     """
+    path = _path(path)
     with settled_directory(path) as folder:
         if not folder.is_dir():
             raise ValueError(f"path: got {path}, which is not a directory; allowed: a saved agent")
@@ -185,6 +188,12 @@ def _read(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
         problem = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path / name}: missing, damaged or cut short ({problem})") from error
     return Checkpoint(checked, model, optimizer, replay, state)
+
+
+def _path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
+        raise ValueError(f"path: got {path!r}, allowed: a path")
+    return Path(path)
 
 
 T = TypeVar("T")

@@ -2,13 +2,15 @@
 
 import copy
 import json
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import gymnasium as gym
+import msgspec
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from agent import environment_state
@@ -51,6 +53,9 @@ def as_vector_env(
             ) from error
     if isinstance(env, VectorEnv):
         return env
+    if not isinstance(env, gym.Env):
+        allowed = "an id, a spec, an environment or a vector environment"
+        raise ValueError(f"env: got {env!r:.200}, allowed: {allowed}")
     return SyncVectorEnv([lambda: env], autoreset_mode=mode)
 
 
@@ -84,6 +89,34 @@ def _bare(env: gym.Env[Any, Any]) -> bool:
         if type(env) is kind:
             env = env.env
     return not isinstance(env, gym.Wrapper)
+
+
+class SavedVectorEnv(msgspec.Struct):
+    """The form of a vector environment, in a file."""
+
+    num_envs: Annotated[int, Meta(ge=1, le=4096)]
+    native: bool
+    """Whether it is the registered vector environment; if not, it is a `SyncVectorEnv`."""
+    autoreset_mode: Literal["NextStep", "SameStep", "Disabled"] | None
+    """None: the native one's default."""
+
+
+def described(env: VectorEnv[Any, Any, Any]) -> SavedVectorEnv:
+    """The form of a vector environment."""
+    told = {} if env.spec is None else env.spec.kwargs
+    native = told.get("vectorization_mode") == "vector_entry_point"
+    mode = None
+    if not native or "autoreset_mode" in told:
+        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP).value
+    return SavedVectorEnv(env.num_envs, native, mode)
+
+
+def remade(spec: EnvSpec, form: SavedVectorEnv) -> VectorEnv[Any, Any, Any]:
+    """A vector environment of this form."""
+    mode = {} if form.autoreset_mode is None else {"autoreset_mode": AutoresetMode(form.autoreset_mode)}
+    if form.native:
+        return gym.make_vec(spec, form.num_envs, "vector_entry_point", **mode)
+    return gym.make_vec(spec, form.num_envs, "sync", vector_kwargs=mode)
 
 
 TOLD_BY_A_FILE = ("id", "kwargs", "max_episode_steps")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from agent.checkpoint import flat_state, restore_state
 from agent.collection import FinishedEpisode
-from agent.config import Config, Count, NonNegative, Positive, checked
+from agent.config import Config, Count, NonNegative, Positive, Size, checked
 from agent.denormals import flushed_denormals
 from agent.random_states import packed, unpacked
 from agent.replay import Replay
@@ -33,9 +33,9 @@ class TrainingConfig(Config):
     """Environment steps with random actions before the planner takes over."""
     updates_per_step: Positive = 2.0
     """Gradient updates per environment step."""
-    batch_size: Count = 16
+    batch_size: Size = 16
     """B, windows per batch."""
-    sequence_length: Annotated[int, Ge(2)] = 4
+    sequence_length: Annotated[int, Ge(2), Le(2**16)] = 4
     """T, frames per window."""
     learning_rate: Positive = 5e-3
     """Peak learning rate of Adam: 20 updates of warm-up, then decay to a tenth over the second half."""

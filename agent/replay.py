@@ -42,6 +42,8 @@ def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size:
             shape or is not uint8; an action has another shape or is not in [−1, 1]; a reward is not
             a finite number.
     """
+    if not isinstance(episode, Episode):
+        raise ValueError(f"episode: got {episode!r:.200}, allowed: an `agent.replay.Episode`")
     parts = [_listed(name, getattr(episode, name)) for name in ("frames", "actions", "rewards")]
     counts = [len(part) for part in parts]
     if not counts[0] - 1 == counts[1] == counts[2]:

@@ -52,6 +52,7 @@ ENVS = {
     "same step": lambda: native("SameStep"),
     "one": lambda: gym.make("RobotRoomMaze-v0", distractors=2),
 }
+"""Of these, only the rooms of different limits cannot be made again from what is saved."""
 
 
 def made(env):
@@ -83,7 +84,7 @@ def trained(env, folder, stops=()):
         elsewhere = folder.with_name(f"copy-{calls}-of-{folder.name}")
         shutil.copytree(folder, elsewhere)
         folder = elsewhere
-        agent = Agent.load(folder / "agent", made(env) if callable(env) else None)
+        agent = Agent.load(folder / "agent", limited() if env is limited else None)
 
 
 def bits(agent, folder):

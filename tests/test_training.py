@@ -106,6 +106,16 @@ def test_a_model_of_another_class_is_loaded_only_where_it_is_passed(tmp_path):
         (lambda: AgentConfig(planner="ICEM"), "planner: got 'ICEM', allowed: CEM or ICEM"),
         (lambda: Agent("RobotRoom-v0", SMALL, seed=-1), "seed: got -1"),
         (lambda: Agent("RobotRoom-v0", SMALL).learn(1.5), "total_timesteps: got 1.5"),
+        (lambda: ICEM(horizon=10**9), "horizon: got 1000000000, allowed: .*at most 65536"),
+        (lambda: Agent("RobotRoom-v0", seed=2**63), "seed: got 9223372036854775808"),
+        (lambda: Agent(None), "env: got None, allowed: an id, a spec, an environment"),
+        (lambda: Agent("RobotRoom-v0", {}), "config: got {}, allowed: AgentConfig"),
+        (lambda: Agent("RobotRoom-v0", restorer=5), "restorer: got 5, allowed: Restorer"),
+        (lambda: Agent("RobotRoom-v0", world_model=5), "world_model: got 5, allowed: a subclass"),
+        (lambda: Agent("RobotRoom-v0", SMALL).learn_from(5), "episodes: got 5, allowed: several"),
+        (lambda: Agent("RobotRoom-v0", SMALL).learn_from([5]), "episode: got 5, allowed: an"),
+        (lambda: Agent("RobotRoom-v0", SMALL).save(5), "path: got 5, allowed: a path"),
+        (lambda: Agent.load(None), "path: got None, allowed: a path"),
     ],
 )
 def test_values_that_no_step_could_use_are_refused_at_once(make, message):

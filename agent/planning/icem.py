@@ -8,7 +8,7 @@ from annotated_types import Ge, Le, Lt
 from jaxtyping import Float
 from torch import Tensor
 
-from agent.config import Count
+from agent.config import Size
 from agent.planning.cem import CEM
 from agent.planning.planner import Plan
 from agent.planning.problem import Problem
@@ -23,7 +23,7 @@ class ICEM(CEM):
     best candidate.
     """
 
-    candidates: Count = 75
+    candidates: Size = 75
     """K, candidates of the first iteration."""
     shrink: Annotated[float, Ge(1)] = 1.25
     """The number of candidates is divided by this each iteration, down to 2 × elites."""

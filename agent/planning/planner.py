@@ -9,7 +9,7 @@ from annotated_types import Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
-from agent.config import Config, Count, NonNegative, Positive
+from agent.config import Config, NonNegative, Positive, Size
 from agent.planning.colour import coloured_noise
 from agent.planning.problem import Problem, imagined_return
 
@@ -38,13 +38,13 @@ class Planner(Config, ABC):
         ValueError: a field has a value that is not allowed.
     """
 
-    horizon: Count = 6
+    horizon: Size = 6
     """H, planning horizon in steps."""
     discount: Annotated[float, Gt(0), Le(1)] = 0.95
     """γ; the first reward counted is γ¹ r(z_{t+1})."""
-    candidates: Count = 100
+    candidates: Size = 100
     """K, action sequences evaluated per iteration."""
-    particles: Count = 1
+    particles: Size = 1
     """Rollouts per candidate, whose returns are averaged; useful if `step` is stochastic."""
 
     @abstractmethod
@@ -114,7 +114,7 @@ class RefiningPlanner(Planner):
     number of candidates (`_competing`), the update (`_refit`) and the final actions (`_taken`).
     """
 
-    iterations: Count = 3
+    iterations: Size = 3
     """Iterations; planning costs candidates × iterations rollouts, or fewer if candidates shrink."""
     proposal_std: Positive = 1.0
     """Std of the first proposal, in half-widths of the action bounds."""

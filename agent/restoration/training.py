@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 import msgspec
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 
 from agent.checkpoint import (
@@ -44,7 +44,7 @@ class DenoiserTrainingConfig(Config):
 
     updates: Count = 1000
     """Total gradient updates."""
-    batch_size: Annotated[int, Ge(2)] = 32
+    batch_size: Annotated[int, Ge(2), Le(2**16)] = 32
     """Frames per update."""
     learning_rate: Positive = 3e-3
     """Peak learning rate of Adam: 30 updates of warm-up, then decay to 1/20 over the second half."""
@@ -169,7 +169,7 @@ class DenoiserTrainer:
         raw = {f"raw.{k}": v.detach() for k, v in self.denoiser.named_parameters()}
         adam = {f"adam.{key}": value for key, value in flat_state(self._optimizer).items()}
         model = dict(self.averaged.state_dict())
-        save_checkpoint(Path(path), Checkpoint(config, model, raw | adam, {}, {}))
+        save_checkpoint(path, Checkpoint(config, model, raw | adam, {}, {}))
 
     @classmethod
     def load(cls, path: str | Path, updates: int | None = None) -> Self:
@@ -182,7 +182,7 @@ class DenoiserTrainer:
         Raises:
             ValueError: not a complete checkpoint of a denoiser.
         """
-        config, model, optimizer, *_ = load_checkpoint(Path(path), SavedTrainer)
+        config, model, optimizer, *_ = load_checkpoint(path, SavedTrainer)
         try:
             training = DenoiserTrainingConfig(**config.denoiser_training)  # pyright: ignore[reportArgumentType]
             if updates is not None:
