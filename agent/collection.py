@@ -113,7 +113,9 @@ def described(env: VectorEnv[Any, Any, Any]) -> SavedVectorEnv:
 
 def remade(spec: EnvSpec, form: SavedVectorEnv) -> VectorEnv[Any, Any, Any]:
     """A vector environment of this form."""
-    mode = {} if form.autoreset_mode is None else {"autoreset_mode": AutoresetMode(form.autoreset_mode)}
+    mode: dict[str, Any] = {}
+    if form.autoreset_mode is not None:
+        mode["autoreset_mode"] = AutoresetMode(form.autoreset_mode)
     if form.native:
         return gym.make_vec(spec, form.num_envs, "vector_entry_point", **mode)
     return gym.make_vec(spec, form.num_envs, "sync", vector_kwargs=mode)

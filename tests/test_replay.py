@@ -1,3 +1,4 @@
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -145,6 +146,12 @@ def whole(**changes):
 def test_an_episode_that_does_not_fit_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         checked_episode(whole(**changes), (4, 4, 1), 2)
+
+
+def test_what_is_no_episode_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
+    with pytest.raises(ValueError, match=r"episode: got 5, allowed: an .*Episode"):
+        checked_episode(5, (4, 4, 1), 2)  # pyright: ignore[reportArgumentType]
 
 
 def test_an_episode_that_fits_is_kept_as_the_replay_has_it():

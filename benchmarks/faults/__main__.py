@@ -70,8 +70,8 @@ def main(config: Faults) -> None:
                     kills.calls_of_a_save(tally)
                     kills.sweeps(tally, int(RECORDINGS * count), generator)
                     kills.recording(tally, int(RECORDINGS * count), generator)
-                    kills.learning(tally, int(RECORDINGS * count), generator)
                     kills.saves(tally, count, generator)
+                    kills.learning(tally, int(RECORDINGS * count), generator)
                 case "disk-full":
                     disk_full.files(tally, count, generator)
                 case "hostile":

@@ -15,7 +15,7 @@ import torch
 from agent import Agent, auto_checkpoint
 from agent.auto_checkpoint import AutoCheckpoint
 from benchmarks.engine.jobs import read_record, write_record
-from benchmarks.faults.processes import forked, killed_at_call
+from benchmarks.faults.processes import Ended, forked, killed_at_call
 from benchmarks.faults.samples import small_agent
 from benchmarks.faults.tally import Tally
 from robot_room.app.commands.collect import Collect
@@ -85,12 +85,13 @@ def learning(tally: Tally, count: int, generator: np.random.Generator) -> None:
 
             for _ in range(generator.integers(1, 4)):
                 forked(trial, generator.uniform(0.05, 1.2), kill=True)
-            ended = forked(trial, 120)
+            ended = forked(trial, 900)
 
-            def check(ended: object = ended, path: Path = path) -> None:
+            def check(ended: Ended = ended, path: Path = path) -> None:
+                assert ended.code == 0, ended
                 state = Agent.load(path).learner.state_dict()
                 for name, value in expected.model.items():
-                    assert torch.equal(value, state.model[name]), f"{name} differs; {ended}"
+                    assert torch.equal(value, state.model[name]), f"{name} differs"
                 for name, value in expected.replay.items():
                     np.testing.assert_array_equal(value, state.replay[name])
 
