@@ -20,8 +20,8 @@ from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
 Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
-Size = Annotated[int, Ge(1), Le(2**16)]
-"""A whole number, from 1 to 65,536, in proportion to which memory is taken."""
+Size = Annotated[int, Ge(1), Le(10**6)]
+"""A whole number, from 1 to a million, in proportion to which memory is taken."""
 Positive = Annotated[float, Gt(0)]
 """A finite number above 0."""
 NonNegative = Annotated[float, Ge(0)]
