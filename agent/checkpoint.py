@@ -81,13 +81,14 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint[Any]) -> None:
     path = _path(path)
     if path.exists() and not (path / "config.json").is_file():
         raise ValueError(f"path: got {path}, which is not a checkpoint; allowed: a new name")
+    state = {name: np.ascontiguousarray(array) for name, array in checkpoint.state.items()}
     with replaced_directory(path) as folder:
-        save_file(checkpoint.model, folder / "model.safetensors")
-        save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
-        safetensors_numpy.save_file(
-            {name: np.ascontiguousarray(array) for name, array in checkpoint.state.items()},
-            folder / "state.safetensors",
-        )
+        try:
+            save_file(checkpoint.model, folder / "model.safetensors")
+            save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
+            safetensors_numpy.save_file(state, folder / "state.safetensors")
+        except SafetensorError as error:  # which hides the operating system's
+            raise OSError(str(error)) from error
         np.savez(folder / "replay.npz", **checkpoint.replay)  # pyright: ignore[reportArgumentType]
         config = {"format_version": FORMAT_VERSION, **msgspec.to_builtins(checkpoint.config)}
         (folder / "config.json").write_text(json.dumps(config, indent=2, allow_nan=False) + "\n")

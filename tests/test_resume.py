@@ -3,7 +3,9 @@
 import io
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -22,6 +24,7 @@ from agent.metrics import RunLogger
 from agent.planning import CEM
 from agent.replay import Episode
 from agent.world_model import WorldModelConfig
+from benchmarks.faults.processes import forked
 
 pytestmark = pytest.mark.slow
 
@@ -204,6 +207,26 @@ def test_learning_from_episodes_resumes_with_the_same_bits(tmp_path):
     for name, value in whole.world_model.state_dict().items():
         assert torch.equal(value, agent.world_model.state_dict()[name]), name
     assert agent.progress.num_updates == whole.progress.num_updates == 36
+
+
+@pytest.mark.parametrize("limit", [0, 3_000, 30_000, 200_000])
+def test_a_disk_that_is_full_anywhere_in_a_save_is_an_error_of_the_operating_system(limit, tmp_path):
+    """The limit is on the size of a file, and hits each of a checkpoint's files in turn."""
+    agent = Agent("RobotRoom-v0", SMALL).learn(40)
+    agent.save(tmp_path / "agent")
+
+    def trial():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            agent.save(tmp_path / "agent")
+        except OSError:
+            return "full"
+        return "saved"
+
+    assert forked(trial, 60).said == "full"
+    assert Agent.load(tmp_path / "agent").num_timesteps == 40
+    assert [path.name for path in tmp_path.iterdir()] == ["agent"]
 
 
 class Forgetful(gym.Wrapper):
