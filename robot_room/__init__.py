@@ -4,7 +4,6 @@ Importing this package registers `RobotRoom-v0` and its variants; so does
 `gym.make("robot_room:RobotRoom-v0")`.
 """
 
-from importlib import metadata
 from typing import Any
 
 from gymnasium.envs.registration import register
@@ -34,5 +33,7 @@ for _id, _kwargs in VARIANTS.items():
 def __getattr__(name: str) -> str:
     """`__version__`, read from the installed package on first use."""
     if name == "__version__":
+        from importlib import metadata  # here, because it takes longer than all the rest
+
         return metadata.version("robot-room")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -113,7 +113,8 @@ of that frame |
     | `severity` | `0` | severity of the corruption, 1 to 5 (`robot_room.sensors.SEVERITIES`) |
     | `oracle_steps` | `False` | whether `info` has `oracle_steps`; not with `slip` |
     | `masks` | `False` | whether `info` has `masks` |
-    | `compiled` | `False` | use numba: bit-identical, faster (`pip install 'robot-room[fast]'`) |
+    | `compiled` | `None` | whether to use the compiled loops: the same bits, faster; `None`: if this \
+installation has them |
     | `render_mode` | `None` | `"rgb_array"`: `render()` returns a picture; `"human"`: a window |
 
     Arguments can be combined; contradictory ones raise ValueError. To train and test on disjoint
@@ -164,7 +165,7 @@ of that frame |
         severity: int = 0,
         oracle_steps: bool = False,
         masks: bool = False,
-        compiled: bool = False,
+        compiled: bool | None = None,
         render_mode: str | None = None,
     ) -> None:
         self.params = RoomParams(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import checking, distractors, layouts, oracle, randomness, rendering, room, sensors
-from robot_room.loops import CompiledLoops, Loops, NumpyLoops
+from robot_room.loops import make_loops
 from robot_room.rendering import FRAME_SIZE, Frames, Scene
 from robot_room.room import Float, RoomParams, Walls
 from robot_room.starts import Start, require_clear
@@ -26,7 +26,7 @@ class Rooms:
         params: parameters of all rooms.
         count: number of rooms, N.
         oracle_steps: whether to compute the smallest number of steps at every start.
-        compiled: whether to use the compiled loops.
+        compiled: whether to use the compiled loops; None: if there are any.
 
     Attributes:
         started: whether each room has ever been started, (N,).
@@ -35,14 +35,19 @@ class Rooms:
 
     Raises:
         ValueError: an argument is not allowed or contradicts `params`.
-        ImportError: `compiled` is True and numba is missing.
+        ImportError: `compiled` is True and this installation has no compiled loops.
     """
 
     def __init__(
-        self, params: RoomParams, count: int, oracle_steps: bool = False, compiled: bool = False
+        self,
+        params: RoomParams,
+        count: int,
+        oracle_steps: bool = False,
+        compiled: bool | None = None,
     ) -> None:
         checking.require_bool("oracle_steps", oracle_steps)
-        checking.require_bool("compiled", compiled)
+        if compiled is not None:
+            checking.require_bool("compiled", compiled)
         if oracle_steps and params.slip > 0:
             raise ValueError(
                 f"oracle_steps: got True with slip={params.slip!r}, allowed: False, because slip makes "
@@ -65,10 +70,11 @@ class Rooms:
         self._background = rendering.background(self._goal, self._wall_masks)
         self._buffer = np.empty_like(self._background)
         self._shared_background = layout is None  # whether all rooms have an identical background
+        self._paths = np.zeros((2, count, params.distractors, 2))  # of distractors
         self._dead: tuple[Frames, Frames] | None = None
         if params.corruption == "dead_pixels":
             self._dead = np.full_like(self._background, 255), np.zeros_like(self._background)
-        self._loops: Loops = CompiledLoops(count, params.distractors) if compiled else NumpyLoops()
+        self._loops = make_loops(count, params.distractors, compiled)
 
     def start(self, number: int, start: Start) -> None:
         """Start an episode in one room."""
@@ -87,8 +93,11 @@ class Rooms:
             self._oracle_steps[number] = best[0]
         self.started[number] = True
         self.distance[number] = room.distance(start.robot, start.goal)
+        some = slice(number, number + 1)
+        if self.params.distractors:
+            self._paths[:, some] = distractors.paths(self._key[some], self.params.distractors)
         if not same or self._dead is not None:
-            self._refresh_cache(slice(number, number + 1))
+            self._refresh_cache(some)
 
     def move(self, actions: Float) -> None:
         """Take one step in every room, with finite actions (N, 2)."""
@@ -104,6 +113,23 @@ class Rooms:
             self._seen_robot[shown] = self.robot[shown]
             self._seen_steps[shown] = self.steps[shown]
 
+    def set_buffer(self, buffer: Any) -> None:
+        """Draw frames that are not copied into this array; None: into one of these rooms' own.
+
+        Raises:
+            ValueError: it is not a writable, C-contiguous uint8 array (N, 64, 64, 3).
+        """
+        shape = self._background.shape
+        if buffer is None:
+            buffer = np.empty(shape, np.uint8)
+        good = isinstance(buffer, np.ndarray) and buffer.dtype == np.uint8 and buffer.shape == shape
+        if not good or not (buffer.flags.c_contiguous and buffer.flags.writeable):
+            got = f"{buffer.dtype} {buffer.shape}" if isinstance(buffer, np.ndarray) else repr(buffer)
+            allowed = f"a writable, C-contiguous uint8 array of shape {shape}, or None"
+            raise ValueError(f"buffer: got {got}, allowed: {allowed}")
+        self._buffer = buffer
+        self._loops.invalidate(slice(0, self._count))
+
     def frames(self, copy: bool = True) -> Frames:
         """Camera frames, (N, 64, 64, 3) uint8.
 
@@ -113,9 +139,14 @@ class Rooms:
         """
         frames = np.empty_like(self._buffer) if copy else self._buffer
         # The buffer still holds the last call's clean frames unless a corruption has altered them.
-        incremental = not copy and self.params.corruption in (None, "dropped_frames")
+        incremental = not copy and self.params.corruption in (None, "dropped_frames", "dead_pixels")
         self._loops.draw(
-            frames, self._background, self._scene(seen=True), self._shared_background, incremental
+            frames,
+            self._background,
+            self._scene(seen=True),
+            self._dead,
+            self._shared_background,
+            incremental,
         )
         self._corrupt(frames)
         if copy:
@@ -207,6 +238,8 @@ class Rooms:
         self._oracle_steps[:] = checked["oracle_steps"]
         self.started[:] = True
         self.distance[:] = room.distance(self.robot, self._goal)
+        if self.params.distractors:
+            self._paths[:] = distractors.paths(self._key, self.params.distractors)
         self._refresh_cache(slice(0, self._count))
 
     def _refresh_cache(self, some: slice) -> None:
@@ -226,6 +259,8 @@ class Rooms:
             stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
             for part, value in zip(self._dead, stuck, strict=True):
                 part[some] = value
+            sensors.apply_dead_pixels(self._background[some], *stuck)
+            self._shared_background = False
         self._loops.invalidate(some)
 
     def _scene(self, seen: bool = False) -> Scene:
@@ -235,7 +270,7 @@ class Rooms:
             robot, steps = self._seen_robot, self._seen_steps
         moving = None
         if self.params.distractors:
-            moving = distractors.positions(self._key, steps, self.params.distractors)
+            moving = distractors.positions(self._paths[0], self._paths[1], steps)
         return Scene(robot, self._goal, moving, self._wall_masks)
 
     def _corrupt(self, frames: Frames) -> None:
@@ -249,8 +284,7 @@ class Rooms:
             case "gaussian":
                 self._loops.add_gaussian(frames, self._key, self.steps, severity)
             case "dead_pixels":
-                assert self._dead is not None
-                self._loops.apply_dead_pixels(frames, *self._dead)
+                pass  # part of the background, and of what `Loops.draw` draws on it
             case "blackout":
                 frames[sensors.is_dark(self._key, self.steps, severity)] = 0
             case "occluder":

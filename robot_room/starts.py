@@ -26,8 +26,10 @@ def sample(params: RoomParams, generator: np.random.Generator, options: Any = No
     Raises:
         ValueError: an option is unknown or out of range. The generator is left unchanged.
     """
-    options = checking.options(options, RESET_OPTIONS)
-    robot, goal, index = map(options.get, RESET_OPTIONS)
+    robot = goal = index = None
+    if options is not None:
+        options = checking.options(options, RESET_OPTIONS)
+        robot, goal, index = map(options.get, RESET_OPTIONS)
     if robot is not None:
         robot = checking.position("robot_position", robot, room.ROBOT_LIMIT)
     if goal is not None:

@@ -43,7 +43,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             next call.
         oracle_steps: whether `info` has the minimum number of steps from each episode's start.
         masks: whether `info` has the masks of the frames.
-        compiled: whether to use the compiled loops, which need numba.
+        compiled: whether to use the compiled loops; None: if this installation has them.
         render_mode: "rgb_array", "human" (the rooms side by side in one window) or None.
         params: all other arguments of `RobotRoomEnv`.
 
@@ -61,7 +61,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         copy: bool = True,
         oracle_steps: bool = False,
         masks: bool = False,
-        compiled: bool = False,
+        compiled: bool | None = None,
         render_mode: str | None = None,
         **params: Any,
     ) -> None:
@@ -95,7 +95,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         self._seeds: list[int] = [-1] * num_envs
         self._done = np.zeros(num_envs, np.bool_)  # rooms whose episode ended in the last step
         self._everywhere = np.ones(num_envs, np.bool_)
-        self._copy = copy
+        self._copy = self._copy_by_default = copy
         self._viewer: Viewer | None = None
 
     # One for each room, as in SyncVectorEnv; the base class declares a single one.
@@ -159,7 +159,9 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         """
         if not self._rooms.started[0]:
             raise gym.error.ResetNeeded("Call reset() before step().")
-        if self._mode is AutoresetMode.DISABLED and self._done.any():
+        ended = self._done
+        some_ended = np.count_nonzero(ended) > 0
+        if self._mode is AutoresetMode.DISABLED and some_ended:
             rooms = np.flatnonzero(self._done).tolist()
             raise gym.error.ResetNeeded(
                 f"The episodes of rooms {rooms} have ended: reset them, "
@@ -167,13 +169,12 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             )
         rooms = self._rooms
         rooms.move(checking.actions(actions, (self.num_envs, 2)))
-        ended = self._done
         rewards = room.reward(self.params, rooms.distance)
         terminated = room.terminated(self.params, rooms.distance)
         truncated = rooms.steps >= self._max_steps
 
         final: dict[str, Any] = {}
-        if self._mode is AutoresetMode.NEXT_STEP and np.count_nonzero(ended):
+        if self._mode is AutoresetMode.NEXT_STEP and some_ended:
             self._restart(ended)
             rewards[ended], terminated[ended], truncated[ended] = 0.0, False, False
         self._done = terminated | truncated
@@ -182,7 +183,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             self._restart(self._done)
         if self.render_mode == "human":
             self.render()
-        return self._observation(), rewards, terminated, truncated, self._info() | final
+        return self._observation(), rewards, terminated, truncated, {**self._info(), **final}
 
     def render(self) -> tuple[Frames, ...] | None:
         """Return a picture of each room, (512, 512, 3) uint8, or in "human" mode show them all."""
@@ -209,6 +210,23 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         if self._viewer is not None:
             self._viewer.close()
             self._viewer = None
+
+    def set_buffer(self, buffer: Frames | None) -> None:
+        """Draw observations into an array of the caller, from the next call of reset or step on.
+
+        This is `copy=False` with a place of your choice: part of a rollout storage, or memory that
+        other processes share. The observations returned are read-only views of it. Do not write into
+        it while it is in use: only what changes is redrawn. After the change of a buffer everything is.
+
+        Args:
+            buffer: (num_envs, 64, 64, 3) uint8, C-contiguous and writable; None ends this, and
+                observations are again what the argument `copy` says.
+
+        Raises:
+            ValueError: it is another kind of array. Nothing is changed.
+        """
+        self._rooms.set_buffer(buffer)
+        self._copy = self._copy_by_default and buffer is None
 
     def get_state(self) -> State:
         """The complete state, including the random generators, as a dict of plain values.

@@ -78,7 +78,7 @@ params = st.fixed_dictionaries(
         "severity": mostly(st.integers(0, 5)),
         "oracle_steps": mostly(st.booleans()),
         "masks": mostly(st.booleans()),
-        "compiled": mostly(st.booleans()),
+        "compiled": mostly(st.none() | st.booleans()),
         "render_mode": mostly(st.sampled_from([None, "rgb_array"])),
     },
 )
@@ -98,7 +98,7 @@ VARIANTS = [
     {},
     {"walls": "door", "goal": "random"},
     {"distractors": 2, "slip": 0.2, "corruption": "dropped_frames", "severity": 3},
-    {"walls": "maze", "num_layouts": 5, "oracle_steps": True, "masks": True, "compiled": True},
+    {"walls": "maze", "num_layouts": 5, "oracle_steps": True, "masks": True},
 ]
 SINGLES = [RobotRoomEnv(**kwargs) for kwargs in VARIANTS]
 VECTORS = [
