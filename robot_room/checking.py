@@ -71,6 +71,23 @@ def actions(value: Any, shape: tuple[int, ...]) -> Float:
     raise ValueError(f"action: got {value!r}, allowed: {allowed}")
 
 
+def choices(value: Any, shape: tuple[int, ...], count: int) -> NDArray[np.int64]:
+    """Convert discrete actions to int64.
+
+    Raises:
+        ValueError: they do not have this shape, or are not integers from 0 to `count` − 1.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "iu" and array.shape == shape:
+            if ((array >= 0) & (array < count)).all():
+                return array.astype(np.int64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    allowed = f"whole numbers of shape {shape}, each action in Discrete({count})"
+    raise ValueError(f"action: got {value!r}, allowed: {allowed}")
+
+
 def position(field: str, value: Any, limit: float) -> Float:
     """Convert a position (2,) to float64.
 

@@ -6,10 +6,18 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import checking, room
+from robot_room import checking, layouts, room
 from robot_room.panels import View
 from robot_room.rendering import FRAME_SIZE
-from robot_room.room import CorruptionKind, GoalKind, RewardKind, RoomParams, WallKind
+from robot_room.room import (
+    ActionKind,
+    CorruptionKind,
+    GoalKind,
+    ObservationKind,
+    RewardKind,
+    RoomParams,
+    WallKind,
+)
 from robot_room.rooms import Rooms, State
 from robot_room.starts import sample
 from robot_room.viewer import Viewer
@@ -20,7 +28,7 @@ WINDOW_SIZE = (912, 588)  # shows the room at PICTURE_SIZE
 RENDER_MODES = ("rgb_array", "human")
 
 
-class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
+class RobotRoomEnv(gym.Env[NDArray[Any], Any]):
     """Drive a white robot to a red goal in a room, seeing only pixels.
 
     ## Description
@@ -51,6 +59,11 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     | 0 | velocity along x, right is positive | m/s |
     | 1 | velocity along y, up is positive | m/s |
 
+    With `action="discrete"` it is `Discrete(9)`: 0 stays, and 1 to 8 drive at full speed on each axis,
+    anticlockwise from the right: right, up right, up, up left, left, down left, down, down right.
+    `frame_skip=k` repeats an action for k time steps of 0.1 s, or until the episode terminates; the
+    reward is their sum. Steps and `max_episode_steps` count actions.
+
     ## Observation space
     `Box(0, 255, (64, 64, 3), uint8)`: an RGB frame of the whole room, row 0 at y = +1 m. Edges are
     anti-aliased by exact area coverage and rounded half up, so a frame determines the position to a
@@ -65,6 +78,15 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     >>> observation[32, 32].tolist()  # the centre of the goal
     [255, 0, 0]
 
+    With `observation="state"`, for control experiments, it is `Box(-1, 1, (4,), float32)`: positions of
+    robot and goal (x, y, x, y) in metres. A door adds the height of its centre, a maze its 9 by 9
+    crossings of walls and passages from the bottom left, 1 where there is wall.
+
+    >>> env = gym.make("RobotRoom-v0", observation="state", action="discrete", frame_skip=2)
+    >>> observation, info = env.reset(options={"robot_position": (0.5, -0.5)})
+    >>> env.step(4)[0].tolist() == np.float32([0.3, -0.3, 0.0, 0.0]).tolist()  # up and left
+    True
+
     ## Rewards
     `reward="dense"`: −(distance from robot to goal after the step, m).
     `reward="sparse"`: 1 if that distance is at most 0.10 m, else 0.
@@ -74,6 +96,7 @@ class RobotRoomEnv(gym.Env[NDArray[np.uint8], NDArray[np.float32]]):
     sets `robot_position` and `goal_position`, each (x, y) in metres, and the number `layout` if
     there are walls:
 
+    >>> env = gym.make("RobotRoom-v0")
     >>> observation, info = env.reset(options={"robot_position": (0.5, 0.0)})
     >>> observation, reward, terminated, truncated, info = env.step([-1.0, 0.0])
     >>> round(reward, 6), terminated, info["robot_position"].round(6).tolist()
@@ -111,7 +134,11 @@ of that frame |
     | `corruption` | `None` | `"gaussian"` noise, `"dead_pixels"`, `"blackout"` bursts, a drifting \
 `"occluder"`, or `"dropped_frames"`, replaced by the previous frame |
     | `severity` | `0` | severity of the corruption, 1 to 5 (`robot_room.sensors.SEVERITIES`) |
-    | `oracle_steps` | `False` | whether `info` has `oracle_steps`; not with `slip` |
+    | `action` | `"continuous"` | or `"discrete"`: stay and eight directions |
+    | `frame_skip` | `1` | time steps for which an action is repeated, 1 to 20 |
+    | `observation` | `"pixels"` | or `"state"`; not with distractors, corruption or masks |
+    | `oracle_steps` | `False` | whether `info` has `oracle_steps`; not with `slip`, discrete \
+actions or frame skip |
     | `masks` | `False` | whether `info` has `masks` |
     | `compiled` | `None` | whether to use the compiled loops: the same bits, faster; `None`: if this \
 installation has them |
@@ -163,6 +190,9 @@ installation has them |
         slip: float = 0.0,
         corruption: CorruptionKind | None = None,
         severity: int = 0,
+        action: ActionKind = "continuous",
+        frame_skip: int = 1,
+        observation: ObservationKind = "pixels",
         oracle_steps: bool = False,
         masks: bool = False,
         compiled: bool | None = None,
@@ -179,18 +209,22 @@ installation has them |
             slip=slip,
             corruption=corruption,
             severity=severity,
+            action=action,
+            frame_skip=frame_skip,
+            observation=observation,
         )
-        checking.require_bool("masks", masks)
+        require_masks(masks, self.params)
         checking.require_one_of("render_mode", render_mode, (None, *RENDER_MODES))
         self.render_mode = render_mode
-        self.observation_space, self.action_space = spaces()
+        self.observation_space, self.action_space = spaces(self.params)
+        self.metadata = {**self.metadata, "render_fps": render_fps(self.params)}
         self._rooms = Rooms(self.params, 1, oracle_steps, compiled)
         self._with_masks = masks
         self._viewer: Viewer | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start an episode.
 
         Args:
@@ -209,25 +243,21 @@ installation has them |
         self._rooms.start(0, start)
         if self.render_mode == "human":
             self.render()
-        return self._rooms.frames()[0], self._info()
+        return self._rooms.observations()[0], self._info()
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint8], SupportsFloat, bool, bool, dict[str, Any]]:
-        """Move the robot for 0.1 s.
+    def step(self, action: Any) -> tuple[NDArray[Any], SupportsFloat, bool, bool, dict[str, Any]]:
+        """Move the robot for 0.1 s, or `frame_skip` times as long.
 
         Raises:
             ValueError: the action has a wrong shape or is not finite. The room is left unchanged.
             gymnasium.error.ResetNeeded: `reset` was never called.
         """
         self._require_started("step")
-        self._rooms.move(checking.actions(action, (2,))[None])
+        reward = self._rooms.step(checked_actions(self.params, action, ())[None])[0]
         if self.render_mode == "human":
             self.render()
-        distance = self._rooms.distance
-        reward = float(room.reward(self.params, distance)[0])
-        terminated = bool(room.terminated(self.params, distance)[0])
-        return self._rooms.frames()[0], reward, terminated, False, self._info()
+        terminated = bool(room.terminated(self.params, self._rooms.distance)[0])
+        return self._rooms.observations()[0], float(reward), terminated, False, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return a picture of the room, (512, 512, 3) uint8, or in "human" mode show it."""
@@ -239,7 +269,7 @@ installation has them |
         if self.render_mode == "rgb_array":
             return picture
         if self._viewer is None:
-            self._viewer = Viewer(WINDOW_SIZE, FRAMES_PER_SECOND, "RobotRoom")
+            self._viewer = Viewer(WINDOW_SIZE, render_fps(self.params), "RobotRoom")
         distance = float(self._rooms.distance[0])
         status = (f"distance  {distance:.2f} m", f"step  {int(self._rooms.steps[0])}")
         camera = {"observation": self._rooms.frames()[0]}
@@ -265,7 +295,7 @@ installation has them |
         generators = [self.np_random.bit_generator.state]
         return {**self._rooms.state(), "generators": generators, "seeds": [self.np_random_seed]}
 
-    def set_state(self, state: State) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    def set_state(self, state: State) -> tuple[NDArray[Any], dict[str, Any]]:
         """Restore a state returned by `get_state` exactly.
 
         Returns:
@@ -279,7 +309,7 @@ installation has them |
         (self._np_random,) = checking.generators(state, 1)
         self._np_random_seed = seed
         self._rooms.set_state(checked)
-        return self._rooms.frames()[0], self._info()
+        return self._rooms.observations()[0], self._info()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}  # a window cannot be pickled
@@ -297,7 +327,36 @@ installation has them |
         return info
 
 
-def spaces() -> tuple[gym.Space[NDArray[np.uint8]], gym.Space[NDArray[np.float32]]]:
+def spaces(params: RoomParams) -> tuple[gym.Space[Any], gym.Space[Any]]:
     """Observation space and action space of one room."""
-    frame = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-    return frame, gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    if params.observation == "state":
+        size = 4 + layouts.features(params, np.zeros(1, np.int64)).shape[1]
+        observation = gym.spaces.Box(-1.0, 1.0, (size,), np.float32)
+    else:
+        observation = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    if params.action == "discrete":
+        return observation, gym.spaces.Discrete(len(room.DIRECTIONS))
+    return observation, gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def checked_actions(params: RoomParams, value: Any, batch: tuple[int, ...]) -> NDArray[Any]:
+    """The actions of one room, batch (), or of N rooms, batch (N,), for `Rooms.step`.
+
+    Raises:
+        ValueError: they are not in the action space, up to clipping.
+    """
+    if params.action == "discrete":
+        return checking.choices(value, batch, len(room.DIRECTIONS))
+    return checking.actions(value, (*batch, 2))
+
+
+def require_masks(masks: Any, params: RoomParams) -> None:
+    """Raise ValueError unless `masks` is a bool, and False if there are no frames."""
+    checking.require_bool("masks", masks)
+    if masks and params.observation == "state":
+        raise ValueError("masks: got True with observation='state', allowed: only with frames")
+
+
+def render_fps(params: RoomParams) -> int:
+    """Pictures per second of real time."""
+    return max(round(FRAMES_PER_SECOND / params.frame_skip), 1)

@@ -63,6 +63,8 @@ class Layout:
 
     kind: WallKind
     number: int
+    blocked: NDArray[np.bool_]
+    """Which crossings of slabs are wall, from the bottom left."""
     mask: NDArray[np.bool_]
     """Wall pixels, (64, 64), row 0 at the top."""
     walls: Walls
@@ -78,6 +80,25 @@ def count(params: RoomParams) -> int:
             return DOORS
         case "maze":
             return params.num_layouts
+        case unknown:
+            assert_never(unknown)
+
+
+def features(params: RoomParams, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What an observation of the state tells about each room's layout, (N, F).
+
+    Nothing without walls, the height of the door's centre in metres, or the maze's 81 crossings of
+    slabs row by row from the bottom, 1 where there is wall.
+    """
+    match params.walls:
+        case None:
+            return np.zeros((len(indices), 0), np.float32)
+        case "door":
+            low = DOOR_FIRST + indices[:, None]
+            return ((low + DOOR_WIDTH / 2) * PIXEL - HALF_WIDTH).astype(np.float32)
+        case "maze":
+            mazes = [layout(params, index) for index in indices.tolist()]
+            return np.array([maze.blocked.ravel() for maze in mazes if maze], np.float32)
         case unknown:
             assert_never(unknown)
 
@@ -201,7 +222,11 @@ def _layout(
     x_intervals = _free_intervals(~closed, x_edges)
     y_intervals = _free_intervals(~closed.T, y_edges).swapaxes(0, 1)
     return Layout(
-        kind, number, mask, Walls(*(a[None] for a in (x_edges, y_edges, x_intervals, y_intervals)))
+        kind,
+        number,
+        blocked,
+        mask,
+        Walls(*(a[None] for a in (x_edges, y_edges, x_intervals, y_intervals))),
     )
 
 

@@ -26,6 +26,11 @@ GOAL_LIMIT = HALF_WIDTH - GOAL_SIDE / 2  # m
 TOLERANCE = 1e-9  # m
 
 MAX_DISTRACTORS = 6
+MAX_FRAME_SKIP = 20
+# Discrete actions: 0 stays, 1 to 8 drive at full speed, anticlockwise from the right.
+DIRECTIONS = np.array(
+    [(0, 0), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)], np.float64
+)
 LAYOUTS_PER_SEED = 10_000
 LAYOUT_SEEDS = 55_756  # number of disjoint sets of LAYOUTS_PER_SEED mazes
 
@@ -33,6 +38,8 @@ Float = NDArray[np.float64]
 GoalKind = Literal["centre", "random"]
 RewardKind = Literal["dense", "sparse"]
 WallKind = Literal["door", "maze"]
+ActionKind = Literal["continuous", "discrete"]
+ObservationKind = Literal["pixels", "state"]
 CorruptionKind = Literal["gaussian", "dead_pixels", "blackout", "occluder", "dropped_frames"]
 
 
@@ -64,6 +71,12 @@ class RoomParams:
     """Kind of camera corruption."""
     severity: int = 0
     """Severity of the corruption, 1 to 5; 0 without corruption."""
+    action: ActionKind = "continuous"
+    """"continuous": a velocity; "discrete": stay, or one of eight directions at full speed."""
+    frame_skip: int = 1
+    """Number of time steps of 0.1 s in which an action is repeated."""
+    observation: ObservationKind = "pixels"
+    """"pixels": the camera's frame; "state": positions instead, for control experiments."""
 
     def __post_init__(self) -> None:
         require_one_of("goal", self.goal, get_args(GoalKind))
@@ -85,6 +98,14 @@ class RoomParams:
             allowed = "0 without corruption" if self.corruption is None else "1 to 5 with corruption"
             raise ValueError(
                 f"severity: got {self.severity} with corruption={self.corruption!r}, allowed: {allowed}"
+            )
+        require_one_of("action", self.action, get_args(ActionKind))
+        require_int("frame_skip", self.frame_skip, 1, MAX_FRAME_SKIP)
+        require_one_of("observation", self.observation, get_args(ObservationKind))
+        if self.observation == "state" and (self.corruption is not None or self.distractors):
+            raise ValueError(
+                f"observation: got 'state' with corruption={self.corruption!r} and "
+                f"distractors={self.distractors}, allowed: only without, as nothing is seen"
             )
 
 

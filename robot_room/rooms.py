@@ -48,6 +48,11 @@ class Rooms:
         checking.require_bool("oracle_steps", oracle_steps)
         if compiled is not None:
             checking.require_bool("compiled", compiled)
+        if oracle_steps and (params.action == "discrete" or params.frame_skip > 1):
+            raise ValueError(
+                f"oracle_steps: got True with action={params.action!r} and frame_skip="
+                f"{params.frame_skip}, allowed: only with continuous actions, taken one by one"
+            )
         if oracle_steps and params.slip > 0:
             raise ValueError(
                 f"oracle_steps: got True with slip={params.slip!r}, allowed: False, because slip makes "
@@ -99,8 +104,31 @@ class Rooms:
         if not same or self._dead is not None:
             self._refresh_cache(some)
 
-    def move(self, actions: Float) -> None:
-        """Take one step in every room, with finite actions (N, 2)."""
+    def step(self, actions: NDArray[Any]) -> Float:
+        """Take one step in every room; returns the rewards, (N,).
+
+        Args:
+            actions: finite velocities (N, 2), or numbers of directions (N,) if actions are discrete.
+        """
+        params = self.params
+        if params.action == "discrete":
+            actions = room.DIRECTIONS[actions]
+        self._move(actions)
+        rewards = room.reward(params, self.distance)
+        for _ in range(params.frame_skip - 1):
+            ended = room.terminated(params, self.distance)
+            before = self.robot[ended], self._seen_robot[ended], self._seen_steps[ended]
+            steps = self.steps[ended]
+            self._move(actions)
+            # A room whose episode has ended in the meantime stays as it is.
+            self.robot[ended], self._seen_robot[ended], self._seen_steps[ended] = before
+            self.steps[ended] = steps
+            self.distance[ended] = room.distance(self.robot[ended], self._goal[ended])
+            rewards += np.where(ended, 0.0, room.reward(params, self.distance))
+        return rewards
+
+    def _move(self, actions: Float) -> None:
+        """Take one time step in every room, with velocities (N, 2)."""
         params = self.params
         self.steps += 1
         noise = None
@@ -129,6 +157,13 @@ class Rooms:
             raise ValueError(f"buffer: got {got}, allowed: {allowed}")
         self._buffer = buffer
         self._loops.invalidate(slice(0, self._count))
+
+    def observations(self, copy: bool = True) -> NDArray[Any]:
+        """Frames, or with `observation="state"` new arrays (N, S) float32; see `spaces`."""
+        if self.params.observation == "pixels":
+            return self.frames(copy)
+        parts = self.robot, self._goal, layouts.features(self.params, self._layout)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def frames(self, copy: bool = True) -> Frames:
         """Camera frames, (N, 64, 64, 3) uint8.

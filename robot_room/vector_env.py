@@ -12,7 +12,14 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from robot_room import checking, room
-from robot_room.env import FRAMES_PER_SECOND, PICTURE_SIZE, RobotRoomEnv, spaces
+from robot_room.env import (
+    PICTURE_SIZE,
+    RobotRoomEnv,
+    checked_actions,
+    render_fps,
+    require_masks,
+    spaces,
+)
 from robot_room.panels import View, size_for
 from robot_room.rendering import FRAME_SIZE, Frames
 from robot_room.room import RoomParams
@@ -23,10 +30,10 @@ from robot_room.viewer import Viewer
 NEVER = 2**62  # steps
 
 Flags = NDArray[np.bool_]
-StepResult = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
+StepResult = tuple[NDArray[Any], NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 
-class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
+class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     """`num_envs` rooms, bit-identical to a `SyncVectorEnv` of `RobotRoomEnv`, but faster.
 
     ```python
@@ -70,7 +77,6 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             max_episode_steps = NEVER
         checking.require_int("max_episode_steps", max_episode_steps, 1, NEVER)
         checking.require_bool("copy", copy)
-        checking.require_bool("masks", masks)
         modes = (None, *RobotRoomEnv.metadata["render_modes"])
         checking.require_one_of("render_mode", render_mode, modes)
         try:
@@ -83,13 +89,20 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         if unknown:  # Python's own message would name `RoomParams`
             raise TypeError(f"RobotRoomVectorEnv got unexpected arguments {sorted(unknown)}")
         self.params = RoomParams(**params)
+        require_masks(masks, self.params)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.metadata = {**RobotRoomEnv.metadata, "autoreset_mode": autoreset_mode}
-        self.single_observation_space, self.single_action_space = spaces()
+        self.metadata = {
+            **RobotRoomEnv.metadata,
+            "render_fps": render_fps(self.params),
+            "autoreset_mode": autoreset_mode,
+        }
+        self.single_observation_space, self.single_action_space = spaces(self.params)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._mode, self._max_steps, self._with_masks = autoreset_mode, max_episode_steps, masks
+        self._mode, self._with_masks = autoreset_mode, masks
+        # In time steps: the first of the last action, as that may end early.
+        self._max_steps = min((max_episode_steps - 1) * self.params.frame_skip + 1, NEVER)
         self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled)
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
@@ -114,7 +127,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         *,
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[Frames, dict[str, Any]]:
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start an episode in every room, or in those of `reset_mask`.
 
         Args:
@@ -149,7 +162,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             self.render()
         return self._observation(), self._info(chosen)
 
-    def step(self, actions: NDArray[np.float32]) -> StepResult:
+    def step(self, actions: NDArray[Any]) -> StepResult:
         """Take one step in every room.
 
         Raises:
@@ -168,8 +181,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
                 'reset(options={"reset_mask": terminated | truncated}).'
             )
         rooms = self._rooms
-        rooms.move(checking.actions(actions, (self.num_envs, 2)))
-        rewards = room.reward(self.params, rooms.distance)
+        rewards = rooms.step(checked_actions(self.params, actions, (self.num_envs,)))
         terminated = room.terminated(self.params, rooms.distance)
         truncated = rooms.steps >= self._max_steps
 
@@ -200,7 +212,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         wall[: self.num_envs] = self._rooms.pictures(size)
         wall = wall.reshape(side, side, size, size, 3).swapaxes(1, 2)
         if self._viewer is None:
-            self._viewer = Viewer(size_for(side * size), FRAMES_PER_SECOND, "RobotRoom")
+            self._viewer = Viewer(size_for(side * size), render_fps(self.params), "RobotRoom")
         picture = wall.reshape(side * size, side * size, 3)
         self._viewer.show(View(picture, f"{self.num_envs} rooms"))
         return None
@@ -223,8 +235,10 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
                 observations are again what the argument `copy` says.
 
         Raises:
-            ValueError: it is another kind of array. Nothing is changed.
+            ValueError: it is another kind of array, or observations are no frames. Nothing is changed.
         """
+        if self.params.observation != "pixels":
+            raise ValueError("buffer: got one with observation='state', allowed: only with frames")
         self._rooms.set_buffer(buffer)
         self._copy = self._copy_by_default and buffer is None
 
@@ -240,7 +254,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         own = {"done": self._done.copy(), "generators": generators, "seeds": list(self._seeds)}
         return {**self._rooms.state(), **own}
 
-    def set_state(self, state: State) -> tuple[Frames, dict[str, Any]]:
+    def set_state(self, state: State) -> tuple[NDArray[Any], dict[str, Any]]:
         """Restore a state returned by `get_state` exactly.
 
         Returns:
@@ -279,8 +293,8 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         for number in np.flatnonzero(rooms).tolist():
             self._rooms.start(number, sample(self.params, self._generator(number)))
 
-    def _observation(self) -> Frames:
-        return self._rooms.frames(self._copy)
+    def _observation(self) -> NDArray[Any]:
+        return self._rooms.observations(self._copy)
 
     def _info(self, present: Flags | None = None) -> dict[str, Any]:
         """Infos in Gymnasium's batched form: each key with a mask, zero for absent rooms."""
@@ -291,7 +305,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
 
     def _final_info(self) -> dict[str, Any]:
         """Final observations and infos of rooms whose episode just ended, before their reset."""
-        last = self._rooms.frames(copy=False)
+        last = self._rooms.observations(copy=False)
         observations = np.full(self.num_envs, None, dtype=object)
         for number in np.flatnonzero(self._done).tolist():
             observations[number] = last[number].copy()

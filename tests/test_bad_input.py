@@ -76,6 +76,9 @@ params = st.fixed_dictionaries(
             st.sampled_from([None, "gaussian", "dead_pixels", "blackout", "occluder", "dropped_frames"])
         ),
         "severity": mostly(st.integers(0, 5)),
+        "action": mostly(st.sampled_from(["continuous", "discrete"])),
+        "frame_skip": mostly(st.integers(1, 4)),
+        "observation": mostly(st.sampled_from(["pixels", "state"])),
         "oracle_steps": mostly(st.booleans()),
         "masks": mostly(st.booleans()),
         "compiled": mostly(st.none() | st.booleans()),
@@ -99,11 +102,12 @@ VARIANTS = [
     {"walls": "door", "goal": "random"},
     {"distractors": 2, "slip": 0.2, "corruption": "dropped_frames", "severity": 3},
     {"walls": "maze", "num_layouts": 5, "oracle_steps": True, "masks": True},
+    {"action": "discrete", "frame_skip": 2, "observation": "state"},
 ]
 SINGLES = [RobotRoomEnv(**kwargs) for kwargs in VARIANTS]
 VECTORS = [
     RobotRoomVectorEnv(ROOMS, 30, mode, **kwargs)
-    for kwargs, mode in zip(VARIANTS, [*AutoresetMode, AutoresetMode.NEXT_STEP], strict=True)
+    for kwargs, mode in zip(VARIANTS, [*AutoresetMode, *[AutoresetMode.NEXT_STEP] * 2], strict=True)
 ]
 for one in (*SINGLES, *VECTORS):
     one.reset(seed=0)
@@ -135,7 +139,7 @@ def test_arguments(kwargs):
         return
     observation, info = env.reset(seed=0)
     assert env.observation_space.contains(observation)
-    observation, reward, terminated, truncated, info = env.step(np.zeros(2, np.float32))
+    observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
     assert env.observation_space.contains(observation) and math.isfinite(reward)
     assert isinstance(terminated, bool) and truncated is False and isinstance(info, dict)
 
@@ -162,7 +166,7 @@ def test_arguments_of_the_vector_environment(kwargs, more):
         assert "got" in str(error) and "allowed" in str(error)
         return
     assert envs.observation_space.contains(envs.reset(seed=0)[0])
-    step = envs.step(np.zeros((envs.num_envs, 2), np.float32))
+    step = envs.step(envs.action_space.sample())
     assert envs.observation_space.contains(step[0]) and np.isfinite(step[1]).all()
 
 

@@ -41,8 +41,11 @@ NAMES = [f"{i}-{k['id']}" for i, k in enumerate(KWARGS)]
 
 
 def assert_same(a, b):
-    """The same types, shapes and bits, through dicts and object arrays."""
-    if isinstance(a, dict):
+    """The same types, shapes and bits, through tuples, dicts and object arrays."""
+    if isinstance(a, tuple):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, dict):
         assert isinstance(b, dict) and set(a) == set(b)
         for key in a:
             assert_same(a[key], b[key])
