@@ -352,6 +352,344 @@ static PyObject *draw(PyObject *self, PyObject *const *args, Py_ssize_t got)
     Py_RETURN_NONE;
 }
 
+/* -------------------------------------------------------------------------------- varied rooms */
+
+/* As in appearance.py and randomness.py. */
+#define REACH 7
+#define REACHED (2 * REACH)
+#define NOISE_CELLS 16
+#define CHECKER 0.25
+#define FLOOR_NOISE 8
+#define ACTION_NOISE 9
+enum {
+    COS, SIN, SHIFT_X, SHIFT_Y, EDGE, HALF, SHAPE, ROBOT_RED,
+    FLOOR_RED = ROBOT_RED + 3, WALL_RED = FLOOR_RED + 3, GOAL_RED = WALL_RED + 3,
+    GOAL_X = GOAL_RED + 3, GOAL_Y, GOAL_HALF, GOAL_SHAPE, GAIN, LIGHT_X, LIGHT_Y, TEXTURE, CONTRAST, WEIGHT,
+    NUMBERS
+};
+enum { SQUARE, DISC, DIAMOND, TRIANGLE };
+enum { PLAIN, CHECKERED, NOISE, GRADIENT };
+static double diamond_slope, triangle_slope; /* √½ and √⅕ */
+
+/* Word `index` of the sequence of a key, as `randomness.words` */
+INLINE uint64_t word(uint64_t key, uint64_t step, uint64_t stream, uint64_t index)
+{
+    uint64_t mixed = ((((step << 4) + stream) << 20) + index + 1) * 0x9E3779B97F4A7C15u + key;
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
+    return mixed ^ (mixed >> 31);
+}
+
+INLINE double ramp(double depth)
+{
+    depth += 0.5;
+    depth = depth > 0.0 ? depth : 0.0;
+    return depth < 1.0 ? depth : 1.0;
+}
+
+/* Coverage of a shape by a row of pixels, whose places in the room are x and y. */
+INLINE void cover_row(int shape, double half, double edge, const double *centre, const double *x,
+                      const double *y, int width, double *area)
+{
+    double cx = centre[0], cy = centre[1];
+    switch (shape) {
+    case SQUARE:
+        for (int j = 0; j < width; j++)
+            area[j] = ramp((half - fabs(x[j] - cx)) * edge) * ramp((half - fabs(y[j] - cy)) * edge);
+        break;
+    case DISC:
+        for (int j = 0; j < width; j++) {
+            double dx = x[j] - cx, dy = y[j] - cy;
+            area[j] = ramp((half - sqrt(dx * dx + dy * dy)) * edge);
+        }
+        break;
+    case DIAMOND:
+        for (int j = 0; j < width; j++) {
+            double dx = fabs(x[j] - cx), dy = fabs(y[j] - cy), box = (half - (dx > dy ? dx : dy)) * edge;
+            double sides = (half - dx - dy) * (edge * diamond_slope);
+            area[j] = ramp(box < sides ? box : sides);
+        }
+        break;
+    default:
+        for (int j = 0; j < width; j++) {
+            double dx = fabs(x[j] - cx), dy = y[j] - cy, far = dx > fabs(dy) ? dx : fabs(dy);
+            double box = (half - far) * edge, sides = (half - dy - 2 * dx) * (edge * triangle_slope);
+            area[j] = ramp(box < sides ? box : sides);
+        }
+    }
+}
+
+INLINE int cell(double coordinate, int count)
+{
+    int found = (int)floor((coordinate + HALF_WIDTH) * (count / (2 * HALF_WIDTH)));
+    return found < 0 ? 0 : found < count ? found : count - 1;
+}
+
+/* Where in the room the camera sees the pixels of a row from `begin` on. */
+INLINE void trace_row(const double *look, int row, int begin, int width, double *x, double *y)
+{
+    double up = (HALF_WIDTH - (row + 0.5) / SCALE) - look[SHIFT_Y], cos = look[COS], sin = look[SIN];
+    for (int j = 0; j < width; j++) {
+        double across = ((begin + j + 0.5) / SCALE - HALF_WIDTH) - look[SHIFT_X];
+        x[j] = cos * across + sin * up;
+        y[j] = cos * up - sin * across;
+    }
+}
+
+/* Blur with the weights (k, 1 − 2k, k). */
+INLINE double blurred(double before, double here, double after, double k)
+{
+    return (1 - 2 * k) * here + k * (before + after);
+}
+
+VECTORISED static void paint_room(const double *look, uint64_t key, const uint8_t *walls, double *work,
+                                  float *colour, float *light, float *open)
+{
+    double *painted = work, *filtered = work + FRAME, *lit = work + 2 * FRAME;
+    double noise[NOISE_CELLS * NOISE_CELLS], x[SIZE], y[SIZE], added[SIZE], covered[SIZE];
+    int kind = (int)look[TEXTURE], shape = (int)look[GOAL_SHAPE], wall[SIZE];
+    if (kind == NOISE)
+        for (int i = 0; i < NOISE_CELLS * NOISE_CELLS; i++)
+            noise[i] = 2 * ((double)(word(key, 0, FLOOR_NOISE, i) >> 11) * 0x1p-53) - 1;
+    for (int i = 0; i < SIZE; i++) {
+        trace_row(look, i, 0, SIZE, x, y);
+        for (int j = 0; j < SIZE; j++) {
+            wall[j] = (fabs(x[j]) > HALF_WIDTH) | (fabs(y[j]) > HALF_WIDTH);
+            lit[i * SIZE + j] = look[GAIN] * (1 + look[LIGHT_X] * x[j] + look[LIGHT_Y] * y[j]);
+            added[j] = 0.0;
+        }
+        if (walls)
+            for (int j = 0; j < SIZE; j++)
+                wall[j] |= walls[cell(-y[j], SIZE) * SIZE + cell(x[j], SIZE)];
+        for (int j = 0; j < SIZE; j++)
+            if (kind == CHECKERED)
+                added[j] = ((int)(floor(x[j] / CHECKER) + floor(y[j] / CHECKER)) & 1) ? -1.0 : 1.0;
+            else if (kind == NOISE)
+                added[j] = noise[cell(y[j], NOISE_CELLS) * NOISE_CELLS + cell(x[j], NOISE_CELLS)];
+            else if (kind == GRADIENT)
+                added[j] = (x[j] + y[j]) / 2;
+        cover_row(shape, look[GOAL_HALF], SCALE, look + GOAL_X, x, y, SIZE, covered);
+        for (int j = 0; j < SIZE; j++) {
+            double *pixel = painted + i * ROW + 3 * j;
+            for (int c = 0; c < 3; c++) {
+                double ground = clip(look[FLOOR_RED + c] + look[CONTRAST] * added[j], 0, 255);
+                ground = wall[j] ? look[WALL_RED + c] : ground;
+                pixel[c] = ground + covered[j] * (look[GOAL_RED + c] - ground);
+            }
+            light[i * SIZE + j] = (float)lit[i * SIZE + j];
+            open[i * SIZE + j] = (float)((1 - covered[j]) * !wall[j]);
+        }
+    }
+    double k = look[WEIGHT];
+    if (k != 0) {
+        for (int i = 0; i < SIZE; i++) {
+            const double *before = painted + (i ? i - 1 : i) * ROW, *here = painted + i * ROW;
+            const double *after = painted + (i < SIZE - 1 ? i + 1 : i) * ROW;
+            for (int j = 0; j < ROW; j++)
+                filtered[i * ROW + j] = blurred(before[j], here[j], after[j], k);
+        }
+        for (int i = 0; i < SIZE; i++) {
+            const double *here = filtered + i * ROW;
+            double *out = painted + i * ROW;
+            for (int j = 0; j < 3; j++) {
+                out[j] = blurred(here[j], here[j], here[j + 3], k);
+                out[ROW - 3 + j] = blurred(here[ROW - 6 + j], here[ROW - 3 + j], here[ROW - 3 + j], k);
+            }
+            for (int j = 3; j < ROW - 3; j++)
+                out[j] = blurred(here[j - 3], here[j], here[j + 3], k);
+        }
+    }
+    for (int i = 0; i < SIZE * SIZE; i++)
+        for (int c = 0; c < 3; c++) {
+            double seen = lit[i] * painted[3 * i + c];
+            colour[3 * i + c] = (float)(seen < 255 ? seen : 255);
+        }
+}
+
+static PyObject *paint(PyObject *self, PyObject *const *args, Py_ssize_t got)
+{
+    enum { numbers, colour, light, open, key, walls, count };
+    static const Wanted wanted[] = {
+        {"numbers", 8, 0, 0}, {"colour", 4, 1, 0}, {"light", 4, 1, 0},
+        {"open", 4, 1, 0},    {"key", 8, 0, 0},    {"walls", 1, 0, 1},
+    };
+    Array a[count];
+    if (acquire(args, got, wanted, a, count) < 0)
+        return NULL;
+    Py_ssize_t rooms = a[key].count, pixels = SIZE * SIZE;
+    int good = a[numbers].count == NUMBERS * rooms && a[colour].count == FRAME * rooms &&
+               a[light].count == pixels * rooms && a[open].count == pixels * rooms &&
+               (!a[walls].view.obj || a[walls].count == pixels * rooms);
+    if (!require(good, "paint")) {
+        release(a, count);
+        return NULL;
+    }
+    double *work = PyMem_Malloc((2 * FRAME + pixels) * sizeof(double));
+    if (!work) {
+        release(a, count);
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t n = 0; n < rooms; n++)
+        paint_room((double *)a[numbers].view.buf + NUMBERS * n, ((uint64_t *)a[key].view.buf)[n],
+                   a[walls].view.obj ? (uint8_t *)a[walls].view.buf + pixels * n : NULL, work,
+                   (float *)a[colour].view.buf + FRAME * n, (float *)a[light].view.buf + pixels * n,
+                   (float *)a[open].view.buf + pixels * n);
+    PyMem_Free(work);
+    release(a, count);
+    Py_RETURN_NONE;
+}
+
+/* Blend a lit paint over a row of colours. */
+INLINE void over_row(double value[3][REACHED], const double *area, const float *light, const double *paint,
+                     int width)
+{
+    for (int c = 0; c < 3; c++)
+        for (int j = 0; j < width; j++) {
+            double lit = light[j] * paint[c];
+            lit = lit < 255 ? lit : 255;
+            value[c][j] = value[c][j] + area[j] * (lit - value[c][j]);
+        }
+}
+
+VECTORISED static void draw_shapes(uint8_t *frame, const double *look, const float *colour,
+                                   const float *light, const float *open, const double *robot,
+                                   const double *moving, int count, const double *colours,
+                                   const uint8_t *keep, const uint8_t *stuck, int64_t *corners)
+{
+    for (int k = 0; k <= count; k++) { /* the robot's window comes last */
+        const double *centre = k < count ? moving + 2 * k : robot;
+        double half = k < count ? ROBOT_SIDE / 2 : look[HALF];
+        double across = look[COS] * centre[0] - look[SIN] * centre[1] + look[SHIFT_X];
+        double up = look[SIN] * centre[0] + look[COS] * centre[1] + look[SHIFT_Y];
+        double row = (HALF_WIDTH - up) * SCALE, column = (across + HALF_WIDTH) * SCALE;
+        int top = (int)floor(row) - REACH, left = (int)floor(column) - REACH;
+        top = top < 0 ? 0 : top < SIZE - REACHED ? top : SIZE - REACHED;
+        left = left < 0 ? 0 : left < SIZE - REACHED ? left : SIZE - REACHED;
+        if (corners)
+            corners[2 * k] = top, corners[2 * k + 1] = left;
+        /* Of the window, what the shape can touch: the rest is canvas. */
+        double reach = (half * (look[COS] + fabs(look[SIN])) + 0.5 / look[EDGE]) * SCALE + 1;
+        int first = (int)floor(row - reach), last = (int)floor(row + reach) + 1;
+        int begin = (int)floor(column - reach), end = (int)floor(column + reach) + 1;
+        first = first > top ? first : top, last = last < top + REACHED ? last : top + REACHED;
+        begin = begin > left ? begin : left, end = end < left + REACHED ? end : left + REACHED;
+        int width = end - begin;
+        for (int i = first; i < last; i++) {
+            double value[3][REACHED], x[REACHED], y[REACHED], area[REACHED];
+            int at = i * SIZE + begin;
+            trace_row(look, i, begin, width, x, y);
+            for (int j = 0; j < width; j++)
+                for (int c = 0; c < 3; c++)
+                    value[c][j] = colour[3 * (at + j) + c];
+            for (int d = 0; d < count; d++) {
+                cover_row(SQUARE, ROBOT_SIDE / 2, look[EDGE], moving + 2 * d, x, y, width, area);
+                for (int j = 0; j < width; j++)
+                    area[j] = open[at + j] * area[j];
+                over_row(value, area, light + at, colours + 3 * d, width);
+            }
+            cover_row((int)look[SHAPE], look[HALF], look[EDGE], robot, x, y, width, area);
+            over_row(value, area, light + at, look + ROBOT_RED, width);
+            for (int j = 0; j < width; j++)
+                for (int c = 0; c < 3; c++)
+                    frame[3 * (at + j) + c] = (uint8_t)(int32_t)(value[c][j] + 0.5);
+            if (keep)
+                for (int j = 3 * at; j < 3 * (at + width); j++)
+                    frame[j] = (frame[j] & keep[j]) | stuck[j];
+        }
+    }
+}
+
+static PyObject *draw_varied(PyObject *self, PyObject *const *args, Py_ssize_t got)
+{
+    enum { frames, background, numbers, colour, light, open, robot, moving, colours, keep, stuck, dirty, count };
+    static const Wanted wanted[] = {
+        {"frames", 1, 1, 0}, {"background", 1, 0, 0}, {"numbers", 8, 0, 0}, {"colour", 4, 0, 0},
+        {"light", 4, 0, 0},  {"open", 4, 0, 0},       {"robot", 8, 0, 0},   {"moving", 8, 0, 1},
+        {"colours", 8, 0, 0}, {"keep", 1, 0, 1},      {"stuck", 1, 0, 1},   {"dirty", 8, 1, 1},
+    };
+    Array a[count];
+    if (acquire(args, got, wanted, a, count) < 0)
+        return NULL;
+    Py_ssize_t rooms = a[frames].count / FRAME, pixels = SIZE * SIZE;
+    Py_ssize_t squares = rooms ? a[moving].count / (2 * rooms) : 0;
+    int good = a[frames].count == rooms * FRAME && a[background].count == rooms * FRAME &&
+               a[numbers].count == NUMBERS * rooms && a[colour].count == FRAME * rooms &&
+               a[light].count == pixels * rooms && a[open].count == pixels * rooms && a[robot].count == 2 * rooms &&
+               squares <= MOST && a[moving].count == 2 * rooms * squares && a[colours].count >= 3 * squares &&
+               (!a[keep].view.obj || (a[keep].count == rooms * FRAME && a[stuck].count == rooms * FRAME)) &&
+               (!a[dirty].view.obj || a[dirty].count == 2 * rooms * (squares + 1));
+    if (!require(good, "draw_varied")) {
+        release(a, count);
+        return NULL;
+    }
+    int64_t *windows = a[dirty].view.buf;
+    for (Py_ssize_t n = 0; n < rooms; n++) {
+        uint8_t *frame = (uint8_t *)a[frames].view.buf + n * FRAME;
+        const uint8_t *ground = (uint8_t *)a[background].view.buf + n * FRAME;
+        int64_t *corners = windows ? windows + 2 * n * (squares + 1) : NULL;
+        if (corners && corners[0] >= 0)
+            for (Py_ssize_t k = 0; k <= squares; k++)
+                for (int i = 0; i < REACHED; i++) {
+                    Py_ssize_t at = (corners[2 * k] + i) * ROW + 3 * corners[2 * k + 1];
+                    memcpy(frame + at, ground + at, 3 * REACHED);
+                }
+        else
+            memcpy(frame, ground, FRAME);
+        draw_shapes(frame, (double *)a[numbers].view.buf + NUMBERS * n, (float *)a[colour].view.buf + FRAME * n,
+                    (float *)a[light].view.buf + pixels * n, (float *)a[open].view.buf + pixels * n,
+                    (double *)a[robot].view.buf + 2 * n,
+                    squares ? (double *)a[moving].view.buf + 2 * n * squares : NULL, (int)squares,
+                    a[colours].view.buf, a[keep].view.obj ? (uint8_t *)a[keep].view.buf + n * FRAME : NULL,
+                    a[keep].view.obj ? (uint8_t *)a[stuck].view.buf + n * FRAME : NULL, corners);
+    }
+    release(a, count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *push(PyObject *self, PyObject *const *args, Py_ssize_t got)
+{
+    enum { actions, pending, dynamics, key, step, quantiles, velocity, count };
+    static const Wanted wanted[] = {
+        {"actions", 8, 0, 0}, {"pending", 8, 1, 0},   {"dynamics", 8, 0, 0}, {"key", 8, 0, 0},
+        {"step", 8, 0, 0},    {"quantiles", 8, 0, 0}, {"velocity", 8, 1, 0},
+    };
+    Array a[count];
+    if (acquire(args, got, wanted, a, count) < 0)
+        return NULL;
+    Py_ssize_t rooms = a[key].count, waiting = rooms ? a[pending].count / (2 * rooms) : 0;
+    int good = a[actions].count == 2 * rooms && a[pending].count == 2 * rooms * waiting &&
+               a[dynamics].count == 4 * rooms && a[step].count == rooms && a[quantiles].count == 65536 &&
+               a[velocity].count == 2 * rooms;
+    for (Py_ssize_t n = 0; good && n < rooms; n++)
+        good = ((double *)a[dynamics].view.buf)[4 * n + 2] <= waiting;
+    if (!require(good, "push")) {
+        release(a, count);
+        return NULL;
+    }
+    const double *normal = a[quantiles].view.buf;
+    for (Py_ssize_t n = 0; n < rooms; n++) {
+        const double *given = (double *)a[actions].view.buf + 2 * n;
+        const double *of = (double *)a[dynamics].view.buf + 4 * n; /* speed, friction, delay, noise */
+        double *queue = (double *)a[pending].view.buf + 2 * waiting * n, newest[2], executed[2];
+        uint64_t episode = ((uint64_t *)a[key].view.buf)[n], now = ((uint64_t *)a[step].view.buf)[n];
+        Py_ssize_t delay = (Py_ssize_t)of[2];
+        for (int i = 0; i < 2; i++) {
+            newest[i] = clip(given[i], -1.0, 1.0);
+            executed[i] = delay > 0 ? queue[2 * (delay - 1) + i] : newest[i];
+            double noise = of[3] * normal[word(episode, now, ACTION_NOISE, i) >> 48];
+            double pushed = clip(clip(executed[i], -1.0, 1.0) + noise, -1.0, 1.0);
+            double left = fabs(pushed) - of[1];
+            ((double *)a[velocity].view.buf)[2 * n + i] = copysign(left > 0.0 ? left : 0.0, pushed) * of[0];
+        }
+        if (waiting) {
+            memmove(queue + 2, queue, 2 * (waiting - 1) * sizeof(double));
+            queue[0] = newest[0], queue[1] = newest[1];
+        }
+    }
+    release(a, count);
+    Py_RETURN_NONE;
+}
+
 /* -------------------------------------------------------------------------------- sensors */
 
 VECTORISED static void add_row(uint8_t *restrict row, const uint8_t *restrict plus,
@@ -362,15 +700,6 @@ VECTORISED static void add_row(uint8_t *restrict row, const uint8_t *restrict pl
         uint8_t x = (uint8_t)((row[i] < room ? row[i] : room) + plus[i]);
         row[i] = (uint8_t)((x > minus[i] ? x : minus[i]) - minus[i]);
     }
-}
-
-/* Word `index` of the sequence of a key, as `randomness.words` */
-INLINE uint64_t word(uint64_t key, uint64_t step, uint64_t stream, uint64_t index)
-{
-    uint64_t mixed = ((((step << 4) + stream) << 20) + index + 1) * 0x9E3779B97F4A7C15u + key;
-    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
-    return mixed ^ (mixed >> 31);
 }
 
 static PyObject *add_gaussian(PyObject *self, PyObject *const *args, Py_ssize_t got)
@@ -406,6 +735,9 @@ static PyObject *add_gaussian(PyObject *self, PyObject *const *args, Py_ssize_t 
 static PyMethodDef methods[] = {
     KERNEL(move, "Write `room.transition` into `robot` and `room.distance` into `distance`."),
     KERNEL(draw, "Copy `background` into `frames` and draw on it, as `rendering.draw` does."),
+    KERNEL(push, "Write `room.velocity` of delayed and noisy actions into `velocity`, and queue new ones."),
+    KERNEL(paint, "Write `appearance.canvas` into the arrays of a `Look`."),
+    KERNEL(draw_varied, "Copy `background` into `frames` and draw on it, as `appearance.draw` does."),
     KERNEL(add_gaussian, "Write `sensors.add_gaussian` into `frames`."),
     {NULL, NULL, 0, NULL}};
 
@@ -417,5 +749,6 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
+    diamond_slope = sqrt(0.5), triangle_slope = sqrt(0.2);
     return PyModuleDef_Init(&definition);
 }

@@ -27,4 +27,30 @@ def draw(
     stuck: Array | None,
     dirty: Array | None,
 ) -> None: ...
+def paint(
+    numbers: Array, colour: Array, light: Array, open: Array, key: Array, walls: Array | None
+) -> None: ...
+def push(
+    actions: Array,
+    pending: Array,
+    dynamics: Array,
+    key: Array,
+    step: Array,
+    quantiles: Array,
+    velocity: Array,
+) -> None: ...
+def draw_varied(
+    frames: Array,
+    background: Array,
+    numbers: Array,
+    colour: Array,
+    light: Array,
+    open: Array,
+    robot: Array,
+    moving: Array | None,
+    colours: Array,
+    keep: Array | None,
+    stuck: Array | None,
+    dirty: Array | None,
+) -> None: ...
 def add_gaussian(frames: Array, plus: Array, minus: Array, key: Array, step: Array) -> None: ...

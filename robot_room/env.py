@@ -19,7 +19,6 @@ from robot_room.room import (
     WallKind,
 )
 from robot_room.rooms import Rooms, State
-from robot_room.starts import sample
 from robot_room.viewer import Viewer
 
 PICTURE_SIZE = 512  # side of the room in pixels, for `render()` and the window
@@ -48,6 +47,8 @@ class RobotRoomEnv(gym.Env[NDArray[Any], Any]):
     | `RobotRoomDistractors-v0` | `distractors=3` | separating controllable from irrelevant motion |
     | `RobotRoomSlip-v0` | `slip=0.3` | planning with stochastic transitions |
     | `RobotRoomNoisyCamera-v0` | `corruption="gaussian", severity=3` | robustness to camera noise |
+    | `RobotRoomVaried-v0` | `factors="training"` | learning while all factors vary |
+    | `RobotRoomShifted-v0` | `factors="test"` | generalisation to wider ranges of all factors |
 
     ## Action space
     `Box(-1, 1, (2,), float32)`, in units of the top speed (1 m/s on each axis). Finite values
@@ -114,6 +115,7 @@ class RobotRoomEnv(gym.Env[NDArray[Any], Any]):
     | `distance` | distance between them, m |
     | `is_success` | whether the distance is at most 0.10 m |
     | `layout` | with walls: the number of the layout, from 0 |
+    | `factors` | with `factor_info=True`: the value of every factor; a choice is its number |
     | `oracle_steps` | with `oracle_steps=True`: minimum number of steps from this episode's start |
     | `masks` | with `masks=True`: the fraction of each pixel visibly covered by `robot`, `goal`, \
 `distractors` and `walls`, each (64, 64) float32, before corruption; for a repeated frame, the masks \
@@ -137,8 +139,11 @@ of that frame |
     | `action` | `"continuous"` | or `"discrete"`: stay and eight directions |
     | `frame_skip` | `1` | time steps for which an action is repeated, 1 to 20 |
     | `observation` | `"pixels"` | or `"state"`; not with distractors, corruption or masks |
-    | `oracle_steps` | `False` | whether `info` has `oracle_steps`; not with `slip`, discrete \
-actions or frame skip |
+    | `factors` | `None` | `"training"` or `"test"`: all factors vary in these ranges; or a dict from \
+names of `robot_room.factors.FACTORS` to `"training"`, `"test"` or a value |
+    | `factor_info` | `False` | whether `info` has `factors` |
+    | `oracle_steps` | `False` | whether `info` has `oracle_steps`; not with `slip`, noise on \
+actions, discrete actions or frame skip |
     | `masks` | `False` | whether `info` has `masks` |
     | `compiled` | `None` | whether to use the compiled loops: the same bits, faster; `None`: if this \
 installation has them |
@@ -149,6 +154,14 @@ installation has them |
 
     >>> train = gym.make("RobotRoomMaze-v0", num_layouts=500, layout_seed=0)
     >>> test = gym.make("RobotRoomMaze-v0", num_layouts=500, layout_seed=1)
+
+    Factors of variation, such as colours, light, camera and friction, are drawn for each episode, or
+    fixed by `reset`:
+
+    >>> env = gym.make("RobotRoomVaried-v0", factor_info=True)
+    >>> observation, info = env.reset(seed=0, options={"factors": {"robot_shape": "disc", "speed": 1}})
+    >>> info["factors"]["robot_shape"], info["factors"]["speed"]
+    (1.0, 1.0)
 
     `gym.make_vec` creates a native vector environment, which also takes `autoreset_mode` and
     `copy`; see `robot_room.vector_env.RobotRoomVectorEnv`.
@@ -193,8 +206,10 @@ installation has them |
         action: ActionKind = "continuous",
         frame_skip: int = 1,
         observation: ObservationKind = "pixels",
+        factors: Any = None,
         oracle_steps: bool = False,
         masks: bool = False,
+        factor_info: bool = False,
         compiled: bool | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -212,14 +227,16 @@ installation has them |
             action=action,
             frame_skip=frame_skip,
             observation=observation,
+            factors=factors,
         )
+        require_factor_info(factor_info, self.params)
         require_masks(masks, self.params)
         checking.require_one_of("render_mode", render_mode, (None, *RENDER_MODES))
         self.render_mode = render_mode
         self.observation_space, self.action_space = spaces(self.params)
         self.metadata = {**self.metadata, "render_fps": render_fps(self.params)}
         self._rooms = Rooms(self.params, 1, oracle_steps, compiled)
-        self._with_masks = masks
+        self._with_masks, self._with_factors = masks, factor_info
         self._viewer: Viewer | None = None
 
     def reset(
@@ -229,14 +246,14 @@ installation has them |
 
         Args:
             seed: seed of `np_random`, the only source of randomness; None continues its sequence.
-            options: optional `robot_position` and `goal_position`, (x, y) in metres, and if there
-                are walls `layout`, an integer.
+            options: optional `robot_position` and `goal_position`, (x, y) in metres; if there
+                are walls `layout`, an integer; and if factors vary `factors`, a dict of values.
 
         Raises:
             ValueError: the seed or an option is not allowed. The environment is left unchanged.
         """
         generator = self.np_random if seed is None else checking.seeded(seed)
-        start = sample(self.params, generator, options)
+        start = self._rooms.sample(generator, options)
         if seed is not None:
             # As `super().reset(seed=seed)` does, but only after validation.
             self._np_random, self._np_random_seed = generator, int(seed)
@@ -311,6 +328,15 @@ installation has them |
         self._rooms.set_state(checked)
         return self._rooms.observations()[0], self._info()
 
+    def expert_action(self) -> NDArray[np.float32]:
+        """The action of an expert that needs the smallest number of steps, (2,); it ignores noise.
+
+        Raises:
+            gymnasium.error.ResetNeeded: `reset` was never called.
+        """
+        self._require_started("expert_action")
+        return self._rooms.expert_actions()[0]
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}  # a window cannot be pickled
 
@@ -324,6 +350,9 @@ installation has them |
             info[name] = values[0] if values.ndim > 1 else values.item()
         if self._with_masks:
             info["masks"] = {name: mask[0] for name, mask in self._rooms.masks().items()}
+        if self._with_factors:
+            values = self._rooms.factor_info().items()
+            info["factors"] = {name: v[0] if v.ndim > 1 else v.item() for name, v in values}
         return info
 
 
@@ -355,6 +384,13 @@ def require_masks(masks: Any, params: RoomParams) -> None:
     checking.require_bool("masks", masks)
     if masks and params.observation == "state":
         raise ValueError("masks: got True with observation='state', allowed: only with frames")
+
+
+def require_factor_info(factor_info: Any, params: RoomParams) -> None:
+    """Raise ValueError unless `factor_info` is a bool, and False if no factors vary."""
+    checking.require_bool("factor_info", factor_info)
+    if factor_info and params.factors is None:
+        raise ValueError("factor_info: got True without factors, allowed: only with factors")
 
 
 def render_fps(params: RoomParams) -> int:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import distractors, rendering, room, sensors
+from robot_room import appearance, distractors, randomness, rendering, room, sensors
+from robot_room.appearance import Look
 from robot_room.randomness import Keys
 from robot_room.rendering import Frames, Scene
 from robot_room.room import Float, Walls
@@ -59,6 +60,43 @@ class Loops(Protocol):
         """
         ...
 
+    def draw_varied(
+        self,
+        frames: Frames,
+        background: Frames,
+        look: Look,
+        scene: Scene,
+        dead: tuple[Frames, Frames] | None,
+        incremental: bool,
+    ) -> None:
+        """The same as `draw` where factors vary, with `appearance.draw`."""
+        ...
+
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+        """Paint the canvas of `look` with `appearance.paint`."""
+        ...
+
+    def push(
+        self,
+        actions: Float,
+        pending: Float,
+        dynamics: Float,
+        key: Keys,
+        step: NDArray[np.int64],
+        velocity: Float,
+    ) -> None:
+        """Write into `velocity` what factors make of the actions, with `room.velocity`.
+
+        Args:
+            actions: (N, 2).
+            pending: (N, D, 2), the last actions, newest first; the new ones are added.
+            dynamics: (N, 4): speed, friction, delay in time steps, noise.
+            key: (N,), which with the step seeds the noise.
+            step: (N,).
+            velocity: (N, 2), output, m/s.
+        """
+        ...
+
     def invalidate(self, rooms: slice) -> None:
         """Mark the frames of these rooms for a full redraw, as their background has changed."""
         ...
@@ -100,6 +138,44 @@ class NumpyLoops:
         rendering.draw(frames, scene)
         if dead is not None:
             sensors.apply_dead_pixels(frames, *dead)
+
+    def draw_varied(
+        self,
+        frames: Frames,
+        background: Frames,
+        look: Look,
+        scene: Scene,
+        dead: tuple[Frames, Frames] | None,
+        incremental: bool,
+    ) -> None:
+        """See `Loops.draw_varied`; frames are always fully redrawn."""
+        np.copyto(frames, background)
+        appearance.draw(frames, look, scene)
+        if dead is not None:
+            sensors.apply_dead_pixels(frames, *dead)
+
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+        """See `Loops.paint`."""
+        appearance.paint(look, key, walls)
+
+    def push(
+        self,
+        actions: Float,
+        pending: Float,
+        dynamics: Float,
+        key: Keys,
+        step: NDArray[np.int64],
+        velocity: Float,
+    ) -> None:
+        """See `Loops.push`."""
+        speed, friction, delay, noise = dynamics.T
+        newest = np.minimum(np.maximum(actions, -1.0), 1.0)
+        late, executed = delay > 0, newest.copy()
+        executed[late] = pending[late, delay[late].astype(np.int64) - 1]
+        pending[:, 1:] = pending[:, :-1].copy()
+        pending[:, 0] = newest
+        normals = randomness.normals(key, step, randomness.ACTION_NOISE, 2)
+        velocity[:] = room.velocity(executed, noise[:, None] * normals, speed, friction)
 
     def invalidate(self, rooms: slice) -> None:
         """See `Loops.invalidate`; there is no state to invalidate."""
@@ -166,6 +242,44 @@ class CompiledLoops:
             *(dead or (None, None)),
             self._dirty_windows if incremental else None,
         )
+
+    def draw_varied(
+        self,
+        frames: Frames,
+        background: Frames,
+        look: Look,
+        scene: Scene,
+        dead: tuple[Frames, Frames] | None,
+        incremental: bool,
+    ) -> None:
+        """See `Loops.draw_varied`; if `incremental`, only the dirty windows are redrawn."""
+        self._kernels.draw_varied(
+            frames,
+            background,
+            *look,
+            scene.robot,
+            scene.distractors,
+            self._colours,
+            *(dead or (None, None)),
+            self._dirty_windows if incremental else None,
+        )
+
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+        """See `Loops.paint`."""
+        self._kernels.paint(*look, key, walls)
+
+    def push(
+        self,
+        actions: Float,
+        pending: Float,
+        dynamics: Float,
+        key: Keys,
+        step: NDArray[np.int64],
+        velocity: Float,
+    ) -> None:
+        """See `Loops.push`."""
+        quantiles = randomness.quantiles()
+        self._kernels.push(actions, pending, dynamics, key, step, quantiles, velocity)
 
     def invalidate(self, rooms: slice) -> None:
         """See `Loops.invalidate`."""

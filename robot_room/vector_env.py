@@ -17,6 +17,7 @@ from robot_room.env import (
     RobotRoomEnv,
     checked_actions,
     render_fps,
+    require_factor_info,
     require_masks,
     spaces,
 )
@@ -24,7 +25,7 @@ from robot_room.panels import View, size_for
 from robot_room.rendering import FRAME_SIZE, Frames
 from robot_room.room import RoomParams
 from robot_room.rooms import Rooms, State
-from robot_room.starts import RESET_OPTIONS, sample
+from robot_room.starts import RESET_OPTIONS
 from robot_room.viewer import Viewer
 
 NEVER = 2**62  # steps
@@ -50,6 +51,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             next call.
         oracle_steps: whether `info` has the minimum number of steps from each episode's start.
         masks: whether `info` has the masks of the frames.
+        factor_info: whether `info` has the values of the factors.
         compiled: whether to use the compiled loops; None: if this installation has them.
         render_mode: "rgb_array", "human" (the rooms side by side in one window) or None.
         params: all other arguments of `RobotRoomEnv`.
@@ -68,6 +70,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         copy: bool = True,
         oracle_steps: bool = False,
         masks: bool = False,
+        factor_info: bool = False,
         compiled: bool | None = None,
         render_mode: str | None = None,
         **params: Any,
@@ -90,6 +93,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise TypeError(f"RobotRoomVectorEnv got unexpected arguments {sorted(unknown)}")
         self.params = RoomParams(**params)
         require_masks(masks, self.params)
+        require_factor_info(factor_info, self.params)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.metadata = {
@@ -100,7 +104,8 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.single_observation_space, self.single_action_space = spaces(self.params)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._mode, self._with_masks = autoreset_mode, masks
+        self._mode = autoreset_mode
+        self._with_masks, self._with_factors = masks, factor_info
         # In time steps: the first of the last action, as that may end early.
         self._max_steps = min((max_episode_steps - 1) * self.params.frame_skip + 1, NEVER)
         self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled)
@@ -153,7 +158,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             generator, known = self._seeded(number, seeds[number])
             if options:  # they may not fit the sampled layout; then the generator must not change
                 generator = deepcopy(generator)
-            starts[number] = sample(self.params, generator, options), generator, known
+            starts[number] = self._rooms.sample(generator, options), generator, known
         for number, (start, generator, known) in starts.items():
             self._generators[number], self._seeds[number] = generator, known
             self._rooms.start(number, start)
@@ -271,6 +276,16 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._done, self._generators[:] = done, generators
         return self._observation(), self._info()
 
+    def expert_actions(self) -> NDArray[np.float32]:
+        """Actions of an expert that needs the smallest number of steps, (num_envs, 2); without noise.
+
+        Raises:
+            gymnasium.error.ResetNeeded: `reset` was never called.
+        """
+        if not self._rooms.started.all():
+            raise gym.error.ResetNeeded("Call reset() before expert_actions().")
+        return self._rooms.expert_actions()
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}  # a window cannot be pickled
 
@@ -291,7 +306,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _restart(self, rooms: Flags) -> None:
         for number in np.flatnonzero(rooms).tolist():
-            self._rooms.start(number, sample(self.params, self._generator(number)))
+            self._rooms.start(number, self._rooms.sample(self._generator(number)))
 
     def _observation(self) -> NDArray[Any]:
         return self._rooms.observations(self._copy)
@@ -301,6 +316,8 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         info: dict[str, Any] = self._rooms.info()
         if self._with_masks:
             info["masks"] = self._rooms.masks()
+        if self._with_factors:
+            info["factors"] = self._rooms.factor_info()
         return _batched(info, present, self._everywhere)
 
     def _final_info(self) -> dict[str, Any]:

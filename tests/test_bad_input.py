@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from robot_room.env import RobotRoomEnv
+from robot_room.factors import BY_NAME
 from robot_room.vector_env import RobotRoomVectorEnv
 
 pytestmark = pytest.mark.slow
@@ -61,6 +62,16 @@ def mostly(good):
     return good | anything
 
 
+some_factors = st.dictionaries(
+    st.sampled_from([*BY_NAME]),
+    mostly(
+        st.sampled_from(["training", "test", "disc", "noise"])
+        | st.floats(-3, 3)
+        | st.integers(0, 4)
+        | st.lists(st.integers(0, 260), min_size=2, max_size=3)
+    ),
+    max_size=4,
+)
 params = st.fixed_dictionaries(
     {},
     optional={
@@ -79,6 +90,8 @@ params = st.fixed_dictionaries(
         "action": mostly(st.sampled_from(["continuous", "discrete"])),
         "frame_skip": mostly(st.integers(1, 4)),
         "observation": mostly(st.sampled_from(["pixels", "state"])),
+        "factors": mostly(st.sampled_from([None, "training", "test"]) | some_factors),
+        "factor_info": mostly(st.booleans()),
         "oracle_steps": mostly(st.booleans()),
         "masks": mostly(st.booleans()),
         "compiled": mostly(st.none() | st.booleans()),
@@ -92,6 +105,7 @@ options = mostly(
             "robot_position": mostly(pairs),
             "goal_position": mostly(pairs),
             "layout": mostly(st.integers(0, 44)),
+            "factors": mostly(some_factors),
             "reset_mask": mostly(hnp.arrays(bool, (ROOMS,))),
             "other": anything,
         },
@@ -103,11 +117,12 @@ VARIANTS = [
     {"distractors": 2, "slip": 0.2, "corruption": "dropped_frames", "severity": 3},
     {"walls": "maze", "num_layouts": 5, "oracle_steps": True, "masks": True},
     {"action": "discrete", "frame_skip": 2, "observation": "state"},
+    {"factors": "test", "walls": "door", "distractors": 1, "frame_skip": 2},
 ]
 SINGLES = [RobotRoomEnv(**kwargs) for kwargs in VARIANTS]
 VECTORS = [
     RobotRoomVectorEnv(ROOMS, 30, mode, **kwargs)
-    for kwargs, mode in zip(VARIANTS, [*AutoresetMode, *[AutoresetMode.NEXT_STEP] * 2], strict=True)
+    for kwargs, mode in zip(VARIANTS, [*AutoresetMode, *[AutoresetMode.NEXT_STEP] * 3], strict=True)
 ]
 for one in (*SINGLES, *VECTORS):
     one.reset(seed=0)

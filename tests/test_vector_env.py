@@ -36,6 +36,11 @@ KWARGS = [
     },
     {"id": "RobotRoomDoor-v0", "oracle_steps": True, "goal": "random", "terminate_on_goal": False},
     {"id": "RobotRoom-v0", "oracle_steps": True, "masks": True, "distractors": 1},
+    {
+        "id": "RobotRoomShifted-v0",
+        **{"walls": "maze", "num_layouts": 9, "goal": "random", "distractors": 3, "slip": 0.1},
+        **{"corruption": "dead_pixels", "severity": 2, "masks": True, "factor_info": True},
+    },
 ]
 NAMES = [f"{i}-{k['id']}" for i, k in enumerate(KWARGS)]
 

@@ -11,8 +11,6 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import layouts, oracle
-
 BehaviourKind = Literal["random", "expert", "mixed"]
 PERSISTENCE = 0.7  # probability that a random action is repeated, for longer displacements
 
@@ -33,7 +31,7 @@ class Scripted:
     """A mixture of the expert and persistent random actions.
 
     Args:
-        env: a RobotRoom; the expert reads the state from `info`.
+        env: a RobotRoom, whose state the expert reads.
         kind: "random", "expert", or "mixed", where each episode draws its fraction of random actions.
 
     Raises:
@@ -44,8 +42,8 @@ class Scripted:
         if kind not in get_args(BehaviourKind):
             raise ValueError(f"policy: got {kind!r}, allowed: {get_args(BehaviourKind)}")
         self.kind = kind
-        self.params = getattr(env.unwrapped, "params", None)
-        if self.params is None and kind != "random":
+        self.room: Any = env.unwrapped
+        if not hasattr(self.room, "expert_action") and kind != "random":
             raise ValueError(f"policy: got {kind!r}, allowed: random, as {env} is no RobotRoom")
         if not isinstance(env.action_space, gym.spaces.Box):
             raise ValueError(f"action space: got {env.action_space}, allowed: a Box")
@@ -64,10 +62,7 @@ class Scripted:
             self.action = self._random()
         if self.generator.random() < self.share:
             return self.action
-        assert self.params is not None
-        layout = layouts.layout(self.params, info.get("layout", 0))
-        robot, goal = info["robot_position"][None], info["goal_position"][None]
-        return oracle.expert_action(robot, goal, layout)[0]
+        return self.room.expert_action()
 
     def _random(self) -> NDArray[np.float32]:
         return self.generator.uniform(self.space.low, self.space.high).astype(np.float32)
