@@ -104,7 +104,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.single_observation_space, self.single_action_space = spaces(self.params)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._mode = autoreset_mode
+        self.autoreset_mode = autoreset_mode  # as SyncVectorEnv has it; TorchRL reads it
         self._with_masks, self._with_factors = masks, factor_info
         # In time steps: the first of the last action, as that may end early.
         self._max_steps = min((max_episode_steps - 1) * self.params.frame_skip + 1, NEVER)
@@ -179,7 +179,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise gym.error.ResetNeeded("Call reset() before step().")
         ended = self._done
         some_ended = np.count_nonzero(ended) > 0
-        if self._mode is AutoresetMode.DISABLED and some_ended:
+        if self.autoreset_mode is AutoresetMode.DISABLED and some_ended:
             rooms = np.flatnonzero(self._done).tolist()
             raise gym.error.ResetNeeded(
                 f"The episodes of rooms {rooms} have ended: reset them, "
@@ -191,11 +191,11 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         truncated = rooms.steps >= self._max_steps
 
         final: dict[str, Any] = {}
-        if self._mode is AutoresetMode.NEXT_STEP and some_ended:
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP and some_ended:
             self._restart(ended)
             rewards[ended], terminated[ended], truncated[ended] = 0.0, False, False
         self._done = terminated | truncated
-        if self._mode is AutoresetMode.SAME_STEP and np.count_nonzero(self._done):
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(self._done):
             final = self._final_info()
             self._restart(self._done)
         if self.render_mode == "human":
