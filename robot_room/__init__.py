@@ -17,6 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "RobotRoomDistractors-v0": {"distractors": 3},
     "RobotRoomSlip-v0": {"slip": 0.3},
     "RobotRoomNoisyCamera-v0": {"corruption": "gaussian", "severity": 3},
+    "RobotRoomGoalImage-v0": {"observation": "goal_image", "goal": "random"},
     "RobotRoomVaried-v0": {"factors": "training"},
     "RobotRoomShifted-v0": {"factors": "test"},
 }

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import checking, layouts, room
+from robot_room import checking, goals, layouts, room
 from robot_room.panels import View
 from robot_room.rendering import FRAME_SIZE
 from robot_room.room import (
@@ -47,6 +47,7 @@ class RobotRoomEnv(gym.Env[NDArray[Any], Any]):
     | `RobotRoomDistractors-v0` | `distractors=3` | separating controllable from irrelevant motion |
     | `RobotRoomSlip-v0` | `slip=0.3` | planning with stochastic transitions |
     | `RobotRoomNoisyCamera-v0` | `corruption="gaussian", severity=3` | robustness to camera noise |
+    | `RobotRoomGoalImage-v0` | `observation="goal_image", goal="random"` | goals told by an image |
     | `RobotRoomVaried-v0` | `factors="training"` | learning while all factors vary |
     | `RobotRoomShifted-v0` | `factors="test"` | generalisation to wider ranges of all factors |
 
@@ -88,6 +89,11 @@ class RobotRoomEnv(gym.Env[NDArray[Any], Any]):
     >>> env.step(4)[0].tolist() == np.float32([0.3, -0.3, 0.0, 0.0]).tolist()  # up and left
     True
 
+    With `observation="goal_image"` it is a `Dict` of three such frames, as in Gymnasium-Robotics:
+    `observation` and `achieved_goal`, the camera's frame without the red square, and `desired_goal`,
+    the same room with the robot at the goal, which alone tells where that is. `compute_reward` gives
+    the reward for other goals.
+
     ## Rewards
     `reward="dense"`: −(distance from robot to goal after the step, m).
     `reward="sparse"`: 1 if that distance is at most 0.10 m, else 0.
@@ -115,6 +121,7 @@ class RobotRoomEnv(gym.Env[NDArray[Any], Any]):
     | `distance` | distance between them, m |
     | `is_success` | whether the distance is at most 0.10 m |
     | `layout` | with walls: the number of the layout, from 0 |
+    | `goal_image` | with `goal_image=True`: (64, 64, 3) uint8, the frame with the robot at the goal |
     | `factors` | with `factor_info=True`: the value of every factor; a choice is its number |
     | `oracle_steps` | with `oracle_steps=True`: minimum number of steps from this episode's start |
     | `masks` | with `masks=True`: the fraction of each pixel visibly covered by `robot`, `goal`, \
@@ -138,7 +145,9 @@ of that frame |
     | `severity` | `0` | severity of the corruption, 1 to 5 (`robot_room.sensors.SEVERITIES`) |
     | `action` | `"continuous"` | or `"discrete"`: stay and eight directions |
     | `frame_skip` | `1` | time steps for which an action is repeated, 1 to 20 |
-    | `observation` | `"pixels"` | or `"state"`; not with distractors, corruption or masks |
+    | `observation` | `"pixels"` | or `"state"`, not with distractors, corruption or masks; or \
+`"goal_image"` |
+    | `goal_image` | `False` | whether `info` has `goal_image` |
     | `factors` | `None` | `"training"` or `"test"`: all factors vary in these ranges; or a dict from \
 names of `robot_room.factors.FACTORS` to `"training"`, `"test"` or a value |
     | `factor_info` | `False` | whether `info` has `factors` |
@@ -210,6 +219,7 @@ installation has them |
         oracle_steps: bool = False,
         masks: bool = False,
         factor_info: bool = False,
+        goal_image: bool = False,
         compiled: bool | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -230,13 +240,15 @@ installation has them |
             factors=factors,
         )
         require_factor_info(factor_info, self.params)
+        require_goal_image(goal_image, self.params)
         require_masks(masks, self.params)
         checking.require_one_of("render_mode", render_mode, (None, *RENDER_MODES))
         self.render_mode = render_mode
         self.observation_space, self.action_space = spaces(self.params)
         self.metadata = {**self.metadata, "render_fps": render_fps(self.params)}
-        self._rooms = Rooms(self.params, 1, oracle_steps, compiled)
+        self._rooms = Rooms(self.params, 1, oracle_steps, compiled, goal_image)
         self._with_masks, self._with_factors = masks, factor_info
+        self._with_goal_image = goal_image
         self._viewer: Viewer | None = None
 
     def reset(
@@ -260,7 +272,7 @@ installation has them |
         self._rooms.start(0, start)
         if self.render_mode == "human":
             self.render()
-        return self._rooms.observations()[0], self._info()
+        return self._observation(), self._info()
 
     def step(self, action: Any) -> tuple[NDArray[Any], SupportsFloat, bool, bool, dict[str, Any]]:
         """Move the robot for 0.1 s, or `frame_skip` times as long.
@@ -274,7 +286,7 @@ installation has them |
         if self.render_mode == "human":
             self.render()
         terminated = bool(room.terminated(self.params, self._rooms.distance)[0])
-        return self._rooms.observations()[0], float(reward), terminated, False, self._info()
+        return self._observation(), float(reward), terminated, False, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return a picture of the room, (512, 512, 3) uint8, or in "human" mode show it."""
@@ -326,7 +338,7 @@ installation has them |
         (self._np_random,) = checking.generators(state, 1)
         self._np_random_seed = seed
         self._rooms.set_state(checked)
-        return self._rooms.observations()[0], self._info()
+        return self._observation(), self._info()
 
     def expert_action(self) -> NDArray[np.float32]:
         """The action of an expert that needs the smallest number of steps, (2,); it ignores noise.
@@ -337,6 +349,23 @@ installation has them |
         self._require_started("expert_action")
         return self._rooms.expert_actions()[0]
 
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        """The reward for any goal, as in Gymnasium-Robotics: for hindsight relabelling.
+
+        Args:
+            achieved_goal: frames (..., 64, 64, 3) or (..., 3, 64, 64) uint8, without a red square.
+            desired_goal: the same, with the robot where it ought to be.
+            info: not used.
+
+        Returns:
+            As `reward` says, from the distance of the robots in the two frames; a float, or (...).
+
+        Raises:
+            ValueError: the frames are malformed, or the room has distractors, corruption or factors.
+        """
+        found = goals.reward(self.params, achieved_goal, desired_goal)
+        return found if found.ndim else float(found)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}  # a window cannot be pickled
 
@@ -344,12 +373,20 @@ installation has them |
         if not self._rooms.started[0]:
             raise gym.error.ResetNeeded(f"Call reset() before {call}().")
 
+    def _observation(self) -> Any:
+        batch = self._rooms.observations()
+        if isinstance(batch, dict):
+            return {name: part[0] for name, part in batch.items()}
+        return batch[0]
+
     def _info(self) -> dict[str, Any]:
         info: dict[str, Any] = {}
         for name, values in self._rooms.info().items():
             info[name] = values[0] if values.ndim > 1 else values.item()
         if self._with_masks:
             info["masks"] = {name: mask[0] for name, mask in self._rooms.masks().items()}
+        if self._with_goal_image:
+            info["goal_image"] = self._rooms.goal_frames()[0]
         if self._with_factors:
             values = self._rooms.factor_info().items()
             info["factors"] = {name: v[0] if v.ndim > 1 else v.item() for name, v in values}
@@ -363,6 +400,9 @@ def spaces(params: RoomParams) -> tuple[gym.Space[Any], gym.Space[Any]]:
         observation = gym.spaces.Box(-1.0, 1.0, (size,), np.float32)
     else:
         observation = gym.spaces.Box(0, 255, (FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    if params.observation == "goal_image":
+        names = "achieved_goal", "desired_goal", "observation"
+        observation = gym.spaces.Dict([(name, observation) for name in names])
     if params.action == "discrete":
         return observation, gym.spaces.Discrete(len(room.DIRECTIONS))
     return observation, gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -391,6 +431,13 @@ def require_factor_info(factor_info: Any, params: RoomParams) -> None:
     checking.require_bool("factor_info", factor_info)
     if factor_info and params.factors is None:
         raise ValueError("factor_info: got True without factors, allowed: only with factors")
+
+
+def require_goal_image(goal_image: Any, params: RoomParams) -> None:
+    """Raise ValueError unless `goal_image` is a bool, and False if there are no frames."""
+    checking.require_bool("goal_image", goal_image)
+    if goal_image and params.observation == "state":
+        raise ValueError("goal_image: got True with observation='state', allowed: only with frames")
 
 
 def render_fps(params: RoomParams) -> int:

@@ -32,6 +32,7 @@ MAX_FRAME_SKIP = 20
 DIRECTIONS = np.array(
     [(0, 0), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)], np.float64
 )
+NOWHERE = -10.0  # m, on both axes; where a goal is that is not shown
 LAYOUTS_PER_SEED = 10_000
 LAYOUT_SEEDS = 55_756  # number of disjoint sets of LAYOUTS_PER_SEED mazes
 
@@ -40,7 +41,7 @@ GoalKind = Literal["centre", "random"]
 RewardKind = Literal["dense", "sparse"]
 WallKind = Literal["door", "maze"]
 ActionKind = Literal["continuous", "discrete"]
-ObservationKind = Literal["pixels", "state"]
+ObservationKind = Literal["pixels", "state", "goal_image"]
 CorruptionKind = Literal["gaussian", "dead_pixels", "blackout", "occluder", "dropped_frames"]
 
 
@@ -77,7 +78,8 @@ class RoomParams:
     frame_skip: int = 1
     """Number of time steps of 0.1 s in which an action is repeated."""
     observation: ObservationKind = "pixels"
-    """"pixels": the camera's frame; "state": positions instead, for control experiments."""
+    """"pixels": the camera's frame; "state": positions instead, for control experiments; "goal_image":
+    frames without the red square, and one with the robot at the goal."""
     factors: Any = None
     """Which factors vary, see `factors.ranges`; None: none, and `reset` cannot set any."""
 

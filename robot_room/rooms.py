@@ -45,6 +45,7 @@ class Rooms:
         count: number of rooms, N.
         oracle_steps: whether to compute the smallest number of steps at every start.
         compiled: whether to use the compiled loops; None: if there are any.
+        goal_images: whether to draw `goal_frames` at every start.
 
     Attributes:
         started: whether each room has ever been started, (N,).
@@ -62,6 +63,7 @@ class Rooms:
         count: int,
         oracle_steps: bool = False,
         compiled: bool | None = None,
+        goal_images: bool = False,
     ) -> None:
         checking.require_bool("oracle_steps", oracle_steps)
         if compiled is not None:
@@ -108,11 +110,14 @@ class Rooms:
             if self._walls is None:
                 walls = layouts.open_walls(room.ROBOT_SIDE)
                 self._walls = Walls(*(part.repeat(count, axis=0) for part in walls))
-        self._background = rendering.background(self._goal, self._wall_masks)
+        self._background = rendering.background(self._shown_goal(), self._wall_masks)
         self._buffer = np.empty_like(self._background)
         # Whether all rooms have an identical background.
         self._shared_background = layout is None and self._look is None
         self._paths = np.zeros((2, count, params.distractors, 2))  # of distractors
+        self._goal_frames: Frames | None = None
+        if goal_images or params.observation == "goal_image":
+            self._goal_frames = np.zeros_like(self._background)
         self._dead: tuple[Frames, Frames] | None = None
         if params.corruption == "dead_pixels":
             self._dead = np.full_like(self._background, 255), np.zeros_like(self._background)
@@ -154,6 +159,8 @@ class Rooms:
             self._paths[:, some] = distractors.paths(self._key[some], self.params.distractors)
         if not same or self._dead is not None or self._look is not None:
             self._refresh_cache(some)
+        if self._goal_frames is not None:
+            self._draw_goals(some)
 
     def step(self, actions: NDArray[Any]) -> Float:
         """Take one step in every room; returns the rewards, (N,).
@@ -195,6 +202,15 @@ class Rooms:
             shown = ~sensors.is_dropped(self._key, self.steps, params.severity)
             self._seen_robot[shown] = self.robot[shown]
             self._seen_steps[shown] = self.steps[shown]
+
+    def goal_frames(self, copy: bool = True) -> Frames:
+        """The frame of each room with its robot at the goal, (N, 64, 64, 3); if no copy, read-only."""
+        assert self._goal_frames is not None
+        if copy:
+            return self._goal_frames.copy()
+        shown = self._goal_frames.view()
+        shown.flags.writeable = False
+        return shown
 
     def set_buffer(self, buffer: Any) -> None:
         """Draw frames that are not copied into this array; None: into one of these rooms' own.
@@ -248,10 +264,17 @@ class Rooms:
         layout = layouts.layout(self.params, int(self._layout[number]))
         return layouts.resized(layout, sides(self._factors[number])[0])
 
-    def observations(self, copy: bool = True) -> NDArray[Any]:
-        """Frames, or with `observation="state"` new arrays (N, S) float32; see `spaces`."""
+    def observations(self, copy: bool = True) -> Any:
+        """What is observed in N rooms; see `spaces` in `env`."""
         if self.params.observation == "pixels":
             return self.frames(copy)
+        if self.params.observation == "goal_image":
+            now, goal = self.frames(copy), self.goal_frames(copy)
+            return {
+                "achieved_goal": now.copy() if copy else now,
+                "desired_goal": goal,
+                "observation": now,
+            }
         parts = self.robot, self._goal, layouts.features(self.params, self._layout)
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
@@ -393,6 +416,41 @@ class Rooms:
         if self.params.distractors:
             self._paths[:] = distractors.paths(self._key, self.params.distractors)
         self._refresh_cache(slice(0, self._count))
+        if self._goal_frames is not None:
+            self._draw_goals(slice(0, self._count))
+
+    def _draw_goals(self, some: slice) -> None:
+        """Draw the goal frames: robots at their goals, distractors as at the start, a clean camera."""
+        assert self._goal_frames is not None
+        limit = room.HALF_WIDTH - self._factor("robot_size")[some, None] / 2
+        robot = np.minimum(np.maximum(self._goal[some], -limit), limit)
+        moving = None
+        if self.params.distractors:
+            start, speed = self._paths[:, some]
+            moving = distractors.positions(start, speed, np.zeros(len(robot), np.int64))
+        masks = None if self._wall_masks is None else self._wall_masks[some]
+        shown = self._shown_goal()[some]
+        scene = Scene(robot, shown, moving, masks)
+        frames = self._goal_frames[some]
+        if self._look is not None:
+            look = self._look_of(some)
+            background = appearance.background(look)
+            self._loops.draw_varied(frames, background, look, scene, None, False)
+        else:
+            background = rendering.background(shown, masks)
+            self._loops.draw(frames, background, scene, None, False, False)
+
+    def _shown_goal(self) -> Float:
+        """Where goals are drawn, (N, 2)."""
+        if self.params.observation == "goal_image":
+            return np.full_like(self._goal, room.NOWHERE)
+        return self._goal
+
+    def _look_of(self, some: slice) -> Look:
+        """The look of some of the rooms."""
+        assert self._look is not None
+        seen = self._look
+        return Look(seen.numbers[some], seen.colour[some], seen.light[some], seen.open[some])
 
     def _refresh_cache(self, some: slice) -> None:
         """Recompute what is constant during an episode: walls, backgrounds and dead pixels."""
@@ -410,16 +468,16 @@ class Rooms:
                     part[number] = value[0]
             masks = None if self._wall_masks is None else self._wall_masks[some]
         if self._look is not None:
-            seen = self._look
-            parts = Look(seen.numbers[some], seen.colour[some], seen.light[some], seen.open[some])
+            parts = self._look_of(some)
             values = self._factors[some]
             self._dynamics[some] = values[:, DYNAMICS]
-            parts.numbers[:] = appearance.numbers(values, self._goal[some])
+            parts.numbers[:] = appearance.numbers(values, self._shown_goal()[some])
             self._loops.paint(parts, self._key[some], masks)
             self._background[some] = appearance.background(parts)
         else:
-            self._background[some] = rendering.background(self._goal[some], masks)
-            self._shared_background = masks is None and bool((self._goal == self._goal[0]).all())
+            goal = self._shown_goal()
+            self._background[some] = rendering.background(goal[some], masks)
+            self._shared_background = masks is None and bool((goal == goal[0]).all())
         if self._dead is not None:
             stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
             for part, value in zip(self._dead, stuck, strict=True):
@@ -436,7 +494,8 @@ class Rooms:
         moving = None
         if self.params.distractors:
             moving = distractors.positions(self._paths[0], self._paths[1], steps)
-        return Scene(robot, self._goal, moving, self._wall_masks)
+        goal = self._shown_goal() if seen else self._goal
+        return Scene(robot, goal, moving, self._wall_masks)
 
     def _corrupt(self, frames: Frames) -> None:
         """Apply the corruption to clean frames, in place."""

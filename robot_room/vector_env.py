@@ -18,6 +18,7 @@ from robot_room.env import (
     checked_actions,
     render_fps,
     require_factor_info,
+    require_goal_image,
     require_masks,
     spaces,
 )
@@ -51,6 +52,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             next call.
         oracle_steps: whether `info` has the minimum number of steps from each episode's start.
         masks: whether `info` has the masks of the frames.
+        goal_image: whether `info` has the frames with the robots at their goals.
         factor_info: whether `info` has the values of the factors.
         compiled: whether to use the compiled loops; None: if this installation has them.
         render_mode: "rgb_array", "human" (the rooms side by side in one window) or None.
@@ -71,6 +73,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         oracle_steps: bool = False,
         masks: bool = False,
         factor_info: bool = False,
+        goal_image: bool = False,
         compiled: bool | None = None,
         render_mode: str | None = None,
         **params: Any,
@@ -94,6 +97,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.params = RoomParams(**params)
         require_masks(masks, self.params)
         require_factor_info(factor_info, self.params)
+        require_goal_image(goal_image, self.params)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.metadata = {
@@ -106,9 +110,10 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.autoreset_mode = autoreset_mode  # as SyncVectorEnv has it; TorchRL reads it
         self._with_masks, self._with_factors = masks, factor_info
+        self._with_goal_image = goal_image
         # In time steps: the first of the last action, as that may end early.
         self._max_steps = min((max_episode_steps - 1) * self.params.frame_skip + 1, NEVER)
-        self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled)
+        self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled, goal_image)
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
         self._done = np.zeros(num_envs, np.bool_)  # rooms whose episode ended in the last step
@@ -243,7 +248,8 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             ValueError: it is another kind of array, or observations are no frames. Nothing is changed.
         """
         if self.params.observation != "pixels":
-            raise ValueError("buffer: got one with observation='state', allowed: only with frames")
+            kind = self.params.observation
+            raise ValueError(f"buffer: got one with observation={kind!r}, allowed: only with 'pixels'")
         self._rooms.set_buffer(buffer)
         self._copy = self._copy_by_default and buffer is None
 
@@ -308,7 +314,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         for number in np.flatnonzero(rooms).tolist():
             self._rooms.start(number, self._rooms.sample(self._generator(number)))
 
-    def _observation(self) -> NDArray[Any]:
+    def _observation(self) -> Any:
         return self._rooms.observations(self._copy)
 
     def _info(self, present: Flags | None = None) -> dict[str, Any]:
@@ -316,6 +322,8 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         info: dict[str, Any] = self._rooms.info()
         if self._with_masks:
             info["masks"] = self._rooms.masks()
+        if self._with_goal_image:
+            info["goal_image"] = self._rooms.goal_frames()
         if self._with_factors:
             info["factors"] = self._rooms.factor_info()
         return _batched(info, present, self._everywhere)
@@ -325,7 +333,11 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         last = self._rooms.observations(copy=False)
         observations = np.full(self.num_envs, None, dtype=object)
         for number in np.flatnonzero(self._done).tolist():
-            observations[number] = last[number].copy()
+            observations[number] = (
+                {name: part[number].copy() for name, part in last.items()}
+                if isinstance(last, dict)
+                else last[number].copy()
+            )
         final = {"final_info": self._info(self._done), "_final_info": self._done.copy()}
         return {"final_obs": observations, "_final_obs": self._done.copy(), **final}
 

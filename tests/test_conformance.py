@@ -45,7 +45,9 @@ def test_stable_baselines3s_checker_finds_nothing(made):
     name, kwargs = made
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env_checker.check_env(gym.make(name, **kwargs))
+        env = gym.make(name, **kwargs)
+        # Wrappers hide compute_reward, which the checker calls where there are goals.
+        env_checker.check_env(env.unwrapped if "GoalImage" in name else env)
 
 
 def test_stable_baselines3s_vector_environments_hold_these():
@@ -107,9 +109,13 @@ def test_minari_stores_and_recovers_every_environment(made, tmp_path, monkeypatc
     dataset = minari.load_dataset("room/check-v0")
     recovered = dataset.recover_environment()
     for seed, episode in zip((3, 4), dataset.iterate_episodes(), strict=True):
-        np.testing.assert_array_equal(recovered.reset(seed=seed)[0], episode.observations[0])
-        for t, action in enumerate(episode.actions):
-            np.testing.assert_array_equal(recovered.step(action)[0], episode.observations[t + 1])
+        seen = [recovered.reset(seed=seed)[0], *(recovered.step(a)[0] for a in episode.actions)]
+        for t, observation in enumerate(seen):
+            if isinstance(observation, dict):
+                for name, part in observation.items():
+                    np.testing.assert_array_equal(part, episode.observations[name][t])
+            else:
+                np.testing.assert_array_equal(observation, episode.observations[t])
 
 
 class Plain(gym.Env):

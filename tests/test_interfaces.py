@@ -17,6 +17,7 @@ COMBINED = [
     {"frame_skip": 2, "reward": "sparse", "terminate_on_goal": False},
     {"frame_skip": 3, "corruption": "dropped_frames", "severity": 3, "distractors": 2},
     {"action": "discrete", "walls": "maze", "num_layouts": 9, "observation": "state"},
+    {"observation": "goal_image", "goal": "random", "goal_image": True, "distractors": 2},
 ]
 
 

@@ -120,14 +120,18 @@ def test_they_stay_the_same_over_thousands_of_steps(mode):
 def test_without_copying_only_the_buffer_is_shared(kwargs, compiled):
     mode = AutoresetMode.SAME_STEP
     fresh, reused = (make(mode, kwargs, True, compiled=compiled, copy=c) for c in (True, False))
-    buffer, _ = reused.reset(seed=0)
+
+    def frames(observation):
+        return observation["observation"] if isinstance(observation, dict) else observation
+
+    buffer = frames(reused.reset(seed=0)[0])
     for a, b in zip(rollout(fresh, mode, 60), rollout(reused, mode, 60), strict=True):
         for x, y in zip(a, b, strict=True):
             assert_same(x, y)
-    assert np.shares_memory(reused.step(np.zeros((5, 2), np.float32))[0], buffer)
+    assert np.shares_memory(frames(reused.step(np.zeros((5, 2), np.float32))[0]), buffer)
     with pytest.raises(ValueError, match="read-only"):  # what is not redrawn would stay
         buffer[:] = 7
-    first = fresh.step(np.zeros((5, 2), np.float32))[0]
+    first = frames(fresh.step(np.zeros((5, 2), np.float32))[0])
     before = first.copy()
     fresh.step(np.ones((5, 2), np.float32))
     np.testing.assert_array_equal(first, before)
@@ -144,7 +148,7 @@ def test_a_restored_state_replays_with_the_same_bits(kwargs):
     other = make(mode, kwargs, True)
     for restored in (envs, other):
         observation, info = restored.set_state(state)
-        assert observation.shape == (5, 64, 64, 3) and "distance" in info
+        assert envs.observation_space.contains(observation) and "distance" in info
         for a, b in zip(expected, actions, strict=True):
             for x, y in zip(a, restored.step(b), strict=True):
                 assert_same(x, y)

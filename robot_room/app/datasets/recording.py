@@ -33,17 +33,24 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
     return EpisodeBuffer(
         seed=seed,
         # Minari declares lists but stores arrays, so arrays are passed.
-        observations=np.stack(observations),  # pyright: ignore[reportArgumentType]
+        observations=_stacked(observations),
         actions=np.stack(actions),  # pyright: ignore[reportArgumentType]
         rewards=rewards,
         terminations=terminations,
         truncations=truncations,
         infos={
-            name: np.array([step[name] for step in infos])
+            name: _stacked([step[name] for step in infos])
             for name in infos[0]
             if all(name in step for step in infos)
         },
     )
+
+
+def _stacked(values: list[Any]) -> Any:
+    """Values of each step as one array, or a dict of such."""
+    if isinstance(values[0], dict):
+        return {name: _stacked([value[name] for value in values]) for name in values[0]}
+    return np.stack(values)
 
 
 class Recorder:
