@@ -23,10 +23,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Environment ids and their arguments of `RobotRoomEnv`; fixed in v0."""
 
+_ENTRY_POINTS = {"RobotRoomGoalImage-v0": "robot_room.goal_env:RobotRoomGoalEnv"}
+
 for _id, _kwargs in VARIANTS.items():
     register(
         id=_id,
-        entry_point="robot_room.env:RobotRoomEnv",
+        entry_point=_ENTRY_POINTS.get(_id, "robot_room.env:RobotRoomEnv"),
         vector_entry_point="robot_room.vector_env:RobotRoomVectorEnv",
         max_episode_steps=200 if "walls" in _kwargs else 100,
         kwargs=_kwargs,

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import checking, goals, layouts, room
+from robot_room import checking, layouts, room
 from robot_room.panels import View
 from robot_room.rendering import FRAME_SIZE
 from robot_room.room import (
@@ -91,8 +91,8 @@ class RobotRoomEnv(gym.Env[NDArray[Any], Any]):
 
     With `observation="goal_image"` it is a `Dict` of three such frames, as in Gymnasium-Robotics:
     `observation` and `achieved_goal`, the camera's frame without the red square, and `desired_goal`,
-    the same room with the robot at the goal, which alone tells where that is. `compute_reward` gives
-    the reward for other goals.
+    the same room with the robot at the goal, which alone tells where that is. `RobotRoomGoalImage-v0`
+    also has `compute_reward`, the reward for other goals (`robot_room.goal_env`).
 
     ## Rewards
     `reward="dense"`: −(distance from robot to goal after the step, m).
@@ -348,23 +348,6 @@ installation has them |
         """
         self._require_started("expert_action")
         return self._rooms.expert_actions()[0]
-
-    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
-        """The reward for any goal, as in Gymnasium-Robotics: for hindsight relabelling.
-
-        Args:
-            achieved_goal: frames (..., 64, 64, 3) or (..., 3, 64, 64) uint8, without a red square.
-            desired_goal: the same, with the robot where it ought to be.
-            info: not used.
-
-        Returns:
-            As `reward` says, from the distance of the robots in the two frames; a float, or (...).
-
-        Raises:
-            ValueError: the frames are malformed, or the room has distractors, corruption or factors.
-        """
-        found = goals.reward(self.params, achieved_goal, desired_goal)
-        return found if found.ndim else float(found)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}  # a window cannot be pickled

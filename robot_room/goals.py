@@ -5,12 +5,15 @@ red square, each pixel's colour is floor + (white − floor) · covered area, so
 rounding to uint8, below 1 mm.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from robot_room.rendering import FLOOR, FRAME_SIZE
 from robot_room.room import HALF_WIDTH, Float, RoomParams, is_success
+
+ROUNDING = 1e-3  # m
 
 
 def locate(frames: Any) -> Float:
@@ -37,8 +40,11 @@ def locate(frames: Any) -> Float:
     return np.stack([x, y], axis=-1)
 
 
-def reward(params: RoomParams, achieved: Any, desired: Any) -> Float:
+def reward(params: RoomParams, achieved: Any, desired: Any, info: Any = None) -> Float:
     """The reward in a frame `achieved` if the robot ought to be where it is in `desired`, (...).
+
+    Positions in `info`, a dict or one for each frame, are used where they are those of the frames: then
+    the reward is exactly that of a step.
 
     Raises:
         ValueError: the frames are malformed, or frames of such rooms do not tell where the robot is.
@@ -49,8 +55,20 @@ def reward(params: RoomParams, achieved: Any, desired: Any) -> Float:
             f"{params.corruption!r}, distractors={params.distractors}, allowed: none of these, so that "
             "a frame tells the robot's position"
         )
-    delta = locate(achieved) - locate(desired)
+    robot = _exact(locate(achieved), info, "robot_position")
+    delta = robot - _exact(locate(desired), info, "goal_position")
     far = np.sqrt((delta * delta).sum(axis=-1))
     if params.reward == "dense":
         return -far
     return is_success(far).astype(np.float64)
+
+
+def _exact(found: Float, info: Any, name: str) -> Float:
+    """Positions (..., 2) as `info` has them, where it has the same."""
+    infos = [info] if isinstance(info, Mapping) else list(info) if info is not None else []
+    flat = found.reshape(-1, 2)
+    if len(infos) != len(flat) or not all(isinstance(i, Mapping) and name in i for i in infos):
+        return found
+    known = np.array([one[name] for one in infos], np.float64)
+    same = np.abs(known - flat).max(axis=-1, keepdims=True) < ROUNDING
+    return np.where(same, known, flat).reshape(found.shape)

@@ -6,6 +6,7 @@ import pytest
 from test_vector_env import KINDS, assert_same
 
 from robot_room.env import RobotRoomEnv
+from robot_room.goal_env import RobotRoomGoalEnv
 from robot_room.goals import locate
 from robot_room.vector_env import RobotRoomVectorEnv
 
@@ -69,10 +70,11 @@ def test_a_frame_tells_the_position_to_less_than_a_millimetre():
 def test_compute_reward_agrees_with_the_rewards_of_steps(reward):
     env = gym.make(ID, reward=reward, walls="door")
     _, info = env.reset(seed=1)
-    seen, rewards = [], []
+    seen, infos, rewards = [], [], []
     for _ in range(60):
         observation, given, terminated, _, info = env.step(env.unwrapped.expert_action())
         seen.append(observation)
+        infos.append(info)
         rewards.append(given)
         if terminated:
             break
@@ -81,18 +83,25 @@ def test_compute_reward_agrees_with_the_rewards_of_steps(reward):
         np.stack([o["achieved_goal"] for o in seen]), np.stack([o["desired_goal"] for o in seen]), {}
     )
     assert computed == pytest.approx(rewards, abs=2e-3)
+    for frame, step, given in zip(seen, infos, rewards, strict=True):
+        goal = frame["achieved_goal"], frame["desired_goal"]
+        assert env.unwrapped.compute_reward(*goal, step) == given
+    relabelled = seen[-1]["achieved_goal"], seen[5]["achieved_goal"]
+    distance = np.linalg.norm(infos[-1]["robot_position"] - infos[5]["robot_position"])
+    expected = -distance if reward == "dense" else float(distance <= 0.1)
+    assert env.unwrapped.compute_reward(*relabelled, infos[-1]) == pytest.approx(expected, abs=2e-3)
     one = env.unwrapped.compute_reward(observation["achieved_goal"], observation["desired_goal"], info)
     assert isinstance(one, float) and one == pytest.approx(rewards[-1], abs=2e-3)
 
 
 def test_bad_goals_are_refused():
-    env = RobotRoomEnv(observation="goal_image")
+    env = RobotRoomGoalEnv(observation="goal_image")
     good = env.reset(seed=0)[0]["observation"]
     for bad in (good.astype(float), good[:10], np.full_like(good, 128), "here", None):
         with pytest.raises(ValueError, match=r"goal: got .*allowed"):
             env.compute_reward(good, bad, {})
     for kwargs in ({"distractors": 1}, {"factors": {}}, {"corruption": "blackout", "severity": 1}):
-        other = RobotRoomEnv(observation="goal_image", **kwargs)
+        other = RobotRoomGoalEnv(observation="goal_image", **kwargs)
         with pytest.raises(ValueError, match=r"compute_reward: got .*allowed"):
             other.compute_reward(good, good, {})
     with pytest.raises(ValueError, match=r"goal_image: got True .*allowed"):
