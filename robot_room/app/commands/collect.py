@@ -7,10 +7,11 @@ from typing import Annotated
 import gymnasium as gym
 import tyro
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
+from robot_room.app.datasets.card import write_card
 from robot_room.app.datasets.recording import Recorder, record
 from robot_room.app.evaluation.policies import BehaviourKind, Learned, Scripted
 from robot_room.app.evaluation.protocol import env_spec
@@ -32,9 +33,12 @@ class Collect:
     env_kwargs: str = "{}"
     """Arguments of the environment as JSON, for example '{"layout_seed": 1}'."""
     policy: BehaviourKind | Path = "mixed"
-    """random, expert (optimal), mixed (both, proportions drawn per episode), or a run's directory."""
+    """random; noisy (the expert with noise); mixed (expert and random actions, proportions drawn per
+    episode); expert (optimal); or a run's directory."""
     episodes: int = 100
     """Number of episodes to record."""
+    steps: int | None = None
+    """Record episodes until there are this many steps more, instead of a number of episodes."""
     seed: int = 0
     """Episode i starts from reset(seed=SEED + i)."""
     append: bool = False
@@ -45,17 +49,31 @@ def main(config: Collect) -> None:
     """Run the command."""
     if config.episodes < 1:
         raise ValueError(f"episodes: got {config.episodes}, allowed: at least 1")
+    if config.steps is not None and config.steps < 1:
+        raise ValueError(f"steps: got {config.steps}, allowed: at least 1")
     env = gym.make(env_spec(config.env_id, config.env_kwargs))
     if isinstance(config.policy, Path):
         if not config.policy.is_dir():
-            allowed = "random, expert, mixed, or the directory of a run"
+            allowed = "random, noisy, mixed, expert, or the directory of a run"
             raise ValueError(f"policy: got {config.policy}, allowed: {allowed}")
         behaviour = Learned(Agent.load(config.policy / "agent", env))
     else:
         behaviour = Scripted(env, config.policy)
     recorder = Recorder(config.dataset, env, str(config.policy), config.append)
-    first = config.seed + recorder.episodes
-    seeds = range(first, first + config.episodes)
-    for seed in track(seeds, "collecting", console=Console(stderr=True)):
-        recorder.add(record(env, behaviour, seed))
+    first, console = config.seed + recorder.episodes, Console(stderr=True)
+    try:
+        if config.steps is None:
+            for seed in track(range(first, first + config.episodes), "collecting", console=console):
+                recorder.add(record(env, behaviour, seed))
+        else:
+            wanted, seed = recorder.steps + config.steps, first
+            with Progress(console=console) as bar:
+                task = bar.add_task("collecting", total=wanted, completed=recorder.steps)
+                while recorder.steps < wanted:
+                    recorder.add(record(env, behaviour, seed))
+                    seed += 1
+                    bar.update(task, completed=recorder.steps)
+    finally:
+        if recorder.dataset is not None:
+            write_card(recorder.dataset, env, str(config.policy))
     print(f"{config.dataset}: {recorder.episodes} episodes, {recorder.steps} steps")

@@ -11,7 +11,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-BehaviourKind = Literal["random", "expert", "mixed"]
+BehaviourKind = Literal["random", "noisy", "mixed", "expert"]
+NOISE_STD = 0.5  # of the noise on a noisy expert's actions, in units of full speed
 PERSISTENCE = 0.7  # probability that a random action is repeated, for longer displacements
 
 
@@ -32,7 +33,8 @@ class Scripted:
 
     Args:
         env: a RobotRoom, whose state the expert reads.
-        kind: "random", "expert", or "mixed", where each episode draws its fraction of random actions.
+        kind: "random"; "noisy", the expert with Gaussian noise on its actions; "mixed", where each
+            episode draws its fraction of random actions; or "expert".
 
     Raises:
         ValueError: `kind` is unknown, or the environment is not a RobotRoom.
@@ -53,7 +55,7 @@ class Scripted:
     def reset(self, generator: np.random.Generator) -> None:
         """Begin an episode."""
         self.generator = generator
-        self.share = {"random": 1.0, "expert": 0.0}.get(self.kind, generator.random())
+        self.share = {"random": 1.0, "expert": 0.0, "noisy": 0.0}.get(self.kind, generator.random())
         self.action = self._random()
 
     def __call__(self, observation: NDArray[np.uint8], info: dict[str, Any]) -> NDArray[np.float32]:
@@ -62,7 +64,10 @@ class Scripted:
             self.action = self._random()
         if self.generator.random() < self.share:
             return self.action
-        return self.room.expert_action()
+        action = self.room.expert_action()
+        if self.kind == "noisy":
+            action = action + self.generator.normal(0, NOISE_STD, action.shape)
+        return np.clip(action, self.space.low, self.space.high).astype(np.float32)
 
     def _random(self) -> NDArray[np.float32]:
         return self.generator.uniform(self.space.low, self.space.high).astype(np.float32)
