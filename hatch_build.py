@@ -7,6 +7,7 @@ cannot be compiled, the wheel has no binary and the environment uses numpy, with
 import os
 import sys
 import sysconfig
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,13 @@ class KernelsHook(BuildHookInterface):
         here = Path.cwd()
         os.chdir(folder)
         try:
-            command: Any = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
-            command.inplace, command.build_temp = True, str(folder / "build")
-            command.ensure_finalized()
-            command.run()
-            (built,) = command.get_outputs()
+            with warnings.catch_warnings():  # setuptools warns of a setup.py, and there is none
+                warnings.simplefilter("ignore")
+                command: Any = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
+                command.inplace, command.build_temp = True, str(folder / "build")
+                command.ensure_finalized()
+                command.run()
+                (built,) = command.get_outputs()
         except Exception as error:  # whatever goes wrong must not stop an installation
             print(f"robot-room: built without compiled loops, numpy is used: {error}", file=sys.stderr)
             return
