@@ -75,10 +75,8 @@ def load_episodes(
         )
     if metadata.env_spec is not None:
         recorded = recorded_environment(data, metadata)
-        wanted = None if env_spec is None else (env_spec.id, env_spec.kwargs)
-        if env_spec is None or _seen(recorded, env_spec) != _seen(
-            (env_spec.id, env_spec.kwargs), env_spec
-        ):
+        wanted = None if env_spec is None else (env_spec.id, _as_read(env_spec.kwargs))
+        if env_spec is None or wanted is None or _seen(recorded, env_spec) != _seen(wanted, env_spec):
             raise ValueError(
                 f"dataset: got one of {recorded}, allowed: one of the environment that is learned, "
                 f"{wanted}"
@@ -90,7 +88,8 @@ def load_episodes(
         with opened(data) as file:
             for number in range(metadata.total_episodes):
                 with _named(data, number):
-                    frames, taken, rewards = read_episode(file, number, shape, metadata.jpeg_encoding)
+                    found = read_episode(file, number, observations, metadata.jpeg_encoding)
+                    frames, taken, rewards = found
                     scaled = np.clip(2 * (taken - actions.low) / span - 1, -1, 1).astype(np.float32)
                     episode = Episode(list(frames), list(scaled), rewards.tolist())
                     yield checked_episode(episode, shape, size)
@@ -147,25 +146,48 @@ def opened(data: Path) -> Iterator[Any]:
 
 
 def read_episode(
-    file: Any, number: int, frame_shape: tuple[int, ...], jpeg: bool
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The observations, actions and rewards of an episode.
+    file: Any, number: int, space: gym.Space[Any], jpeg: bool
+) -> tuple[Any, NDArray[Any], NDArray[Any]]:
+    """The observations (arrays, nested as their space is), actions and rewards of an episode.
 
     Raises:
         ValueError, LookupError, TypeError, OSError, RuntimeError: it is missing or damaged.
     """
     group = _child(file, f"episode_{number}")
     actions, rewards = _read(group, "actions", 2, "fiu"), _read(group, "rewards", 1, "fiu")
-    if jpeg:
-        frames = np.stack(
-            [_decoded(image, frame_shape) for image in _read(group, "observations", None, "u")]
-        )
+    if not len(actions) == len(rewards):
+        counts = f"{len(actions)} actions, {len(rewards)} rewards"
+        raise ValueError(f"got {counts}, allowed: as many rewards as actions")
+    return _observations(group, "observations", space, jpeg, len(rewards) + 1), actions, rewards
+
+
+def read_success(file: Any, number: int) -> NDArray[np.bool_] | None:
+    """Whether an episode was at its goal at each step; None if that was not recorded.
+
+    Raises:
+        ValueError, LookupError, TypeError, OSError, RuntimeError: it is damaged.
+    """
+    group = _child(file, f"episode_{number}")
+    if "infos" not in group or "is_success" not in _child(group, "infos"):
+        return None
+    return _read(group["infos"], "is_success", 1, "b")
+
+
+def _observations(group: Any, name: str, space: gym.Space[Any], jpeg: bool, count: int) -> Any:
+    """As many observations as `count`, of a Box, or of a Dict of such."""
+    from minari.dataset.minari_storage import is_image_space
+
+    if isinstance(space, gym.spaces.Dict):
+        inner = _child(group, name)
+        return {key: _observations(inner, key, part, jpeg, count) for key, part in space.items()}
+    shape = space.shape or ()
+    if jpeg and is_image_space(space):
+        found = np.stack([_decoded(image, shape) for image in _read(group, name, None, "u")])
     else:
-        frames = _read(group, "observations", 1 + len(frame_shape), "u")
-    if not len(frames) - 1 == len(actions) == len(rewards):
-        counts = f"{len(frames)} observations, {len(actions)} actions, {len(rewards)} rewards"
-        raise ValueError(f"got {counts}, allowed: one observation more, and as many rewards as actions")
-    return frames, actions, rewards
+        found = _read(group, name, 1 + len(shape), np.dtype(space.dtype).kind)
+    if len(found) != count:
+        raise ValueError(f"{name}: got {len(found)}, allowed: one more than rewards, {count}")
+    return found
 
 
 @contextmanager
@@ -229,6 +251,11 @@ def _is_space(saved: str, space: gym.spaces.Box) -> bool:
         )
     except (ValueError, RecursionError, *MALFORMED):
         return False
+
+
+def _as_read(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as a file gives them back: tuples and arrays are lists."""
+    return json.loads(json.dumps(arguments, default=lambda x: getattr(x, "tolist", x.__repr__)()))
 
 
 def _seen(environment: tuple[str, dict[str, Any]], spec: EnvSpec) -> tuple[str, dict[str, Any]]:

@@ -71,6 +71,23 @@ def actions(value: Any, shape: tuple[int, ...]) -> Float:
     raise ValueError(f"action: got {value!r}, allowed: {allowed}")
 
 
+def choices(value: Any, shape: tuple[int, ...], count: int) -> NDArray[np.int64]:
+    """Convert discrete actions to int64.
+
+    Raises:
+        ValueError: they do not have this shape, or are not integers from 0 to `count` − 1.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "iu" and array.shape == shape:
+            if ((array >= 0) & (array < count)).all():
+                return array.astype(np.int64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    allowed = f"whole numbers of shape {shape}, each action in Discrete({count})"
+    raise ValueError(f"action: got {value!r}, allowed: {allowed}")
+
+
 def position(field: str, value: Any, limit: float) -> Float:
     """Convert a position (2,) to float64.
 
@@ -89,8 +106,10 @@ def position(field: str, value: Any, limit: float) -> Float:
     raise ValueError(f"{field}: got {value!r}, allowed: {allowed}")
 
 
-def array(field: str, fields: Any, like: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+def array(field: str, fields: Any, like: NDArray[Any], low: Any, high: Any) -> NDArray[Any]:
     """Convert a field to an array with the shape and type of `like` and values in [low, high].
+
+    The bounds are numbers, or arrays that broadcast to its shape.
 
     Raises:
         ValueError: the field is missing or not such an array.
@@ -105,7 +124,8 @@ def array(field: str, fields: Any, like: NDArray[Any], low: float, high: float) 
                 return values
     except (TypeError, ValueError, OverflowError):
         pass
-    allowed = f"{like.dtype} of shape {like.shape} from {low:g} to {high:g}"
+    low, high = (f"{bound:g}" if np.isscalar(bound) else str(bound.tolist()) for bound in (low, high))
+    allowed = f"{like.dtype} of shape {like.shape} from {low} to {high}"
     raise ValueError(f"{field}: got {fields[field]!r}, allowed: {allowed}")
 
 

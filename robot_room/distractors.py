@@ -19,13 +19,19 @@ COLOURS = np.array(
 )
 
 
-def positions(key: Keys, step: NDArray[np.int64], count: int) -> Float:
-    """Centres of each room's `count` distractors at its step, (N, count, 2) in metres."""
-    drawn = uniforms(key, np.zeros_like(step), DISTRACTORS, 4 * count).reshape(-1, count, 2, 2)
-    start, speed = drawn[:, :, 0], SLOWEST + (FASTEST - SLOWEST) * drawn[:, :, 1]
-    span, corner = _lanes(count)
+def paths(key: Keys, count: int) -> tuple[Float, Float]:
+    """Start on the triangle wave, m, and speed, m/s, of each distractor, (N, count, 2) each."""
+    step = np.zeros(len(key), np.int64)
+    drawn = uniforms(key, step, DISTRACTORS, 4 * count).reshape(-1, count, 2, 2)
+    span, _ = _lanes(count)
     # Starts cover the whole period of the triangle wave, so both directions are equally likely.
-    return corner + bounce(2 * span * start, speed * (STEP_LENGTH * step)[:, None, None], span)
+    return 2 * span * drawn[:, :, 0], SLOWEST + (FASTEST - SLOWEST) * drawn[:, :, 1]
+
+
+def positions(start: Float, speed: Float, step: NDArray[np.int64]) -> Float:
+    """Centres of each room's distractors on their `paths` at its step, (N, count, 2) in metres."""
+    span, corner = _lanes(start.shape[1])
+    return corner + bounce(start, speed * (STEP_LENGTH * step)[:, None, None], span)
 
 
 @cache

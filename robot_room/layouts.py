@@ -23,7 +23,7 @@ case in `count` and `layout` (the type checker reports a missing one). If it get
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import assert_never
 
@@ -34,7 +34,6 @@ from robot_room.checking import whole
 from robot_room.room import (
     HALF_WIDTH,
     LAYOUTS_PER_SEED,
-    ROBOT_LIMIT,
     ROBOT_SIDE,
     Float,
     RoomParams,
@@ -63,10 +62,18 @@ class Layout:
 
     kind: WallKind
     number: int
+    blocked: NDArray[np.bool_]
+    """Which crossings of slabs are wall, from the bottom left."""
     mask: NDArray[np.bool_]
     """Wall pixels, (64, 64), row 0 at the top."""
     walls: Walls
     """Where the robot's centre can move; a batch of one."""
+    robot_side: float
+    """The robot's side in metres, for which `walls` holds."""
+    columns: Sequence[Interval]
+    """Wall columns, in pixels from the left."""
+    rows: Sequence[Interval]
+    """Wall rows, in pixels from the bottom."""
 
 
 def count(params: RoomParams) -> int:
@@ -78,6 +85,25 @@ def count(params: RoomParams) -> int:
             return DOORS
         case "maze":
             return params.num_layouts
+        case unknown:
+            assert_never(unknown)
+
+
+def features(params: RoomParams, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What an observation of the state tells about each room's layout, (N, F).
+
+    Nothing without walls, the height of the door's centre in metres, or the maze's 81 crossings of
+    slabs row by row from the bottom, 1 where there is wall.
+    """
+    match params.walls:
+        case None:
+            return np.zeros((len(indices), 0), np.float32)
+        case "door":
+            low = DOOR_FIRST + indices[:, None]
+            return ((low + DOOR_WIDTH / 2) * PIXEL - HALF_WIDTH).astype(np.float32)
+        case "maze":
+            mazes = [layout(params, index) for index in indices.tolist()]
+            return np.array([maze.blocked.ravel() for maze in mazes if maze], np.float32)
         case unknown:
             assert_never(unknown)
 
@@ -191,18 +217,39 @@ def _layout(
     )
     mask = blocked[of_row][::-1, of_column].copy()  # of_row counts from the bottom
     mask.flags.writeable = False
+    walls = _walls(columns, rows, blocked, ROBOT_SIDE)
+    return Layout(kind, number, blocked, mask, walls, ROBOT_SIDE, columns, rows)
+
+
+def resized(layout: Layout | None, robot_side: float) -> Layout | None:
+    """The same layout for a robot of another size."""
+    if layout is None or layout.robot_side == robot_side:
+        return layout
+    walls = _walls(layout.columns, layout.rows, layout.blocked, robot_side)
+    return replace(layout, walls=walls, robot_side=robot_side)
+
+
+def open_walls(robot_side: float) -> Walls:
+    """Where a robot of this size can move in a room without walls; a batch of one."""
+    limit = HALF_WIDTH - robot_side / 2
+    intervals = np.array([[[[-limit, limit]]]])
+    return Walls(np.empty((1, 0)), np.empty((1, 0)), intervals, intervals.copy())
+
+
+def _walls(
+    columns: Sequence[Interval], rows: Sequence[Interval], blocked: NDArray[np.bool_], side: float
+) -> Walls:
+    """Where the centre of a robot with this side can move; a batch of one."""
     x_edges, y_edges = (
-        np.ravel([[low * PIXEL - ROBOT_SIDE / 2, high * PIXEL + ROBOT_SIDE / 2] for low, high in cuts])
-        - HALF_WIDTH
+        np.ravel([[low * PIXEL - side / 2, high * PIXEL + side / 2] for low, high in cuts]) - HALF_WIDTH
         for cuts in (columns, rows)
     )
     # An edge is free if a slab beside it is: walls are open sets, which the robot may touch.
     closed = _with_edges(_with_edges(blocked).T).T
-    x_intervals = _free_intervals(~closed, x_edges)
-    y_intervals = _free_intervals(~closed.T, y_edges).swapaxes(0, 1)
-    return Layout(
-        kind, number, mask, Walls(*(a[None] for a in (x_edges, y_edges, x_intervals, y_intervals)))
-    )
+    limit = HALF_WIDTH - side / 2
+    x_intervals = _free_intervals(~closed, x_edges, limit)
+    y_intervals = _free_intervals(~closed.T, y_edges, limit).swapaxes(0, 1)
+    return Walls(*(part[None] for part in (x_edges, y_edges, x_intervals, y_intervals)))
 
 
 def _with_edges(blocked: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -212,18 +259,18 @@ def _with_edges(blocked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return elements
 
 
-def _free_intervals(free: NDArray[np.bool_], edges: Float) -> Float:
+def _free_intervals(free: NDArray[np.bool_], edges: Float, limit: float) -> Float:
     """The free interval (low, high) of its row that contains each element, (rows, columns, 2).
 
     NaN if the element is blocked.
     """
     count = free.shape[1]
     intervals = np.empty((*free.shape, 2))
-    intervals[:] = -ROBOT_LIMIT, ROBOT_LIMIT
+    intervals[:] = -limit, limit
     # A blocked element bounds those to its right by its right edge, those to its left by its left.
     edge = edges[np.arange(count - 1) // 2]  # right of elements 0, 1, …; left of elements 1, 2, …
-    intervals[:, 1:, 0] = np.maximum.accumulate(np.where(free[:, :-1], -ROBOT_LIMIT, edge), axis=1)
-    bounds = np.where(free[:, 1:], ROBOT_LIMIT, edge)
+    intervals[:, 1:, 0] = np.maximum.accumulate(np.where(free[:, :-1], -limit, edge), axis=1)
+    bounds = np.where(free[:, 1:], limit, edge)
     intervals[:, :-1, 1] = np.minimum.accumulate(bounds[:, ::-1], axis=1)[:, ::-1]
     intervals[~free] = np.nan
     return intervals

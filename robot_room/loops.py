@@ -1,6 +1,8 @@
-"""The inner loops of N rooms, in numpy or compiled by numba, with bit-identical results.
+"""The inner loops of N rooms, in numpy or compiled from C, with bit-identical results.
 
 Both implementations write into the arrays passed to them. `Rooms` chooses one when it is created.
+C and not numba, because the room must be fast by default: importing numba alone takes longer than
+importing Gymnasium, and its first step up to six seconds, while the extension loads in a millisecond.
 """
 
 from typing import Any, Protocol
@@ -8,10 +10,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import distractors, rendering, room, sensors
+from robot_room import appearance, distractors, randomness, rendering, room, sensors
+from robot_room.appearance import Look
 from robot_room.randomness import Keys
 from robot_room.rendering import Frames, Scene
 from robot_room.room import Float, Walls
+
+try:
+    from robot_room import _kernels
+except ImportError:  # built where there was no compiler
+    _kernels = None
 
 
 class Loops(Protocol):
@@ -34,17 +42,58 @@ class Loops(Protocol):
         frames: Frames,
         background: Frames,
         scene: Scene,
+        dead: tuple[Frames, Frames] | None,
         shared_background: bool,
         incremental: bool,
     ) -> None:
         """Copy the background into `frames`, and draw the scene on top with `rendering.draw`.
 
+        With dead pixels the background has them already, and what is drawn gets them too.
+
         Args:
             frames: (N, S, S, 3), output.
             background: (N, S, S, 3).
             scene: the N rooms.
+            dead: the two masks of `sensors.apply_dead_pixels`, or None.
             shared_background: whether all backgrounds are identical, so that one is enough.
             incremental: whether `frames` is unchanged since the last incremental call.
+        """
+        ...
+
+    def draw_varied(
+        self,
+        frames: Frames,
+        background: Frames,
+        look: Look,
+        scene: Scene,
+        dead: tuple[Frames, Frames] | None,
+        incremental: bool,
+    ) -> None:
+        """The same as `draw` where factors vary, with `appearance.draw`."""
+        ...
+
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+        """Paint the canvas of `look` with `appearance.paint`."""
+        ...
+
+    def push(
+        self,
+        actions: Float,
+        pending: Float,
+        dynamics: Float,
+        key: Keys,
+        step: NDArray[np.int64],
+        velocity: Float,
+    ) -> None:
+        """Write into `velocity` what factors make of the actions, with `room.velocity`.
+
+        Args:
+            actions: (N, 2).
+            pending: (N, D, 2), the last actions, newest first; the new ones are added.
+            dynamics: (N, 4): speed, friction, delay in time steps, noise.
+            key: (N,), which with the step seeds the noise.
+            step: (N,).
+            velocity: (N, 2), output, m/s.
         """
         ...
 
@@ -56,16 +105,11 @@ class Loops(Protocol):
         """Write `sensors.add_gaussian` into `frames`."""
         ...
 
-    def apply_dead_pixels(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
-        """Write `sensors.apply_dead_pixels` into `frames`."""
-        ...
-
 
 class NumpyLoops:
     """`Loops` in batched numpy operations."""
 
     add_gaussian = staticmethod(sensors.add_gaussian)
-    apply_dead_pixels = staticmethod(sensors.apply_dead_pixels)
 
     def move(
         self,
@@ -85,42 +129,81 @@ class NumpyLoops:
         frames: Frames,
         background: Frames,
         scene: Scene,
+        dead: tuple[Frames, Frames] | None,
         shared_background: bool,
         incremental: bool,
     ) -> None:
         """See `Loops.draw`; frames are always fully redrawn."""
         np.copyto(frames, background)
         rendering.draw(frames, scene)
+        if dead is not None:
+            sensors.apply_dead_pixels(frames, *dead)
+
+    def draw_varied(
+        self,
+        frames: Frames,
+        background: Frames,
+        look: Look,
+        scene: Scene,
+        dead: tuple[Frames, Frames] | None,
+        incremental: bool,
+    ) -> None:
+        """See `Loops.draw_varied`; frames are always fully redrawn."""
+        np.copyto(frames, background)
+        appearance.draw(frames, look, scene)
+        if dead is not None:
+            sensors.apply_dead_pixels(frames, *dead)
+
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+        """See `Loops.paint`."""
+        appearance.paint(look, key, walls)
+
+    def push(
+        self,
+        actions: Float,
+        pending: Float,
+        dynamics: Float,
+        key: Keys,
+        step: NDArray[np.int64],
+        velocity: Float,
+    ) -> None:
+        """See `Loops.push`."""
+        speed, friction, delay, noise = dynamics.T
+        newest = np.minimum(np.maximum(actions, -1.0), 1.0)
+        late, executed = delay > 0, newest.copy()
+        executed[late] = pending[late, delay[late].astype(np.int64) - 1]
+        pending[:, 1:] = pending[:, :-1].copy()
+        pending[:, 0] = newest
+        normals = randomness.normals(key, step, randomness.ACTION_NOISE, 2)
+        velocity[:] = room.velocity(executed, noise[:, None] * normals, speed, friction)
 
     def invalidate(self, rooms: slice) -> None:
         """See `Loops.invalidate`; there is no state to invalidate."""
 
 
 class CompiledLoops:
-    """`Loops` compiled by numba.
+    """`Loops` compiled from C.
 
     Args:
         count: number of rooms, N.
         squares: number of distractors in each room.
 
     Raises:
-        ImportError: numba is missing.
+        ImportError: this installation has no compiled loops.
     """
 
     def __init__(self, count: int, squares: int) -> None:
-        from robot_room import kernels  # imports numba, which is optional
-
-        self._kernels = kernels
+        if _kernels is None:
+            raise ImportError(
+                "compiled=True: this installation has no compiled loops; install a wheel for your "
+                "platform or a C compiler, or leave compiled=None, which then uses numpy"
+            )
+        self._kernels = _kernels
         self._arguments = count, squares
-        # The kernels need arrays even for absent inputs.
-        everywhere = np.array([-room.ROBOT_LIMIT, room.ROBOT_LIMIT])
-        intervals = np.broadcast_to(everywhere, (count, 1, 1, 2)).copy()
-        self._no_walls = Walls(np.empty((count, 0)), np.empty((count, 0)), intervals, intervals)
-        self._no_masks = np.empty((0, 0, 0), np.bool_)
-        self._no_noise = np.empty((0, 2))
-        self._no_distractors = np.empty((count, 0, 2))
+        self._no_walls = (None, None, None, None)
         self._colours = distractors.COLOURS.astype(np.float64)
-        # Where the reused buffer differs from its background; see `kernels.draw`.
+        # Where the reused buffer differs from its background: first row and column of each window,
+        # −1 if the whole frame must be redrawn.
         self._dirty_windows = np.full((count, squares + 1, 2), -1, np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -136,7 +219,6 @@ class CompiledLoops:
         distance: Float,
     ) -> None:
         """See `Loops.move`."""
-        noise = self._no_noise if noise is None else noise
         self._kernels.move(robot, actions, noise, goal, *(walls or self._no_walls), distance)
 
     def draw(
@@ -144,21 +226,60 @@ class CompiledLoops:
         frames: Frames,
         background: Frames,
         scene: Scene,
+        dead: tuple[Frames, Frames] | None,
         shared_background: bool,
         incremental: bool,
     ) -> None:
         """See `Loops.draw`; if `incremental`, only the dirty windows are redrawn."""
         self._kernels.draw(
-            _rows(frames),
-            _rows(background[:1] if shared_background else background),
+            frames,
+            background[0] if shared_background else background,
             scene.robot,
             scene.goal,
-            self._no_distractors if scene.distractors is None else scene.distractors,
+            scene.distractors,
             self._colours,
-            self._no_masks if scene.walls is None else scene.walls,
-            self._dirty_windows,
-            incremental,
+            scene.walls,
+            *(dead or (None, None)),
+            self._dirty_windows if incremental else None,
         )
+
+    def draw_varied(
+        self,
+        frames: Frames,
+        background: Frames,
+        look: Look,
+        scene: Scene,
+        dead: tuple[Frames, Frames] | None,
+        incremental: bool,
+    ) -> None:
+        """See `Loops.draw_varied`; if `incremental`, only the dirty windows are redrawn."""
+        self._kernels.draw_varied(
+            frames,
+            background,
+            *look,
+            scene.robot,
+            scene.distractors,
+            self._colours,
+            *(dead or (None, None)),
+            self._dirty_windows if incremental else None,
+        )
+
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+        """See `Loops.paint`."""
+        self._kernels.paint(*look, key, walls)
+
+    def push(
+        self,
+        actions: Float,
+        pending: Float,
+        dynamics: Float,
+        key: Keys,
+        step: NDArray[np.int64],
+        velocity: Float,
+    ) -> None:
+        """See `Loops.push`."""
+        quantiles = randomness.quantiles()
+        self._kernels.push(actions, pending, dynamics, key, step, quantiles, velocity)
 
     def invalidate(self, rooms: slice) -> None:
         """See `Loops.invalidate`."""
@@ -166,14 +287,20 @@ class CompiledLoops:
 
     def add_gaussian(self, frames: Frames, key: Keys, step: NDArray[np.int64], severity: int) -> None:
         """See `Loops.add_gaussian`."""
-        offsets = sensors.gaussian_offsets(key, step, frames.shape[1])
-        self._kernels.add_gaussian(_rows(frames), *sensors.gaussian_bank(severity), offsets)
-
-    def apply_dead_pixels(self, frames: Frames, keep: Frames, stuck: Frames) -> None:
-        """See `Loops.apply_dead_pixels`."""
-        self._kernels.apply_dead_pixels(_rows(frames), _rows(keep), _rows(stuck))
+        self._kernels.add_gaussian(frames, *sensors.gaussian_bank(severity), key, step)
 
 
-def _rows(frames: Frames) -> Frames:
-    """View frames (N, S, S, 3) as rows of bytes, (N, S, 3 S)."""
-    return frames.reshape(*frames.shape[:2], -1)
+def make_loops(count: int, squares: int, compiled: bool | None) -> Loops:
+    """The compiled loops if they are wanted (True) or, with None, if there are any; else numpy's.
+
+    Raises:
+        ImportError: `compiled` is True and this installation has none.
+    """
+    if compiled or (compiled is None and available()):
+        return CompiledLoops(count, squares)
+    return NumpyLoops()
+
+
+def available() -> bool:
+    """Whether this installation has compiled loops."""
+    return _kernels is not None

@@ -9,6 +9,10 @@ With walls the set reachable in k steps is a union of rectangles. A step slides 
 y; each slide intersects every rectangle with the free strips of the rows (or columns) and extends
 it along the strip by STEP_LENGTH at both ends. The sets are exact, and so is the first k whose set
 comes within GOAL_RADIUS of the goal. The expert backtracks through these sets. (`slip` is ignored.)
+
+Factors of variation change the length of a step, STEP_LENGTH · speed · (1 − friction), and the size of
+the robot, which is part of the layout. A delay of d time steps postpones all of this by d, as the robot
+stands until its first action is executed. (Noise on actions is ignored.)
 """
 
 from functools import lru_cache
@@ -19,7 +23,7 @@ from numpy.typing import NDArray
 from robot_room.layouts import Layout
 from robot_room.room import (
     GOAL_RADIUS,
-    ROBOT_LIMIT,
+    HALF_WIDTH,
     STEP_LENGTH,
     TOLERANCE,
     Float,
@@ -33,39 +37,77 @@ _X, _Y = 0, 1
 FARTHEST = 1e6  # m
 
 
-def min_steps(robot: Float, goal: Float, layout: Layout | None = None) -> NDArray[np.int64]:
+def min_steps(
+    robot: Float,
+    goal: Float,
+    layout: Layout | None = None,
+    speed: float = 1.0,
+    friction: float = 0.0,
+    delay: int = 0,
+) -> NDArray[np.int64]:
     """Minimum number of steps from robot to goal, positions (N, 2) in metres → (N,).
+
+    Args:
+        robot: positions, (N, 2).
+        goal: positions, (N, 2).
+        layout: the walls, for the robot's size.
+        speed: top speed, m/s.
+        friction: what friction takes from a full action, from 0 to below 1.
+        delay: time steps until an action is executed, from a standing start.
 
     Raises:
         ValueError: the positions are malformed, or no path leads to the goal.
     """
     robot, goal = _checked("robot", robot), _checked("goal", goal)
+    length = _step_length(speed, friction)
     if layout is not None:
-        return np.array(
-            [len(_reachable_sets(r, g, layout)) - 1 for r, g in zip(robot, goal, strict=True)]
-        )
+        pairs = zip(robot, goal, strict=True)
+        fewest = np.array([len(_reachable_sets(r, g, layout, length)) - 1 for r, g in pairs])
+        return np.where(fewest > 0, fewest + delay, 0)
     delta = np.abs(robot - goal)
-    # Each axis alone must come within GOAL_RADIUS, which takes `fewest` steps. One more step covers
-    # what is left on both axes (STEP_LENGTH ≥ GOAL_RADIUS), so it is `fewest` or `fewest` + 1.
-    reach = (delta.max(axis=-1) - GOAL_RADIUS - TOLERANCE) / STEP_LENGTH
+    # Each axis alone must come within GOAL_RADIUS, which takes `fewest` steps; then both together.
+    reach = (delta.max(axis=-1) - GOAL_RADIUS - TOLERANCE) / length
     fewest = np.maximum(np.ceil(reach), 0).astype(np.int64)
-    residual = np.maximum(delta - STEP_LENGTH * fewest[:, None], 0.0)
-    return fewest + ~is_success(np.sqrt((residual * residual).sum(axis=-1)))
+    while True:
+        residual = np.maximum(delta - length * fewest[:, None], 0.0)
+        far = ~is_success(np.sqrt((residual * residual).sum(axis=-1)))
+        if not far.any():
+            return np.where(fewest > 0, fewest + delay, 0)
+        fewest += far
 
 
-def expert_action(robot: Float, goal: Float, layout: Layout | None = None) -> NDArray[np.float32]:
+def expert_action(
+    robot: Float,
+    goal: Float,
+    layout: Layout | None = None,
+    speed: float = 1.0,
+    friction: float = 0.0,
+) -> NDArray[np.float32]:
     """Actions of a policy that attains `min_steps`, (N, 2) in [−1, 1].
 
-    In the open room it moves at full speed on each axis.
+    In the open room it moves at full speed on each axis. With a delay, `robot` must be where the robot
+    will be when the action is executed.
 
     Raises:
         ValueError: see `min_steps`.
     """
     robot, target = _checked("robot", robot), _checked("goal", goal)
-    goal = target
+    goal, length = target, _step_length(speed, friction)
     if layout is not None:
-        target = np.stack([_next(r, g, layout) for r, g in zip(robot, goal, strict=True)])
-    return np.clip((target - robot) / STEP_LENGTH, -1.0, 1.0).astype(np.float32)
+        target = np.stack([_next(r, g, layout, length) for r, g in zip(robot, goal, strict=True)])
+    # The part of full speed that friction must leave, and the action of which it leaves that.
+    share = np.clip((target - robot) / (STEP_LENGTH * speed), -1.0, 1.0)
+    share = np.where(share == 0, 0.0, share + np.copysign(friction, share))
+    return np.clip(share, -1.0, 1.0).astype(np.float32)
+
+
+def _step_length(speed: float, friction: float) -> float:
+    """The farthest that the robot moves in a step along an axis, metres."""
+    if not (speed > 0 and 0 <= friction < 1):
+        raise ValueError(
+            f"speed, friction: got {speed}, {friction}, allowed: above 0, and from 0 to below 1"
+        )
+    return STEP_LENGTH * ((1.0 - friction) * speed)
 
 
 def _checked(name: str, positions: Float) -> Float:
@@ -80,28 +122,28 @@ def _checked(name: str, positions: Float) -> Float:
     raise ValueError(f"{name}: got {positions!r}, allowed: {allowed}")
 
 
-def _reachable_sets(robot: Float, goal: Float, layout: Layout) -> list[Rectangles]:
+def _reachable_sets(robot: Float, goal: Float, layout: Layout, length: float) -> list[Rectangles]:
     """Sets reachable in 0, 1, 2, … steps, up to the first that comes within reach of the goal."""
     rows, columns = _free_strips(layout)
     layers = [np.stack([robot, robot], axis=-1)[None]]
     while not is_success(distance(_nearest(layers[-1], goal), goal)).any():
-        reached = _expand(_expand(layers[-1], rows, _X), columns, _Y)
+        reached = _expand(_expand(layers[-1], rows, _X, length), columns, _Y, length)
         if np.array_equal(reached, layers[-1]):
             raise ValueError(f"robot: got {robot}, allowed: a position with a path to {goal}")
         layers.append(reached)
     return layers
 
 
-def _next(robot: Float, goal: Float, layout: Layout) -> Float:
+def _next(robot: Float, goal: Float, layout: Layout, length: float) -> Float:
     """Position after the first step of a shortest path from robot to goal, (2,)."""
     rows, columns = _free_strips(layout)
-    layers = _reachable_sets(robot, goal, layout)
+    layers = _reachable_sets(robot, goal, layout, length)
     if len(layers) == 1:
         return goal  # already there
     target = _interior_point(layers[-1], goal)
     onward = np.stack([target, target], axis=-1)[None]  # from which the target can be reached
     for _ in layers[2:]:
-        onward = _expand(_expand(onward, columns, _Y), rows, _X)
+        onward = _expand(_expand(onward, columns, _Y, length), rows, _X, length)
 
     # Of the points within one step, choose the one farthest from the borders of `onward`, so that
     # rounding the action to float32 does no harm.
@@ -133,15 +175,15 @@ def _interior_point(rectangles: Rectangles, goal: Float) -> Float:
     return ways[arrived[len(arrived) // 2]]
 
 
-def _expand(rectangles: Rectangles, strips: Rectangles, axis: int) -> Rectangles:
-    """The set reachable by sliding at most STEP_LENGTH along an axis."""
+def _expand(rectangles: Rectangles, strips: Rectangles, axis: int, length: float) -> Rectangles:
+    """The set reachable by sliding at most `length` along an axis."""
     low = np.maximum(rectangles[:, None, :, 0], strips[:, :, 0])
     high = np.minimum(rectangles[:, None, :, 1], strips[:, :, 1])
     which, strip = np.nonzero((low <= high + TOLERANCE).all(axis=-1))
     reached = np.stack([low[which, strip], high[which, strip]], axis=-1)
     bounds = strips[strip, axis]
-    reached[:, axis, 0] = np.maximum(reached[:, axis, 0] - STEP_LENGTH, bounds[:, 0])
-    reached[:, axis, 1] = np.minimum(reached[:, axis, 1] + STEP_LENGTH, bounds[:, 1])
+    reached[:, axis, 0] = np.maximum(reached[:, axis, 0] - length, bounds[:, 0])
+    reached[:, axis, 1] = np.minimum(reached[:, axis, 1] + length, bounds[:, 1])
     return _largest(reached)
 
 
@@ -158,12 +200,14 @@ def _largest(rectangles: Rectangles) -> Rectangles:
 def _free_strips(layout: Layout) -> tuple[Rectangles, Rectangles]:
     """Free strips of all rows, for sliding along x, and of all columns, for sliding along y."""
     x_edges, y_edges, x_intervals, y_intervals = (part[0] for part in layout.walls)
-    return _rectangles(x_intervals, y_edges), _rectangles(y_intervals.swapaxes(0, 1), x_edges)[:, ::-1]
+    limit = HALF_WIDTH - layout.robot_side / 2
+    rows = _rectangles(x_intervals, y_edges, limit)
+    return rows, _rectangles(y_intervals.swapaxes(0, 1), x_edges, limit)[:, ::-1]
 
 
-def _rectangles(intervals: Float, edges: Float) -> Rectangles:
+def _rectangles(intervals: Float, edges: Float, limit: float) -> Rectangles:
     """Free strips along the slabs between edges: each a free interval times the slab's width."""
-    ends = np.clip([-ROBOT_LIMIT, *edges, ROBOT_LIMIT], -ROBOT_LIMIT, ROBOT_LIMIT)
+    ends = np.clip([-limit, *edges, limit], -limit, limit)
     found = []
     for slab, low, high in zip(intervals[::2], ends[:-1], ends[1:], strict=True):
         for interval in np.unique(slab[~np.isnan(slab[:, 0])], axis=0):

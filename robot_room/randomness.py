@@ -16,6 +16,7 @@ Keys = NDArray[np.uint64]
 
 # One stream per use, of up to 2**20 words per step.
 SLIP, DISTRACTORS, GAUSSIAN, DEAD_PIXELS, BLACKOUT, OCCLUDER, DROPPED = range(7)
+FACTORS, FLOOR_NOISE, ACTION_NOISE = range(7, 10)
 _STREAM_BITS, _WORD_BITS = 4, 20
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

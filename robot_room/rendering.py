@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import distractors as distractor
-from robot_room.room import GOAL_SIDE, HALF_WIDTH, ROBOT_SIDE, Float
+from robot_room.room import GOAL_SIDE, HALF_WIDTH, NOWHERE, ROBOT_SIDE, Float
 
 FRAME_SIZE = 64  # side of an observation in pixels
 FLOOR = 128  # grey level of all three channels
@@ -52,6 +52,8 @@ def background(goal: Float, walls: NDArray[np.bool_] | None = None, size: int = 
     if walls is not None:
         scale = size // walls.shape[1]
         frames[walls.repeat(scale, axis=1).repeat(scale, axis=2)] = WALL
+    if goal[0, 0] == NOWHERE:  # then in all rooms
+        return frames
     square = _squares(goal[None], GOAL_SIDE, size)
     pixels = _window(square.low[0], GOAL_SIDE, size)
     ground = _ground(walls, pixels, size)

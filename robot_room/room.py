@@ -6,11 +6,12 @@ and y up, with the origin at the centre of the room. Rendering, step counts and 
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_room import factors as variation
 from robot_room.checking import require_bool, require_int, require_number, require_one_of
 
 HALF_WIDTH = 1.0  # m; the room is the square [-1, 1]²
@@ -26,6 +27,12 @@ GOAL_LIMIT = HALF_WIDTH - GOAL_SIDE / 2  # m
 TOLERANCE = 1e-9  # m
 
 MAX_DISTRACTORS = 6
+MAX_FRAME_SKIP = 20
+# Discrete actions: 0 stays, 1 to 8 drive at full speed, anticlockwise from the right.
+DIRECTIONS = np.array(
+    [(0, 0), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)], np.float64
+)
+NOWHERE = -10.0  # m, on both axes; where a goal is that is not shown
 LAYOUTS_PER_SEED = 10_000
 LAYOUT_SEEDS = 55_756  # number of disjoint sets of LAYOUTS_PER_SEED mazes
 
@@ -33,6 +40,8 @@ Float = NDArray[np.float64]
 GoalKind = Literal["centre", "random"]
 RewardKind = Literal["dense", "sparse"]
 WallKind = Literal["door", "maze"]
+ActionKind = Literal["continuous", "discrete"]
+ObservationKind = Literal["pixels", "state", "goal_image"]
 CorruptionKind = Literal["gaussian", "dead_pixels", "blackout", "occluder", "dropped_frames"]
 
 
@@ -64,6 +73,15 @@ class RoomParams:
     """Kind of camera corruption."""
     severity: int = 0
     """Severity of the corruption, 1 to 5; 0 without corruption."""
+    action: ActionKind = "continuous"
+    """"continuous": a velocity; "discrete": stay, or one of eight directions at full speed."""
+    frame_skip: int = 1
+    """Number of time steps of 0.1 s in which an action is repeated."""
+    observation: ObservationKind = "pixels"
+    """"pixels": the camera's frame; "state": positions instead, for control experiments; "goal_image":
+    frames without the red square, and one with the robot at the goal."""
+    factors: Any = None
+    """Which factors vary, see `factors.ranges`; None: none, and `reset` cannot set any."""
 
     def __post_init__(self) -> None:
         require_one_of("goal", self.goal, get_args(GoalKind))
@@ -86,6 +104,17 @@ class RoomParams:
             raise ValueError(
                 f"severity: got {self.severity} with corruption={self.corruption!r}, allowed: {allowed}"
             )
+        require_one_of("action", self.action, get_args(ActionKind))
+        require_int("frame_skip", self.frame_skip, 1, MAX_FRAME_SKIP)
+        require_one_of("observation", self.observation, get_args(ObservationKind))
+        if self.observation == "state" and (self.corruption is not None or self.distractors):
+            raise ValueError(
+                f"observation: got 'state' with corruption={self.corruption!r} and "
+                f"distractors={self.distractors}, allowed: only without, as nothing is seen"
+            )
+        if self.factors is not None:
+            variation.ranges(self.factors)
+            object.__setattr__(self, "factors", variation.plain(self.factors))
 
 
 class Walls(NamedTuple):
@@ -109,24 +138,37 @@ class Walls(NamedTuple):
 
 
 def sample_start(
-    goal: Float, generator: np.random.Generator, walls: NDArray[np.bool_] | None = None
+    goal: Float,
+    generator: np.random.Generator,
+    walls: NDArray[np.bool_] | None = None,
+    side: float = ROBOT_SIDE,
 ) -> Float:
     """Sample a start (2,): uniform over the free positions at least 0.40 m from `goal`, (2,)."""
+    goal_x, goal_y = goal.tolist()
+    limit = HALF_WIDTH - side / 2
     while True:
-        start = 2 * ROBOT_LIMIT * generator.random(2) - ROBOT_LIMIT
-        if distance(start, goal) >= MIN_START_DISTANCE and is_clear(start, ROBOT_SIDE, walls):
-            return start
+        x, y = generator.random(2).tolist()  # plain numbers: twice as fast as arrays of two
+        x, y = 2 * limit * x - limit, 2 * limit * y - limit
+        dx, dy = x - goal_x, y - goal_y
+        if math.sqrt(dx * dx + dy * dy) >= MIN_START_DISTANCE:
+            start = np.array([x, y])
+            if is_clear(start, side, walls):
+                return start
 
 
 def sample_goal(
-    robot: Float | None, generator: np.random.Generator, walls: NDArray[np.bool_] | None = None
+    robot: Float | None,
+    generator: np.random.Generator,
+    walls: NDArray[np.bool_] | None = None,
+    side: float = GOAL_SIDE,
 ) -> Float:
     """Sample a goal (2,): uniform where it fits, at least 0.40 m from `robot` if given."""
+    limit = HALF_WIDTH - side / 2
     while True:
-        goal = 2 * GOAL_LIMIT * generator.random(2) - GOAL_LIMIT
+        goal = 2 * limit * generator.random(2) - limit
         if robot is not None and distance(robot, goal) < MIN_START_DISTANCE:
             continue
-        if is_clear(goal, GOAL_SIDE, walls):
+        if is_clear(goal, side, walls):
             return goal
 
 
@@ -163,6 +205,17 @@ def transition(
     low, high = walls.y_intervals[room, row, _element(moved[:, 0], walls.x_edges)].T
     moved[:, 1] = np.minimum(np.maximum(moved[:, 1], low), high)
     return moved
+
+
+def velocity(action: Float, noise: Float, speed: Float, friction: Float) -> Float:
+    """Velocities (N, 2) in m/s where factors vary, before slip.
+
+    The noise (N, 2) is added to the action, and the sum clipped to [−1, 1]. Friction takes its part
+    of full speed from the size of each component, down to standstill; `speed` (N,) multiplies the rest.
+    """
+    pushed = np.minimum(np.maximum(np.minimum(np.maximum(action, -1.0), 1.0) + noise, -1.0), 1.0)
+    left = np.maximum(np.abs(pushed) - friction[:, None], 0.0)
+    return np.copysign(left, pushed) * speed[:, None]
 
 
 def _element(coordinate: Float, edges: Float) -> NDArray[np.int64]:

@@ -10,13 +10,31 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import checking, distractors, layouts, oracle, randomness, rendering, room, sensors
-from robot_room.loops import CompiledLoops, Loops, NumpyLoops
+from robot_room import (
+    appearance,
+    checking,
+    distractors,
+    factors,
+    layouts,
+    oracle,
+    randomness,
+    rendering,
+    room,
+    sensors,
+    starts,
+)
+from robot_room.appearance import Look
+from robot_room.layouts import Layout
+from robot_room.loops import make_loops
 from robot_room.rendering import FRAME_SIZE, Frames, Scene
 from robot_room.room import Float, RoomParams, Walls
-from robot_room.starts import Start, require_clear
+from robot_room.starts import Start, require_clear, sides
 
 State = dict[str, Any]
+# The factors that change how actions move the robot, as `Loops.push` wants them.
+DYNAMICS = [
+    factors.PLACES[name].start for name in ("speed", "friction", "action_delay", "action_noise")
+]
 
 
 class Rooms:
@@ -26,7 +44,8 @@ class Rooms:
         params: parameters of all rooms.
         count: number of rooms, N.
         oracle_steps: whether to compute the smallest number of steps at every start.
-        compiled: whether to use the compiled loops.
+        compiled: whether to use the compiled loops; None: if there are any.
+        goal_images: whether to draw `goal_frames` at every start.
 
     Attributes:
         started: whether each room has ever been started, (N,).
@@ -35,19 +54,38 @@ class Rooms:
 
     Raises:
         ValueError: an argument is not allowed or contradicts `params`.
-        ImportError: `compiled` is True and numba is missing.
+        ImportError: `compiled` is True and this installation has no compiled loops.
     """
 
     def __init__(
-        self, params: RoomParams, count: int, oracle_steps: bool = False, compiled: bool = False
+        self,
+        params: RoomParams,
+        count: int,
+        oracle_steps: bool = False,
+        compiled: bool | None = None,
+        goal_images: bool = False,
     ) -> None:
         checking.require_bool("oracle_steps", oracle_steps)
-        checking.require_bool("compiled", compiled)
+        if compiled is not None:
+            checking.require_bool("compiled", compiled)
+        if oracle_steps and (params.action == "discrete" or params.frame_skip > 1):
+            raise ValueError(
+                f"oracle_steps: got True with action={params.action!r} and frame_skip="
+                f"{params.frame_skip}, allowed: only with continuous actions, taken one by one"
+            )
         if oracle_steps and params.slip > 0:
             raise ValueError(
                 f"oracle_steps: got True with slip={params.slip!r}, allowed: False, because slip makes "
                 "the number of steps random (robot_room.oracle ignores slip)"
             )
+        self._ranges = None if params.factors is None else factors.ranges(params.factors)
+        if oracle_steps and self._ranges is not None:
+            noise = float(self._ranges.high[factors.PLACES["action_noise"]][0])
+            if noise > 0:
+                raise ValueError(
+                    f"oracle_steps: got True with action_noise up to {noise:g} among the factors, "
+                    "allowed: False, or factors without it"
+                )
         self.params, self._count, self._with_oracle = params, count, oracle_steps
         self.robot, self._goal, self._seen_robot = np.zeros((3, count, 2))
         self.steps, self._seen_steps, self._layout, self._oracle_steps = np.zeros((4, count), np.int64)
@@ -62,13 +100,42 @@ class Rooms:
         if layout is not None:
             self._wall_masks = layout.mask[None].repeat(count, axis=0)
             self._walls = Walls(*(part.repeat(count, axis=0) for part in layout.walls))
-        self._background = rendering.background(self._goal, self._wall_masks)
+        # Where factors vary: their values, the last actions, newest first, and what makes the frames.
+        self._factors = np.tile(factors.DEFAULTS, (count, 1))
+        self._pending = np.zeros((count, factors.MAX_DELAY, 2))
+        self._dynamics = np.zeros((count, len(DYNAMICS)))
+        self._look: Look | None = None
+        if self._ranges is not None:
+            self._look = appearance.blank(count)
+            if self._walls is None:
+                walls = layouts.open_walls(room.ROBOT_SIDE)
+                self._walls = Walls(*(part.repeat(count, axis=0) for part in walls))
+        self._background = rendering.background(self._shown_goal(), self._wall_masks)
         self._buffer = np.empty_like(self._background)
-        self._shared_background = layout is None  # whether all rooms have an identical background
+        # Whether all rooms have an identical background.
+        self._shared_background = layout is None and self._look is None
+        self._paths = np.zeros((2, count, params.distractors, 2))  # of distractors
+        self._goal_frames: Frames | None = None
+        if goal_images or params.observation == "goal_image":
+            self._goal_frames = np.zeros_like(self._background)
         self._dead: tuple[Frames, Frames] | None = None
         if params.corruption == "dead_pixels":
             self._dead = np.full_like(self._background, 255), np.zeros_like(self._background)
-        self._loops: Loops = CompiledLoops(count, params.distractors) if compiled else NumpyLoops()
+        self._loops = make_loops(count, params.distractors, compiled)
+
+    def sample(self, generator: np.random.Generator, options: Any = None) -> Start:
+        """Sample a start for `start`; see `starts.sample`.
+
+        Raises:
+            ValueError: an option is not allowed. The generator is left unchanged.
+        """
+        if self._with_oracle and isinstance(options, dict) and "factors" in options:
+            noise = factors.fixed(options["factors"]).get("action_noise")
+            if noise is not None and noise[0] > 0:
+                raise ValueError(
+                    f"factors: got action_noise={noise[0]:g}, allowed: 0 with oracle_steps=True"
+                )
+        return starts.sample(self.params, generator, options, self._ranges)
 
     def start(self, number: int, start: Start) -> None:
         """Start an episode in one room."""
@@ -81,28 +148,135 @@ class Rooms:
         self._goal[number] = start.goal
         self.steps[number] = self._seen_steps[number] = 0
         self._layout[number], self._key[number] = start.layout, start.key
+        if self._look is not None:
+            self._factors[number], self._pending[number] = start.factors, 0.0
         if self._with_oracle:
-            layout = layouts.layout(self.params, start.layout)
-            best = oracle.min_steps(start.robot[None], start.goal[None], layout)
-            self._oracle_steps[number] = best[0]
+            self._oracle_steps[number] = self.min_steps(number)
         self.started[number] = True
         self.distance[number] = room.distance(start.robot, start.goal)
-        if not same or self._dead is not None:
-            self._refresh_cache(slice(number, number + 1))
+        some = slice(number, number + 1)
+        if self.params.distractors:
+            self._paths[:, some] = distractors.paths(self._key[some], self.params.distractors)
+        if not same or self._dead is not None or self._look is not None:
+            self._refresh_cache(some)
+        if self._goal_frames is not None:
+            self._draw_goals(some)
 
-    def move(self, actions: Float) -> None:
-        """Take one step in every room, with finite actions (N, 2)."""
+    def step(self, actions: NDArray[Any]) -> Float:
+        """Take one step in every room; returns the rewards, (N,).
+
+        Args:
+            actions: finite velocities (N, 2), or numbers of directions (N,) if actions are discrete.
+        """
+        params = self.params
+        if params.action == "discrete":
+            actions = room.DIRECTIONS[actions]
+        self._move(actions)
+        rewards = room.reward(params, self.distance)
+        for _ in range(params.frame_skip - 1):
+            ended = room.terminated(params, self.distance)
+            # A room whose episode has ended in the meantime stays as it is.
+            kept = self.robot, self.steps, self._seen_robot, self._seen_steps, self._pending
+            before = [part[ended] for part in kept]
+            self._move(actions)
+            for part, value in zip(kept, before, strict=True):
+                part[ended] = value
+            self.distance[ended] = room.distance(self.robot[ended], self._goal[ended])
+            rewards += np.where(ended, 0.0, room.reward(params, self.distance))
+        return rewards
+
+    def _move(self, actions: Float) -> None:
+        """Take one time step in every room, with velocities (N, 2)."""
         params = self.params
         self.steps += 1
         noise = None
         if params.slip > 0:
             normals = randomness.normals(self._key, self.steps, randomness.SLIP, 2)
             noise = float(params.slip) * normals
+        if self._look is not None:
+            velocity = np.empty_like(actions)
+            self._loops.push(actions, self._pending, self._dynamics, self._key, self.steps, velocity)
+            actions, noise = np.zeros_like(actions), velocity if noise is None else velocity + noise
         self._loops.move(self.robot, actions, noise, self._goal, self._walls, self.distance)
         if params.corruption == "dropped_frames":
             shown = ~sensors.is_dropped(self._key, self.steps, params.severity)
             self._seen_robot[shown] = self.robot[shown]
             self._seen_steps[shown] = self.steps[shown]
+
+    def goal_frames(self, copy: bool = True) -> Frames:
+        """The frame of each room with its robot at the goal, (N, 64, 64, 3); if no copy, read-only."""
+        assert self._goal_frames is not None
+        if copy:
+            return self._goal_frames.copy()
+        shown = self._goal_frames.view()
+        shown.flags.writeable = False
+        return shown
+
+    def set_buffer(self, buffer: Any) -> None:
+        """Draw frames that are not copied into this array; None: into one of these rooms' own.
+
+        Raises:
+            ValueError: it is not a writable, C-contiguous uint8 array (N, 64, 64, 3).
+        """
+        shape = self._background.shape
+        if buffer is None:
+            buffer = np.empty(shape, np.uint8)
+        good = isinstance(buffer, np.ndarray) and buffer.dtype == np.uint8 and buffer.shape == shape
+        if not good or not (buffer.flags.c_contiguous and buffer.flags.writeable):
+            got = f"{buffer.dtype} {buffer.shape}" if isinstance(buffer, np.ndarray) else repr(buffer)
+            allowed = f"a writable, C-contiguous uint8 array of shape {shape}, or None"
+            raise ValueError(f"buffer: got {got}, allowed: {allowed}")
+        self._buffer = buffer
+        self._loops.invalidate(slice(0, self._count))
+
+    def _factor(self, name: str) -> Float:
+        return factors.value(self._factors, name)
+
+    def min_steps(self, number: int) -> int:
+        """The smallest number of steps from the start of a room's episode, without noise."""
+        speed, friction = (float(self._factor(name)[number]) for name in ("speed", "friction"))
+        delay = int(self._factor("action_delay")[number])
+        robot, goal = self.robot[number][None], self._goal[number][None]
+        return int(oracle.min_steps(robot, goal, self._wall_layout(number), speed, friction, delay)[0])
+
+    def expert_actions(self) -> NDArray[np.float32]:
+        """Actions that attain the smallest number of steps, without noise, (N, 2)."""
+        found = np.empty((self._count, 2), np.float32)
+        for number in range(self._count):
+            one = slice(number, number + 1)
+            speed, friction, delay = (
+                self._factor(name)[one] for name in ("speed", "friction", "action_delay")
+            )
+            robot, walls = self.robot[one], self._walls
+            if walls is not None:
+                walls = Walls(*(part[one] for part in walls))
+            for late in reversed(range(int(delay[0]))):  # where the robot is when this is executed
+                pushed = room.velocity(self._pending[one, late], np.zeros(2), speed, friction)
+                robot = room.transition(robot, np.zeros((1, 2)), pushed, walls)
+            layout = self._wall_layout(number)
+            found[one] = oracle.expert_action(
+                robot, self._goal[one], layout, float(speed[0]), float(friction[0])
+            )
+        return found
+
+    def _wall_layout(self, number: int) -> Layout | None:
+        """A room's layout, for its robot's size."""
+        layout = layouts.layout(self.params, int(self._layout[number]))
+        return layouts.resized(layout, sides(self._factors[number])[0])
+
+    def observations(self, copy: bool = True) -> Any:
+        """What is observed in N rooms; see `spaces` in `env`."""
+        if self.params.observation == "pixels":
+            return self.frames(copy)
+        if self.params.observation == "goal_image":
+            now, goal = self.frames(copy), self.goal_frames(copy)
+            return {
+                "achieved_goal": now.copy() if copy else now,
+                "desired_goal": goal,
+                "observation": now,
+            }
+        parts = self.robot, self._goal, layouts.features(self.params, self._layout)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def frames(self, copy: bool = True) -> Frames:
         """Camera frames, (N, 64, 64, 3) uint8.
@@ -113,10 +287,15 @@ class Rooms:
         """
         frames = np.empty_like(self._buffer) if copy else self._buffer
         # The buffer still holds the last call's clean frames unless a corruption has altered them.
-        incremental = not copy and self.params.corruption in (None, "dropped_frames")
-        self._loops.draw(
-            frames, self._background, self._scene(seen=True), self._shared_background, incremental
-        )
+        incremental = not copy and self.params.corruption in (None, "dropped_frames", "dead_pixels")
+        scene = self._scene(seen=True)
+        if self._look is not None:
+            self._loops.draw_varied(
+                frames, self._background, self._look, scene, self._dead, incremental
+            )
+        else:
+            shared = self._shared_background
+            self._loops.draw(frames, self._background, scene, self._dead, shared, incremental)
         self._corrupt(frames)
         if copy:
             return frames
@@ -126,11 +305,19 @@ class Rooms:
 
     def pictures(self, size: int) -> Frames:
         """High-resolution pictures of the true state, (N, size, size, 3) uint8."""
+        if self._look is not None:
+            return appearance.render(self._factors, self._key, self._scene(), size)
         return rendering.render(self._scene(), size)
 
     def masks(self) -> dict[str, NDArray[np.float32]]:
         """Masks of the frames before corruption; see `rendering.masks`."""
+        if self._look is not None:
+            return appearance.masks(self._look, self._scene(seen=True))
         return rendering.masks(self._scene(seen=True))
+
+    def factor_info(self) -> dict[str, Float]:
+        """The values of all factors, as new arrays (N, …)."""
+        return {name: self._factor(name).copy() for name in factors.BY_NAME}
 
     def info(self) -> dict[str, NDArray[Any]]:
         """The contents of `info`, as new arrays (N, …)."""
@@ -148,7 +335,11 @@ class Rooms:
 
     def state(self) -> State:
         """The complete state except for the random generators: a copy, in plain arrays."""
+        varied = {}
+        if self._look is not None:
+            varied = {"factors": self._factors.copy(), "pending_actions": self._pending.copy()}
         return {
+            **varied,
             "robot_position": self.robot.copy(),
             "goal_position": self._goal.copy(),
             "steps": self.steps.copy(),
@@ -170,10 +361,11 @@ class Rooms:
         Raises:
             ValueError: it is not a state of such rooms; the message names the field.
         """
-        highest = {
+        highest: dict[str, Any] = {
             "robot_position": room.ROBOT_LIMIT,
             "seen_robot_position": room.ROBOT_LIMIT,
             "goal_position": room.GOAL_LIMIT,
+            "pending_actions": 1,
             "layout": max(layouts.count(self.params), 1) - 1,
             "key": 2**64,
         }
@@ -183,18 +375,30 @@ class Rooms:
         if not isinstance(got, dict) or got != settings:
             raise ValueError(f"settings: got {got!r}, allowed: those of these rooms, {settings}")
         checked: State = {}
+        values = self._factors
+        if self._look is not None:
+            values = checking.array("factors", state, values, *factors.LIMITS)
+            uneven = values[:, factors.WHOLE]
+            if (uneven != np.floor(uneven)).any():
+                raise ValueError(f"factors: got {uneven}, allowed: whole numbers")
+            checked["factors"] = values
+            robot = room.HALF_WIDTH - factors.value(values, "robot_size")[:, None] / 2
+            goal = room.HALF_WIDTH - factors.value(values, "goal_size")[:, None] / 2
+            highest |= {"robot_position": robot, "seen_robot_position": robot, "goal_position": goal}
         for name, like in fields.items():
-            high = highest.get(name, 2**62)  # step counts
-            low = -high if like.dtype.kind == "f" else 0
-            checked[name] = checking.array(name, state, like, low, high)
+            if name not in checked:
+                high = highest.get(name, 2**62)  # step counts
+                low = -high if like.dtype.kind == "f" else 0
+                checked[name] = checking.array(name, state, like, low, high)
         if (checked["seen_steps"] > checked["steps"]).any():
             got = checked["seen_steps"].tolist()
             raise ValueError(f"seen_steps: got {got}, allowed: at most steps")
         for number, index in enumerate(checked["layout"].tolist()):
             layout = layouts.layout(self.params, index)
+            robot_side, goal_side = sides(values[number])
             for name in ("robot_position", "seen_robot_position"):
-                require_clear(name, checked[name][number], room.ROBOT_SIDE, layout)
-            require_clear("goal_position", checked["goal_position"][number], room.GOAL_SIDE, layout)
+                require_clear(name, checked[name][number], robot_side, layout)
+            require_clear("goal_position", checked["goal_position"][number], goal_side, layout)
         return checked
 
     def set_state(self, checked: State) -> None:
@@ -205,27 +409,81 @@ class Rooms:
         self._seen_robot[:] = checked["seen_robot_position"]
         self._seen_steps[:] = checked["seen_steps"]
         self._oracle_steps[:] = checked["oracle_steps"]
+        if self._look is not None:
+            self._factors[:], self._pending[:] = checked["factors"], checked["pending_actions"]
         self.started[:] = True
         self.distance[:] = room.distance(self.robot, self._goal)
+        if self.params.distractors:
+            self._paths[:] = distractors.paths(self._key, self.params.distractors)
         self._refresh_cache(slice(0, self._count))
+        if self._goal_frames is not None:
+            self._draw_goals(slice(0, self._count))
+
+    def _draw_goals(self, some: slice) -> None:
+        """Draw the goal frames: robots at their goals, distractors as at the start, a clean camera."""
+        assert self._goal_frames is not None
+        limit = room.HALF_WIDTH - self._factor("robot_size")[some, None] / 2
+        robot = np.minimum(np.maximum(self._goal[some], -limit), limit)
+        moving = None
+        if self.params.distractors:
+            start, speed = self._paths[:, some]
+            moving = distractors.positions(start, speed, np.zeros(len(robot), np.int64))
+        masks = None if self._wall_masks is None else self._wall_masks[some]
+        shown = self._shown_goal()[some]
+        scene = Scene(robot, shown, moving, masks)
+        frames = self._goal_frames[some]
+        if self._look is not None:
+            look = self._look_of(some)
+            background = appearance.background(look)
+            self._loops.draw_varied(frames, background, look, scene, None, False)
+        else:
+            background = rendering.background(shown, masks)
+            self._loops.draw(frames, background, scene, None, False, False)
+
+    def _shown_goal(self) -> Float:
+        """Where goals are drawn, (N, 2)."""
+        if self.params.observation == "goal_image":
+            return np.full_like(self._goal, room.NOWHERE)
+        return self._goal
+
+    def _look_of(self, some: slice) -> Look:
+        """The look of some of the rooms."""
+        assert self._look is not None
+        seen = self._look
+        return Look(seen.numbers[some], seen.colour[some], seen.light[some], seen.open[some])
 
     def _refresh_cache(self, some: slice) -> None:
         """Recompute what is constant during an episode: walls, backgrounds and dead pixels."""
         masks = None
-        if self._wall_masks is not None and self._walls is not None:
+        if self._walls is not None:
             for number in range(some.start, some.stop):
-                layout = layouts.layout(self.params, int(self._layout[number]))
-                assert layout is not None
-                self._wall_masks[number] = layout.mask
-                for part, value in zip(self._walls, layout.walls, strict=True):
+                layout = self._wall_layout(number)
+                if layout is None:
+                    walls = layouts.open_walls(sides(self._factors[number])[0])
+                else:
+                    walls = layout.walls
+                    assert self._wall_masks is not None
+                    self._wall_masks[number] = layout.mask
+                for part, value in zip(self._walls, walls, strict=True):
                     part[number] = value[0]
-            masks = self._wall_masks[some]
-        self._background[some] = rendering.background(self._goal[some], masks)
-        self._shared_background = masks is None and bool((self._goal == self._goal[0]).all())
+            masks = None if self._wall_masks is None else self._wall_masks[some]
+        if self._look is not None:
+            parts = self._look_of(some)
+            values = self._factors[some]
+            self._dynamics[some] = values[:, DYNAMICS]
+            parts.numbers[:] = appearance.numbers(values, self._shown_goal()[some])
+            self._loops.paint(parts, self._key[some], masks)
+            self._background[some] = appearance.background(parts)
+        else:
+            goal = self._shown_goal()
+            self._background[some] = rendering.background(goal[some], masks)
+            self._shared_background = masks is None and bool((goal == goal[0]).all())
         if self._dead is not None:
             stuck = sensors.dead_pixels(self._key[some], self.params.severity, FRAME_SIZE)
             for part, value in zip(self._dead, stuck, strict=True):
                 part[some] = value
+            sensors.apply_dead_pixels(self._background[some], *stuck)
+            self._shared_background = False
         self._loops.invalidate(some)
 
     def _scene(self, seen: bool = False) -> Scene:
@@ -235,8 +493,9 @@ class Rooms:
             robot, steps = self._seen_robot, self._seen_steps
         moving = None
         if self.params.distractors:
-            moving = distractors.positions(self._key, steps, self.params.distractors)
-        return Scene(robot, self._goal, moving, self._wall_masks)
+            moving = distractors.positions(self._paths[0], self._paths[1], steps)
+        goal = self._shown_goal() if seen else self._goal
+        return Scene(robot, goal, moving, self._wall_masks)
 
     def _corrupt(self, frames: Frames) -> None:
         """Apply the corruption to clean frames, in place."""
@@ -249,8 +508,7 @@ class Rooms:
             case "gaussian":
                 self._loops.add_gaussian(frames, self._key, self.steps, severity)
             case "dead_pixels":
-                assert self._dead is not None
-                self._loops.apply_dead_pixels(frames, *self._dead)
+                pass  # part of the background, and of what `Loops.draw` draws on it
             case "blackout":
                 frames[sensors.is_dark(self._key, self.steps, severity)] = 0
             case "occluder":

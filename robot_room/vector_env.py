@@ -12,21 +12,30 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from robot_room import checking, room
-from robot_room.env import FRAMES_PER_SECOND, PICTURE_SIZE, RobotRoomEnv, spaces
+from robot_room.env import (
+    PICTURE_SIZE,
+    RobotRoomEnv,
+    checked_actions,
+    render_fps,
+    require_factor_info,
+    require_goal_image,
+    require_masks,
+    spaces,
+)
 from robot_room.panels import View, size_for
 from robot_room.rendering import FRAME_SIZE, Frames
 from robot_room.room import RoomParams
 from robot_room.rooms import Rooms, State
-from robot_room.starts import RESET_OPTIONS, sample
+from robot_room.starts import RESET_OPTIONS
 from robot_room.viewer import Viewer
 
 NEVER = 2**62  # steps
 
 Flags = NDArray[np.bool_]
-StepResult = tuple[Frames, NDArray[np.float64], Flags, Flags, dict[str, Any]]
+StepResult = tuple[NDArray[Any], NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 
-class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
+class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     """`num_envs` rooms, bit-identical to a `SyncVectorEnv` of `RobotRoomEnv`, but faster.
 
     ```python
@@ -43,7 +52,9 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             next call.
         oracle_steps: whether `info` has the minimum number of steps from each episode's start.
         masks: whether `info` has the masks of the frames.
-        compiled: whether to use the compiled loops, which need numba.
+        goal_image: whether `info` has the frames with the robots at their goals.
+        factor_info: whether `info` has the values of the factors.
+        compiled: whether to use the compiled loops; None: if this installation has them.
         render_mode: "rgb_array", "human" (the rooms side by side in one window) or None.
         params: all other arguments of `RobotRoomEnv`.
 
@@ -61,7 +72,9 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         copy: bool = True,
         oracle_steps: bool = False,
         masks: bool = False,
-        compiled: bool = False,
+        factor_info: bool = False,
+        goal_image: bool = False,
+        compiled: bool | None = None,
         render_mode: str | None = None,
         **params: Any,
     ) -> None:
@@ -70,7 +83,6 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             max_episode_steps = NEVER
         checking.require_int("max_episode_steps", max_episode_steps, 1, NEVER)
         checking.require_bool("copy", copy)
-        checking.require_bool("masks", masks)
         modes = (None, *RobotRoomEnv.metadata["render_modes"])
         checking.require_one_of("render_mode", render_mode, modes)
         try:
@@ -83,19 +95,30 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         if unknown:  # Python's own message would name `RoomParams`
             raise TypeError(f"RobotRoomVectorEnv got unexpected arguments {sorted(unknown)}")
         self.params = RoomParams(**params)
+        require_masks(masks, self.params)
+        require_factor_info(factor_info, self.params)
+        require_goal_image(goal_image, self.params)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.metadata = {**RobotRoomEnv.metadata, "autoreset_mode": autoreset_mode}
-        self.single_observation_space, self.single_action_space = spaces()
+        self.metadata = {
+            **RobotRoomEnv.metadata,
+            "render_fps": render_fps(self.params),
+            "autoreset_mode": autoreset_mode,
+        }
+        self.single_observation_space, self.single_action_space = spaces(self.params)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._mode, self._max_steps, self._with_masks = autoreset_mode, max_episode_steps, masks
-        self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled)
+        self.autoreset_mode = autoreset_mode  # as SyncVectorEnv has it; TorchRL reads it
+        self._with_masks, self._with_factors = masks, factor_info
+        self._with_goal_image = goal_image
+        # In time steps: the first of the last action, as that may end early.
+        self._max_steps = min((max_episode_steps - 1) * self.params.frame_skip + 1, NEVER)
+        self._rooms = Rooms(self.params, num_envs, oracle_steps, compiled, goal_image)
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
         self._done = np.zeros(num_envs, np.bool_)  # rooms whose episode ended in the last step
         self._everywhere = np.ones(num_envs, np.bool_)
-        self._copy = copy
+        self._copy = self._copy_by_default = copy
         self._viewer: Viewer | None = None
 
     # One for each room, as in SyncVectorEnv; the base class declares a single one.
@@ -114,7 +137,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         *,
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[Frames, dict[str, Any]]:
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Start an episode in every room, or in those of `reset_mask`.
 
         Args:
@@ -140,7 +163,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             generator, known = self._seeded(number, seeds[number])
             if options:  # they may not fit the sampled layout; then the generator must not change
                 generator = deepcopy(generator)
-            starts[number] = sample(self.params, generator, options), generator, known
+            starts[number] = self._rooms.sample(generator, options), generator, known
         for number, (start, generator, known) in starts.items():
             self._generators[number], self._seeds[number] = generator, known
             self._rooms.start(number, start)
@@ -149,7 +172,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
             self.render()
         return self._observation(), self._info(chosen)
 
-    def step(self, actions: NDArray[np.float32]) -> StepResult:
+    def step(self, actions: NDArray[Any]) -> StepResult:
         """Take one step in every room.
 
         Raises:
@@ -159,30 +182,30 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         """
         if not self._rooms.started[0]:
             raise gym.error.ResetNeeded("Call reset() before step().")
-        if self._mode is AutoresetMode.DISABLED and self._done.any():
+        ended = self._done
+        some_ended = np.count_nonzero(ended) > 0
+        if self.autoreset_mode is AutoresetMode.DISABLED and some_ended:
             rooms = np.flatnonzero(self._done).tolist()
             raise gym.error.ResetNeeded(
                 f"The episodes of rooms {rooms} have ended: reset them, "
                 'reset(options={"reset_mask": terminated | truncated}).'
             )
         rooms = self._rooms
-        rooms.move(checking.actions(actions, (self.num_envs, 2)))
-        ended = self._done
-        rewards = room.reward(self.params, rooms.distance)
+        rewards = rooms.step(checked_actions(self.params, actions, (self.num_envs,)))
         terminated = room.terminated(self.params, rooms.distance)
         truncated = rooms.steps >= self._max_steps
 
         final: dict[str, Any] = {}
-        if self._mode is AutoresetMode.NEXT_STEP and np.count_nonzero(ended):
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP and some_ended:
             self._restart(ended)
             rewards[ended], terminated[ended], truncated[ended] = 0.0, False, False
         self._done = terminated | truncated
-        if self._mode is AutoresetMode.SAME_STEP and np.count_nonzero(self._done):
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(self._done):
             final = self._final_info()
             self._restart(self._done)
         if self.render_mode == "human":
             self.render()
-        return self._observation(), rewards, terminated, truncated, self._info() | final
+        return self._observation(), rewards, terminated, truncated, {**self._info(), **final}
 
     def render(self) -> tuple[Frames, ...] | None:
         """Return a picture of each room, (512, 512, 3) uint8, or in "human" mode show them all."""
@@ -199,7 +222,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         wall[: self.num_envs] = self._rooms.pictures(size)
         wall = wall.reshape(side, side, size, size, 3).swapaxes(1, 2)
         if self._viewer is None:
-            self._viewer = Viewer(size_for(side * size), FRAMES_PER_SECOND, "RobotRoom")
+            self._viewer = Viewer(size_for(side * size), render_fps(self.params), "RobotRoom")
         picture = wall.reshape(side * size, side * size, 3)
         self._viewer.show(View(picture, f"{self.num_envs} rooms"))
         return None
@@ -209,6 +232,26 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         if self._viewer is not None:
             self._viewer.close()
             self._viewer = None
+
+    def set_buffer(self, buffer: Frames | None) -> None:
+        """Draw observations into an array of the caller, from the next call of reset or step on.
+
+        This is `copy=False` with a place of your choice: part of a rollout storage, or memory that
+        other processes share. The observations returned are read-only views of it. Do not write into
+        it while it is in use: only what changes is redrawn. After the change of a buffer everything is.
+
+        Args:
+            buffer: (num_envs, 64, 64, 3) uint8, C-contiguous and writable; None ends this, and
+                observations are again what the argument `copy` says.
+
+        Raises:
+            ValueError: it is another kind of array, or observations are no frames. Nothing is changed.
+        """
+        if self.params.observation != "pixels":
+            kind = self.params.observation
+            raise ValueError(f"buffer: got one with observation={kind!r}, allowed: only with 'pixels'")
+        self._rooms.set_buffer(buffer)
+        self._copy = self._copy_by_default and buffer is None
 
     def get_state(self) -> State:
         """The complete state, including the random generators, as a dict of plain values.
@@ -222,7 +265,7 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         own = {"done": self._done.copy(), "generators": generators, "seeds": list(self._seeds)}
         return {**self._rooms.state(), **own}
 
-    def set_state(self, state: State) -> tuple[Frames, dict[str, Any]]:
+    def set_state(self, state: State) -> tuple[NDArray[Any], dict[str, Any]]:
         """Restore a state returned by `get_state` exactly.
 
         Returns:
@@ -238,6 +281,16 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
         self._rooms.set_state(checked)
         self._done, self._generators[:] = done, generators
         return self._observation(), self._info()
+
+    def expert_actions(self) -> NDArray[np.float32]:
+        """Actions of an expert that needs the smallest number of steps, (num_envs, 2); without noise.
+
+        Raises:
+            gymnasium.error.ResetNeeded: `reset` was never called.
+        """
+        if not self._rooms.started.all():
+            raise gym.error.ResetNeeded("Call reset() before expert_actions().")
+        return self._rooms.expert_actions()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}  # a window cannot be pickled
@@ -259,24 +312,32 @@ class RobotRoomVectorEnv(VectorEnv[Frames, NDArray[np.float32], NDArray[Any]]):
 
     def _restart(self, rooms: Flags) -> None:
         for number in np.flatnonzero(rooms).tolist():
-            self._rooms.start(number, sample(self.params, self._generator(number)))
+            self._rooms.start(number, self._rooms.sample(self._generator(number)))
 
-    def _observation(self) -> Frames:
-        return self._rooms.frames(self._copy)
+    def _observation(self) -> Any:
+        return self._rooms.observations(self._copy)
 
     def _info(self, present: Flags | None = None) -> dict[str, Any]:
         """Infos in Gymnasium's batched form: each key with a mask, zero for absent rooms."""
         info: dict[str, Any] = self._rooms.info()
         if self._with_masks:
             info["masks"] = self._rooms.masks()
+        if self._with_goal_image:
+            info["goal_image"] = self._rooms.goal_frames()
+        if self._with_factors:
+            info["factors"] = self._rooms.factor_info()
         return _batched(info, present, self._everywhere)
 
     def _final_info(self) -> dict[str, Any]:
         """Final observations and infos of rooms whose episode just ended, before their reset."""
-        last = self._rooms.frames(copy=False)
+        last = self._rooms.observations(copy=False)
         observations = np.full(self.num_envs, None, dtype=object)
         for number in np.flatnonzero(self._done).tolist():
-            observations[number] = last[number].copy()
+            observations[number] = (
+                {name: part[number].copy() for name, part in last.items()}
+                if isinstance(last, dict)
+                else last[number].copy()
+            )
         final = {"final_info": self._info(self._done), "_final_info": self._done.copy()}
         return {"final_obs": observations, "_final_obs": self._done.copy(), **final}
 

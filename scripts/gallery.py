@@ -34,7 +34,7 @@ def observe(config: Gallery, env_id: str, **kwargs: Any) -> NDArray[np.uint8]:
     observation, _ = env.reset(seed=config.seed)
     for _ in range(config.steps):
         observation = env.step(np.array([0.4, 0.3], np.float32))[0]
-    return observation
+    return observation["observation"] if isinstance(observation, dict) else observation
 
 
 def sheet(tiles: list[tuple[str, NDArray[np.uint8]]], columns: int) -> Image.Image:

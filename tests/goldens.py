@@ -42,6 +42,9 @@ def rollout_hash(name: str, kwargs: dict) -> str:
 
     def add(*values) -> None:
         for value in values:
+            if isinstance(value, dict):
+                add(*(value[key] for key in sorted(value)))
+                continue
             value = np.ascontiguousarray(value)
             digest.update(f"{value.dtype.str}{value.shape}".encode() + value.tobytes())
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from robot_room.env import RobotRoomEnv
+from robot_room.factors import BY_NAME
 from robot_room.vector_env import RobotRoomVectorEnv
 
 pytestmark = pytest.mark.slow
@@ -61,6 +62,16 @@ def mostly(good):
     return good | anything
 
 
+some_factors = st.dictionaries(
+    st.sampled_from([*BY_NAME]),
+    mostly(
+        st.sampled_from(["training", "test", "disc", "noise"])
+        | st.floats(-3, 3)
+        | st.integers(0, 4)
+        | st.lists(st.integers(0, 260), min_size=2, max_size=3)
+    ),
+    max_size=4,
+)
 params = st.fixed_dictionaries(
     {},
     optional={
@@ -76,9 +87,15 @@ params = st.fixed_dictionaries(
             st.sampled_from([None, "gaussian", "dead_pixels", "blackout", "occluder", "dropped_frames"])
         ),
         "severity": mostly(st.integers(0, 5)),
+        "action": mostly(st.sampled_from(["continuous", "discrete"])),
+        "frame_skip": mostly(st.integers(1, 4)),
+        "observation": mostly(st.sampled_from(["pixels", "state", "goal_image"])),
+        "factors": mostly(st.sampled_from([None, "training", "test"]) | some_factors),
+        "factor_info": mostly(st.booleans()),
+        "goal_image": mostly(st.booleans()),
         "oracle_steps": mostly(st.booleans()),
         "masks": mostly(st.booleans()),
-        "compiled": mostly(st.booleans()),
+        "compiled": mostly(st.none() | st.booleans()),
         "render_mode": mostly(st.sampled_from([None, "rgb_array"])),
     },
 )
@@ -89,6 +106,7 @@ options = mostly(
             "robot_position": mostly(pairs),
             "goal_position": mostly(pairs),
             "layout": mostly(st.integers(0, 44)),
+            "factors": mostly(some_factors),
             "reset_mask": mostly(hnp.arrays(bool, (ROOMS,))),
             "other": anything,
         },
@@ -98,12 +116,14 @@ VARIANTS = [
     {},
     {"walls": "door", "goal": "random"},
     {"distractors": 2, "slip": 0.2, "corruption": "dropped_frames", "severity": 3},
-    {"walls": "maze", "num_layouts": 5, "oracle_steps": True, "masks": True, "compiled": True},
+    {"walls": "maze", "num_layouts": 5, "oracle_steps": True, "masks": True},
+    {"action": "discrete", "frame_skip": 2, "observation": "state"},
+    {"factors": "test", "walls": "door", "distractors": 1, "frame_skip": 2},
 ]
 SINGLES = [RobotRoomEnv(**kwargs) for kwargs in VARIANTS]
 VECTORS = [
     RobotRoomVectorEnv(ROOMS, 30, mode, **kwargs)
-    for kwargs, mode in zip(VARIANTS, [*AutoresetMode, AutoresetMode.NEXT_STEP], strict=True)
+    for kwargs, mode in zip(VARIANTS, [*AutoresetMode, *[AutoresetMode.NEXT_STEP] * 3], strict=True)
 ]
 for one in (*SINGLES, *VECTORS):
     one.reset(seed=0)
@@ -135,7 +155,7 @@ def test_arguments(kwargs):
         return
     observation, info = env.reset(seed=0)
     assert env.observation_space.contains(observation)
-    observation, reward, terminated, truncated, info = env.step(np.zeros(2, np.float32))
+    observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
     assert env.observation_space.contains(observation) and math.isfinite(reward)
     assert isinstance(terminated, bool) and truncated is False and isinstance(info, dict)
 
@@ -162,7 +182,7 @@ def test_arguments_of_the_vector_environment(kwargs, more):
         assert "got" in str(error) and "allowed" in str(error)
         return
     assert envs.observation_space.contains(envs.reset(seed=0)[0])
-    step = envs.step(np.zeros((envs.num_envs, 2), np.float32))
+    step = envs.step(envs.action_space.sample())
     assert envs.observation_space.contains(step[0]) and np.isfinite(step[1]).all()
 
 

@@ -311,3 +311,25 @@ def test_lossy_datasets_of_others_are_read_and_their_pictures_looked_at_first():
     (read,) = load_episodes("jpeg-v0", env.spec, *SPACES)
     expected = next(iter(dataset.iterate_episodes())).observations
     np.testing.assert_array_equal(np.stack(read.frames), expected)
+
+
+def test_a_dataset_has_at_least_the_steps_asked_for_and_a_card_with_its_quality(tmp_path):
+    success = {}
+    for policy in ("random", "noisy", "expert"):
+        name = f"room/{policy}-v0"
+        code, _, err = run("collect", name, "--policy", policy, "--steps", 150)
+        assert code == 0, err
+        dataset = minari.load_dataset(name)
+        last = len(dataset[-1].actions)
+        assert 150 <= dataset.total_steps < 150 + last
+        card = (tmp_path / name / "data_card.md").read_text()
+        assert f"| steps | {dataset.total_steps} |" in card and f"| policy | {policy}: " in card
+        reached = [bool(episode.infos["is_success"].any()) for episode in dataset]
+        assert f"| episodes that reach the goal | {100 * np.mean(reached):.1f} % |" in card
+        success[policy] = np.mean([len(episode.actions) for episode in dataset])
+    assert success["expert"] < success["noisy"] < success["random"]
+
+
+def test_steps_that_are_none_are_refused():
+    code, _, err = run("collect", "room/none-v0", "--steps", 0)
+    assert code != 0 and "steps: got 0, allowed: at least 1" in err

@@ -7,7 +7,9 @@ KEYS = np.arange(200).astype(np.uint64)
 
 
 def paths(count, steps=400):
-    return np.stack([distractors.positions(KEYS, np.full(200, t), count) for t in range(steps)])
+    return np.stack(
+        [distractors.positions(*distractors.paths(KEYS, count), np.full(200, t)) for t in range(steps)]
+    )
 
 
 @pytest.mark.parametrize("count", range(1, 7))
@@ -33,7 +35,7 @@ def test_they_move_straight_at_constant_speed_between_bounces():
 
 
 def test_starts_and_directions_are_evenly_spread():
-    now, soon = (distractors.positions(KEYS, np.full(200, t), 3) for t in (0, 1))
+    now, soon = (distractors.positions(*distractors.paths(KEYS, 3), np.full(200, t)) for t in (0, 1))
     assert abs((soon > now).mean() - 0.5) < 0.07
     assert abs(now[..., 0].mean()) < 0.1 and now[..., 0].std() == pytest.approx(
         1.8 / np.sqrt(12), rel=0.1

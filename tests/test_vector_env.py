@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import robot_room
+from robot_room import loops
 
+KINDS = [False, True] if loops.available() else [False]  # values of `compiled`
 MODES = list(AutoresetMode)
 ONE_OF_THE_MODES = [  # the others with all the rest, as they take half a minute
     pytest.param(m, id=m.name, marks=() if m == AutoresetMode.DISABLED else pytest.mark.slow)
@@ -33,13 +36,21 @@ KWARGS = [
     },
     {"id": "RobotRoomDoor-v0", "oracle_steps": True, "goal": "random", "terminate_on_goal": False},
     {"id": "RobotRoom-v0", "oracle_steps": True, "masks": True, "distractors": 1},
+    {
+        "id": "RobotRoomShifted-v0",
+        **{"walls": "maze", "num_layouts": 9, "goal": "random", "distractors": 3, "slip": 0.1},
+        **{"corruption": "dead_pixels", "severity": 2, "masks": True, "factor_info": True},
+    },
 ]
 NAMES = [f"{i}-{k['id']}" for i, k in enumerate(KWARGS)]
 
 
 def assert_same(a, b):
-    """The same types, shapes and bits, through dicts and object arrays."""
-    if isinstance(a, dict):
+    """The same types, shapes and bits, through tuples, dicts and object arrays."""
+    if isinstance(a, tuple):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, dict):
         assert isinstance(b, dict) and set(a) == set(b)
         for key in a:
             assert_same(a[key], b[key])
@@ -80,7 +91,7 @@ def rollout(envs, mode, steps, seed=11):
             yield copy.deepcopy(envs.reset(options={"reset_mask": done}))
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("compiled", KINDS)
 @pytest.mark.parametrize("mode", ONE_OF_THE_MODES)
 @pytest.mark.parametrize("kwargs", KWARGS, ids=NAMES)
 def test_native_and_sync_give_the_same_bits(kwargs, mode, compiled):
@@ -104,19 +115,23 @@ def test_they_stay_the_same_over_thousands_of_steps(mode):
             assert_same(x, y)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("compiled", KINDS)
 @pytest.mark.parametrize("kwargs", KWARGS, ids=NAMES)
 def test_without_copying_only_the_buffer_is_shared(kwargs, compiled):
     mode = AutoresetMode.SAME_STEP
     fresh, reused = (make(mode, kwargs, True, compiled=compiled, copy=c) for c in (True, False))
-    buffer, _ = reused.reset(seed=0)
+
+    def frames(observation):
+        return observation["observation"] if isinstance(observation, dict) else observation
+
+    buffer = frames(reused.reset(seed=0)[0])
     for a, b in zip(rollout(fresh, mode, 60), rollout(reused, mode, 60), strict=True):
         for x, y in zip(a, b, strict=True):
             assert_same(x, y)
-    assert np.shares_memory(reused.step(np.zeros((5, 2), np.float32))[0], buffer)
+    assert np.shares_memory(frames(reused.step(np.zeros((5, 2), np.float32))[0]), buffer)
     with pytest.raises(ValueError, match="read-only"):  # what is not redrawn would stay
         buffer[:] = 7
-    first = fresh.step(np.zeros((5, 2), np.float32))[0]
+    first = frames(fresh.step(np.zeros((5, 2), np.float32))[0])
     before = first.copy()
     fresh.step(np.ones((5, 2), np.float32))
     np.testing.assert_array_equal(first, before)
@@ -133,14 +148,14 @@ def test_a_restored_state_replays_with_the_same_bits(kwargs):
     other = make(mode, kwargs, True)
     for restored in (envs, other):
         observation, info = restored.set_state(state)
-        assert observation.shape == (5, 64, 64, 3) and "distance" in info
+        assert envs.observation_space.contains(observation) and "distance" in info
         for a, b in zip(expected, actions, strict=True):
             for x, y in zip(a, restored.step(b), strict=True):
                 assert_same(x, y)
 
 
 def test_a_pickled_environment_goes_on_as_the_original():
-    envs = make(AutoresetMode.SAME_STEP, KWARGS[0], True, compiled=True, copy=False)
+    envs = make(AutoresetMode.SAME_STEP, KWARGS[0], True, copy=False)
     list(rollout(envs, AutoresetMode.SAME_STEP, 10))
     clone = pickle.loads(pickle.dumps(envs))
     for a in np.random.default_rng(0).uniform(-1, 1, (50, 5, 2)).astype(np.float32):
@@ -232,7 +247,7 @@ def test_a_list_of_seeds_leaves_rooms_without_one_alone():
         {"copy": 1},
         {"masks": "yes"},
         {"render_mode": "ansi"},
-        {"compiled": None},
+        {"compiled": 1},
         {"oracle_steps": 1},
     ],
 )
@@ -278,13 +293,92 @@ def test_pictures_and_the_window():
     assert np.abs(first - np.asarray(rooms.render()[0])[2::4, 2::4]).mean() < 4
 
 
-def test_without_a_place_for_a_cache_every_process_compiles():
-    code = """
-import numba.core.caching
-numba.core.caching.CacheImpl._locator_classes = []  # as on a site where nothing can be written
-import gymnasium, robot_room, numpy
-envs = [gymnasium.make("RobotRoom-v0", compiled=compiled) for compiled in (True, False)]
-assert numpy.array_equal(*(env.reset(seed=0)[0] for env in envs))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_observations_are_drawn_into_a_buffer_of_the_caller():
+    mode = AutoresetMode.SAME_STEP
+    plain, filling = (make(mode, KWARGS[1], True) for _ in range(2))
+    storage = np.zeros((31, 5, 64, 64, 3), np.uint8)
+
+    class Filling:
+        num_envs, time = 5, 0
+
+        def reset(self, seed):
+            filling.set_buffer(storage[0])
+            return filling.reset(seed=seed)
+
+        def step(self, actions):
+            self.time += 1
+            if self.time % 3:  # sometimes the same one again, of which only a part is redrawn
+                filling.set_buffer(storage[self.time])
+            return filling.step(actions)
+
+    for a, b in zip(rollout(plain, mode, 30), rollout(Filling(), mode, 30), strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    filling.set_buffer(storage[30])
+    shown = filling.step(np.zeros((5, 2), np.float32))[0]
+    assert np.shares_memory(shown, storage[30]) and not shown.flags.writeable
+    filling.set_buffer(None)
+    assert filling.step(np.zeros((5, 2), np.float32))[0].flags.owndata
+
+
+def test_another_process_sees_observations_in_shared_memory():
+    from multiprocessing.shared_memory import SharedMemory
+
+    envs = make(AutoresetMode.NEXT_STEP, KWARGS[0], True)
+    shape = envs.observation_space.shape
+    memory = SharedMemory(create=True, size=int(np.prod(shape)))
+    try:
+        envs.set_buffer(np.ndarray(shape, np.uint8, memory.buf))
+        envs.reset(seed=0)
+        expected = make(AutoresetMode.NEXT_STEP, KWARGS[0], True).reset(seed=0)[0]
+        code = (
+            "import hashlib, sys\n"
+            "from multiprocessing import resource_tracker\n"
+            "from multiprocessing.shared_memory import SharedMemory\n"
+            f"memory = SharedMemory({memory.name!r})\n"
+            "resource_tracker.unregister(memory._name, 'shared_memory')\n"  # its owner removes it
+            f"print(hashlib.sha256(memory.buf[:{expected.size}]).hexdigest())\n"
+            "memory.close()"
+        )
+        seen = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        assert seen.stdout.strip() == hashlib.sha256(expected.tobytes()).hexdigest()
+    finally:
+        envs.set_buffer(None)
+        memory.close()
+        memory.unlink()
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        np.zeros((4, 64, 64, 3), np.uint8),
+        np.zeros((5, 64, 64, 3)),
+        np.zeros((5, 3, 64, 64), np.uint8).transpose(0, 2, 3, 1),
+        np.broadcast_to(np.uint8(0), (5, 64, 64, 3)),
+        "here",
+        [],
+    ],
+    ids=["rooms", "type", "order", "read-only", "text", "list"],
+)
+def test_a_bad_buffer_is_refused(buffer):
+    envs = make(AutoresetMode.NEXT_STEP, KWARGS[0], True)
+    before = envs.reset(seed=0)[0]
+    with pytest.raises(ValueError, match=r"buffer: got .*allowed"):
+        envs.set_buffer(buffer)
+    np.testing.assert_array_equal(envs.set_state(envs.get_state())[0], before)
+
+
+@pytest.mark.parametrize("kernels", [loops._kernels] if loops.available() else [])
+def test_the_kernels_refuse_arrays_that_do_not_fit(kernels):
+    rooms, frames = np.zeros((5, 2)), np.zeros((5, 64, 64, 3), np.uint8)
+    colours, none = np.zeros((6, 3)), (None,) * 4
+    with pytest.raises(ValueError, match="move: the lengths"):
+        kernels.move(rooms, rooms[:4], None, rooms, *none, np.zeros(5))
+    with pytest.raises(ValueError, match="draw: the lengths"):
+        kernels.draw(frames, frames[:4], rooms, rooms, None, colours, *none)
+    with pytest.raises(ValueError, match="add_gaussian: the lengths"):
+        kernels.add_gaussian(frames, *np.zeros((2, 9), np.uint8), *np.zeros((2, 5), np.uint64))
+    with pytest.raises(TypeError, match="3 arguments"):
+        kernels.draw(frames, frames, rooms)
+    with pytest.raises(ValueError, match="contiguous"):
+        kernels.move(np.zeros((5, 4))[:, ::2], rooms, None, rooms, *none, np.zeros(5))

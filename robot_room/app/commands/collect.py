@@ -12,7 +12,7 @@ import tyro
 from filelock import FileLock, Timeout
 from minari.storage import get_dataset_path
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
@@ -37,9 +37,12 @@ class Collect:
     env_kwargs: str = "{}"
     """Arguments of the environment as JSON, for example '{"layout_seed": 1}'."""
     policy: BehaviourKind | Path = "mixed"
-    """random, expert (optimal), mixed (both, proportions drawn per episode), or a run's directory."""
+    """random; noisy (the expert with noise); mixed (expert and random actions, proportions drawn per
+    episode); expert (optimal); or a run's directory."""
     episodes: int = 100
     """Number of episodes to record."""
+    steps: int | None = None
+    """Record episodes until there are this many steps more, instead of a number of episodes."""
     seed: int = 0
     """Episode i starts from reset(seed=SEED + i)."""
     append: bool = False
@@ -50,22 +53,32 @@ def main(config: Collect) -> None:
     """Run the command."""
     if config.episodes < 1:
         raise ValueError(f"episodes: got {config.episodes}, allowed: at least 1")
+    if config.steps is not None and config.steps < 1:
+        raise ValueError(f"steps: got {config.steps}, allowed: at least 1")
     env = gym.make(env_spec(config.env_id, config.env_kwargs))
     if isinstance(config.policy, Path):
         if not config.policy.is_dir():
-            allowed = "random, expert, mixed, or the directory of a run"
+            allowed = "random, noisy, mixed, expert, or the directory of a run"
             raise ValueError(f"policy: got {config.policy}, allowed: {allowed}")
         behaviour = Learned(Agent.load(config.policy / "agent", env))
     else:
         behaviour = Scripted(env, config.policy)
     with _alone(config.dataset):
         recorder = Recorder(config.dataset, env, str(config.policy), config.append)
-        first = config.seed + recorder.episodes
-        seeds = range(first, first + config.episodes)
+        first, console = config.seed + recorder.episodes, Console(stderr=True)
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            for seed in track(seeds, "collecting", console=Console(stderr=True)):
-                recorder.add(record(env, behaviour, seed))
+            if config.steps is None:
+                for seed in track(range(first, first + config.episodes), "collecting", console=console):
+                    recorder.add(record(env, behaviour, seed))
+            else:
+                wanted, seed = recorder.steps + config.steps, first
+                with Progress(console=console) as bar:
+                    task = bar.add_task("collecting", total=wanted, completed=recorder.steps)
+                    while recorder.steps < wanted:
+                        recorder.add(record(env, behaviour, seed))
+                        seed += 1
+                        bar.update(task, completed=recorder.steps)
         finally:
             signal.signal(signal.SIGTERM, before)
             recorder.publish()

@@ -17,7 +17,8 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
 
 from agent.atomic import replaced_directory, settled_directory
-from agent.datasets import opened, read_episode, read_metadata, recorded_environment
+from agent.datasets import opened, read_episode, read_metadata, read_success, recorded_environment
+from robot_room.app.datasets.card import CARD, Outcome, card
 from robot_room.app.evaluation.policies import Behaviour
 
 
@@ -39,7 +40,7 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
     return EpisodeBuffer(
         seed=seed,
         # Minari declares lists but stores arrays, so arrays are passed.
-        observations=np.stack(observations),  # pyright: ignore[reportArgumentType]
+        observations=_stacked(observations),
         actions=np.stack(actions),  # pyright: ignore[reportArgumentType]
         rewards=rewards,
         terminations=terminations,
@@ -48,14 +49,12 @@ def record(env: gym.Env[Any, Any], behaviour: Behaviour, seed: int) -> EpisodeBu
     )
 
 
-def _stacked(infos: list[dict[str, Any]]) -> dict[str, Any]:
-    """Infos as arrays over time, of those keys that are always there."""
-    names = [name for name in infos[0] if all(name in step for step in infos)]
-    nested = {name: isinstance(infos[0][name], dict) for name in names}
-    columns = {name: [step[name] for step in infos] for name in names}
-    return {
-        name: _stacked(column) if nested[name] else np.array(column) for name, column in columns.items()
-    }
+def _stacked(values: list[Any]) -> Any:
+    """Values over time as one array, or a dict of those that are always there."""
+    if isinstance(values[0], dict):
+        names = [name for name in values[0] if all(name in value for value in values)]
+        return {name: _stacked([value[name] for value in values]) for name in names}
+    return np.stack(values)
 
 
 class Recorder:
@@ -63,8 +62,8 @@ class Recorder:
 
     A kill or a full disk never breaks it. Each episode is written to a folder of its own beside the
     dataset, atomically. When these have become as many as the dataset has episodes, and at `publish`,
-    they are joined to a copy of the dataset, which then replaces it. After a kill, the next `Recorder`
-    that appends joins those that are left.
+    they are joined to a copy of the dataset, which then replaces it, with a data card. After a kill,
+    the next `Recorder` that appends joins those that are left.
 
     Args:
         dataset_id: Minari's id, (namespace/)name-vN, in MINARI_DATASETS_PATH or ~/.minari.
@@ -86,12 +85,10 @@ class Recorder:
         self.dataset_id, self.env, self.behaviour = dataset_id, env, behaviour
         self._path = Path(get_dataset_path(dataset_id))
         self._loose = self._path.with_name(f".{self._path.name}.episodes")
-        self._joined, self._steps = self._totals()
-        self.episodes = self._joined
-        """Number of episodes."""
+        self._outcomes = self._read(self._path)
+        self._joined = len(self._outcomes)
         while (self._loose / str(self.episodes)).is_dir():
-            self._steps += read_metadata(self._loose / str(self.episodes) / "data").total_steps
-            self.episodes += 1
+            self._outcomes += self._read(self._loose / str(self.episodes))
         if self.episodes and not append:
             raise ValueError(f"dataset: got {dataset_id}, which exists; allowed: a new id, or --append")
         if self._joined:
@@ -101,9 +98,14 @@ class Recorder:
         self.publish()
 
     @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return len(self._outcomes)
+
+    @property
     def steps(self) -> int:
         """Number of steps."""
-        return self._steps
+        return sum(outcome.steps for outcome in self._outcomes)
 
     def add(self, episode: EpisodeBuffer) -> None:
         """Write one more episode.
@@ -117,8 +119,8 @@ class Recorder:
             about = {"dataset_id": self.dataset_id, "algorithm_name": self.behaviour}
             storage.update_metadata({**about, "minari_version": minari.__version__})
             storage.update_episodes([episode])
-        self.episodes += 1
-        self._steps += len(episode.rewards)
+        success = None if episode.infos is None else episode.infos.get("is_success")
+        self._outcomes.append(Outcome.of(np.array(episode.rewards), success))
         if self.episodes >= 2 * self._joined:
             self.publish()
 
@@ -139,25 +141,28 @@ class Recorder:
                             source.copy("episode_0", file, f"episode_{number}")
                         file[f"episode_{number}"].attrs["id"] = number
                 storage = MinariStorage.read(folder / "data")
-                totals = {"total_episodes": self.episodes, "total_steps": self._steps}
+                totals = {"total_episodes": self.episodes, "total_steps": self.steps}
                 storage.update_metadata({**totals, "dataset_size": storage.get_size()})
+                text = card(self.dataset_id, self.env, self.behaviour, self._outcomes)
+                (folder / CARD).write_text(text, encoding="utf-8")
             self._joined = self.episodes
         shutil.rmtree(self._loose, ignore_errors=True)
 
-    def _totals(self) -> tuple[int, int]:
-        """Numbers of episodes and steps of the dataset, which is read through; 0 if there is none."""
-        with settled_directory(self._path) as path:
+    def _read(self, folder: Path) -> list[Outcome]:
+        """How the episodes of a dataset went, each of which is read through; none if it is missing."""
+        with settled_directory(folder) as path:
             if not path.exists():
-                return 0, 0
-            metadata = read_metadata(path / "data")
-            shape = self.env.observation_space.shape or ()
+                return []
+            metadata, outcomes = read_metadata(path / "data"), []
             with opened(path / "data") as file:
                 for number in range(metadata.total_episodes):
                     try:
-                        read_episode(file, number, shape, metadata.jpeg_encoding)
+                        space, jpeg = self.env.observation_space, metadata.jpeg_encoding
+                        _, _, rewards = read_episode(file, number, space, jpeg)
+                        outcomes.append(Outcome.of(rewards, read_success(file, number)))
                     except (ValueError, LookupError, TypeError, OSError, RuntimeError) as error:
                         raise ValueError(f"{path}: episode_{number}: {error}") from error
-            return metadata.total_episodes, metadata.total_steps
+            return outcomes
 
     def _require_same_environment(self) -> None:
         data = self._path / "data"

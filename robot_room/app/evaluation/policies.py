@@ -11,9 +11,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room import layouts, oracle
-
-BehaviourKind = Literal["random", "expert", "mixed"]
+BehaviourKind = Literal["random", "noisy", "mixed", "expert"]
+NOISE_STD = 0.5  # of the noise on a noisy expert's actions, in units of full speed
 PERSISTENCE = 0.7  # probability that a random action is repeated, for longer displacements
 
 
@@ -33,8 +32,9 @@ class Scripted:
     """A mixture of the expert and persistent random actions.
 
     Args:
-        env: a RobotRoom; the expert reads the state from `info`.
-        kind: "random", "expert", or "mixed", where each episode draws its fraction of random actions.
+        env: a RobotRoom, whose state the expert reads.
+        kind: "random"; "noisy", the expert with Gaussian noise on its actions; "mixed", where each
+            episode draws its fraction of random actions; or "expert".
 
     Raises:
         ValueError: `kind` is unknown, or the environment is not a RobotRoom.
@@ -44,8 +44,8 @@ class Scripted:
         if kind not in get_args(BehaviourKind):
             raise ValueError(f"policy: got {kind!r}, allowed: {get_args(BehaviourKind)}")
         self.kind = kind
-        self.params = getattr(env.unwrapped, "params", None)
-        if self.params is None and kind != "random":
+        self.room: Any = env.unwrapped
+        if not hasattr(self.room, "expert_action") and kind != "random":
             raise ValueError(f"policy: got {kind!r}, allowed: random, as {env} is no RobotRoom")
         if not isinstance(env.action_space, gym.spaces.Box):
             raise ValueError(f"action space: got {env.action_space}, allowed: a Box")
@@ -55,7 +55,7 @@ class Scripted:
     def reset(self, generator: np.random.Generator) -> None:
         """Begin an episode."""
         self.generator = generator
-        self.share = {"random": 1.0, "expert": 0.0}.get(self.kind, generator.random())
+        self.share = {"random": 1.0, "expert": 0.0, "noisy": 0.0}.get(self.kind, generator.random())
         self.action = self._random()
 
     def __call__(self, observation: NDArray[np.uint8], info: dict[str, Any]) -> NDArray[np.float32]:
@@ -64,10 +64,10 @@ class Scripted:
             self.action = self._random()
         if self.generator.random() < self.share:
             return self.action
-        assert self.params is not None
-        layout = layouts.layout(self.params, info.get("layout", 0))
-        robot, goal = info["robot_position"][None], info["goal_position"][None]
-        return oracle.expert_action(robot, goal, layout)[0]
+        action = self.room.expert_action()
+        if self.kind == "noisy":
+            action = action + self.generator.normal(0, NOISE_STD, action.shape)
+        return np.clip(action, self.space.low, self.space.high).astype(np.float32)
 
     def _random(self) -> NDArray[np.float32]:
         return self.generator.uniform(self.space.low, self.space.high).astype(np.float32)

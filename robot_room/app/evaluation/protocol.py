@@ -207,7 +207,11 @@ def _rooms(spec: EnvSpec, rooms: int) -> tuple[Any, RoomParams | None]:
 
 def oracle_steps(info: dict[str, Any], params: RoomParams | None, rooms: int) -> NDArray[np.int64]:
     """Optimal number of steps from the starts in `info`, without slip; 0: unknown."""
-    if params is None:
+    if "oracle_steps" in info:
+        return np.asarray(info["oracle_steps"], np.int64)
+    if params is None or params.factors is not None:
+        return np.zeros(rooms, np.int64)
+    if params.frame_skip > 1 or params.action == "discrete":
         return np.zeros(rooms, np.int64)
     robot, goal = info["robot_position"], info["goal_position"]
     if params.walls is None:

@@ -1,0 +1,146 @@
+r"""How success falls when one factor of variation leaves the ranges of training.
+
+    python -m benchmarks.comparison.shifts --seeds 3 --workers 2
+
+One job trains one algorithm with one seed, in v0 or with all factors varied, then counts successes on
+held-out starts: in v0, in Varied and Shifted, and in v0 with each factor alone drawn from its test
+range. Raw scores are kept; a job that has its file is not run again.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent
+from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
+from benchmarks.engine.spread import spread
+from robot_room.app.evaluation.protocol import Policy, env_spec, evaluate
+from robot_room.factors import BY_NAME
+
+Algorithm = Literal["world-model", "ppo"]
+ALGORITHMS: tuple[Algorithm, ...] = ("world-model", "ppo")
+TRAINED_IN = ("RobotRoom-v0", "RobotRoomVaried-v0")
+WHOLE = ("RobotRoom-v0", "RobotRoomVaried-v0", "RobotRoomShifted-v0")
+
+
+@dataclass
+class Shifts:
+    """Run the jobs that have no file yet, then print the table and draw the figure of all."""
+
+    seeds: int = 3
+    """Training seeds, from 0."""
+    env_steps: int = 1000
+    """Environment steps of the world model."""
+    ppo_steps: int = 65_536
+    """Environment steps of PPO."""
+    episodes: int = 100
+    """Held-out episodes in each room."""
+    workers: int = 1
+    """Jobs at a time."""
+    out: Path = Path("benchmarks/results/shifts")
+    """Folder of the raw scores."""
+    figure: Path | None = Path("docs/shifts.png")
+    """File of the figure; None: none."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds", "env_steps", "ppo_steps", "episodes", "workers")
+
+
+def run_job(config: Shifts, algorithm: Algorithm, env_id: str, seed: int) -> Record:
+    """Train once, and test in every room."""
+    policy = _train(config, algorithm, env_id, seed)
+    rooms = {name: env_spec(name) for name in WHOLE}
+    for factor in BY_NAME:
+        rooms[factor] = env_spec("RobotRoom-v0", json.dumps({"factors": {factor: "test"}}))
+    # PPO acts with the noise of its policy or without, whichever does better in the room of training.
+    best = True
+    if algorithm == "ppo":
+        tried = {d: evaluate(policy, env_id, config.episodes, deterministic=d) for d in (True, False)}
+        best = max(tried, key=lambda d: float(tried[d].is_success.mean()))
+    success = {
+        name: float(evaluate(policy, room, config.episodes, deterministic=best).is_success.mean())
+        for name, room in rooms.items()
+    }
+    return {"algorithm": algorithm, "env_id": env_id, "seed": seed, "success": success}
+
+
+def _train(config: Shifts, algorithm: Algorithm, env_id: str, seed: int) -> Policy:
+    if algorithm == "world-model":
+        agent = Agent(env_id, seed=seed, device="cpu")
+        agent.learn(config.env_steps)
+        return agent
+    from benchmarks.comparison.baselines import chosen_setting, train  # not in our agent's memory
+
+    setting = chosen_setting("ppo", "RobotRoom-v0")
+    for policy, env_steps, _ in train("ppo", setting, env_id, seed):
+        if env_steps >= config.ppo_steps:
+            return policy
+    raise AssertionError("training does not end by itself")
+
+
+def averages(records: list[Record]) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    """Success in every room and over factors alone, a list over seeds, by algorithm and training."""
+    for algorithm in ALGORITHMS:
+        for env_id in TRAINED_IN:
+            runs = [
+                r["success"] for r in records if (r["algorithm"], r["env_id"]) == (algorithm, env_id)
+            ]
+            scores = {room: [run[room] for run in runs] for room in (*WHOLE, *BY_NAME)}
+            alone = [float(np.mean([run[name] for name in BY_NAME])) for run in runs]
+            yield f"{algorithm}, trained in {env_id}", {"mean over factors": alone, **scores}
+
+
+def draw(rows: list[tuple[str, dict[str, list[float]]]], path: Path) -> None:
+    """Draw a bar for each factor and each trained policy."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
+    rooms = [*WHOLE, *BY_NAME]
+    for number, (name, scores) in enumerate(rows):
+        places = np.arange(len(rooms)) + 0.2 * (number - 1.5)
+        axes.bar(places, [100 * np.mean(scores[room]) for room in rooms], 0.2, label=name)
+    labels = [room.removeprefix("RobotRoom").removesuffix("-v0").strip("-") or "v0" for room in rooms]
+    axes.set_xticks(range(len(rooms)), labels, rotation=60, ha="right")
+    axes.set_ylabel("success, %")
+    axes.set_title("All factors (left), and one factor alone in its test range")
+    axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.06))
+    figure.savefig(path, dpi=100)
+
+
+def main(config: Shifts) -> None:
+    """Run the benchmark."""
+    jobs: dict[Path, tuple[Any, ...]] = {
+        config.out / env_id / f"{algorithm}-seed{seed}.json": (config, algorithm, env_id, seed)
+        for seed in range(config.seeds)
+        for env_id in TRAINED_IN
+        for algorithm in ALGORITHMS
+    }
+    settings = {
+        "env_steps": config.env_steps,
+        "ppo_steps": config.ppo_steps,
+        "episodes": config.episodes,
+    }
+    rows = list(averages(run_jobs(run_job, jobs, settings, config.workers)))
+    table = Table(title="Success, %: mean (lowest to highest) over training seeds")
+    table.add_column("room")
+    for name, _ in rows:
+        table.add_column(name)
+    for room in rows[0][1]:
+        table.add_row(room, *(spread([100 * v for v in scores[room]], 0) for _, scores in rows))
+    Console(width=150).print(table)
+    if config.figure is not None:
+        draw(rows, config.figure)
+
+
+if __name__ == "__main__":
+    command(Shifts, main)
