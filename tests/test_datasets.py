@@ -10,6 +10,7 @@ import h5py
 import minari
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
 from test_scripts import SMALL, run
 
 from agent import Agent, AgentConfig
@@ -84,6 +85,36 @@ def test_appending_goes_on_where_the_dataset_ends():
     assert code == 0 and "4 episodes" in out, err
     metadata = minari.load_dataset("a-v0").storage.get_episode_metadata(range(4))
     assert [about["seed"] for about in metadata] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"observation": "goal_image", "goal": "random"},
+        {"observation": "state"},
+        {"factors": "training", "factor_info": True, "goal_image": True, "masks": True},
+    ],
+)
+def test_every_kind_of_observation_can_be_appended_to(kwargs, tmp_path):
+    """Recorded in one go or in three, of which one was killed before it was published."""
+    names = "whole-v0", "parts-v0"
+    for name, parts in zip(names, (((0, 1, 2, 3, 4),), ((0, 1), (2,), (3, 4))), strict=True):
+        for number, seeds in enumerate(parts):
+            env = gym.make("RobotRoom-v0", **kwargs)
+            recorder = Recorder(name, env, "noisy", append=number > 0)
+            for seed in seeds:
+                recorder.add(record(env, Scripted(env, "noisy"), seed))
+            if number != 1:
+                recorder.publish()
+    assert (tmp_path / names[0] / "data_card.md").read_text().partition("\n")[2] == (
+        (tmp_path / names[1] / "data_card.md").read_text().partition("\n")[2]
+    )
+    whole, parts = (minari.load_dataset(name) for name in names)
+    assert whole.total_episodes == parts.total_episodes == 5
+    assert whole.total_steps == parts.total_steps
+    for one, other in zip(whole.iterate_episodes(), parts.iterate_episodes(), strict=True):
+        for part in ("observations", "actions", "rewards", "infos"):
+            assert data_equivalence(getattr(one, part), getattr(other, part), exact=True)
 
 
 def test_bad_requests_change_nothing():
@@ -182,7 +213,18 @@ def test_training_from_a_dataset_by_command(tmp_path):
 
 @pytest.mark.parametrize(
     ("recorded", "learned"),
-    [({"masks": True}, {}), ({"slip": 0.0}, {}), ({}, {"oracle_steps": True, "compiled": False})],
+    [
+        ({"masks": True}, {}),
+        ({"slip": 0.0}, {}),
+        ({}, {"oracle_steps": True, "compiled": False}),
+        ({"goal_image": True}, {}),
+        ({"factors": "test", "factor_info": True}, {"factors": "test"}),
+        (
+            {"factors": {"robot_colour": (255, 250, 245)}},
+            {"factors": {"robot_colour": [255, 250, 245]}},
+        ),
+        ({"factors": {"speed": 0.5}}, {"factors": {"speed": np.float64(0.5)}}),
+    ],
 )
 def test_arguments_that_no_frame_shows_may_differ(recorded, learned):
     env = gym.make("RobotRoom-v0", **recorded)

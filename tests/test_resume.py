@@ -54,6 +54,7 @@ ENVS = {
     "native": native,
     "same step": lambda: native("SameStep"),
     "one": lambda: gym.make("RobotRoomMaze-v0", distractors=2),
+    "factors": "RobotRoomShifted-v0",
 }
 """Of these, only the rooms of different limits cannot be made again from what is saved."""
 
