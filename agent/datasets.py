@@ -33,6 +33,7 @@ class SavedDataset(msgspec.Struct, kw_only=True):
     observation_space: str
     action_space: str
     env_spec: str | None = None
+    algorithm_name: str | None = None
     jpeg_encoding: bool = True
 
 

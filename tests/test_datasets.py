@@ -372,6 +372,25 @@ def test_a_dataset_has_at_least_the_steps_asked_for_and_a_card_with_its_quality(
     assert success["expert"] < success["noisy"] < success["random"]
 
 
+def test_the_card_tells_every_policy_that_has_acted(tmp_path):
+    for policy in ("random", "expert"):
+        assert run("collect", "a-v0", "--policy", policy, "--episodes", 2, "--append")[0] == 0
+    card = (tmp_path / "a-v0" / "data_card.md").read_text()
+    assert "| policy | random: " in card and "; expert: " in card and "| episodes | 4 |" in card
+
+
+def test_what_a_stranger_says_about_success_is_read_with_care(tmp_path):
+    env = gym.make("RobotRoom-v0")
+    Recorder("a-v0", env, "random", append=False).add(record(env, Scripted(env, "random"), 0))
+    for value, how in (
+        (h5py.ExternalLink("/etc/x", "/"), {}),
+        (np.zeros(10**6, bool), {"compression": 1}),
+    ):
+        rewritten(tmp_path / "a-v0" / "data", "infos/is_success", value, **how)
+        with pytest.raises(ValueError, match="is_success: got "):
+            Recorder("a-v0", env, "random", append=True)
+
+
 def test_steps_that_are_none_are_refused():
     code, _, err = run("collect", "room/none-v0", "--steps", 0)
     assert code != 0 and "steps: got 0, allowed: at least 1" in err

@@ -12,7 +12,9 @@ from robot_room.app.evaluation.policies import NOISE_STD, PERSISTENCE
 
 CARD = "data_card.md"
 """Name of the card in the folder of a dataset."""
+UNKNOWN = "unknown"
 POLICIES = {
+    UNKNOWN: "not told by who recorded it",
     "random": f"uniform actions, each kept with probability {PERSISTENCE:g}",
     "noisy": f"the optimal expert with Gaussian noise of standard deviation {NOISE_STD:g}",
     "mixed": "optimal and random actions; each episode draws its fraction of random ones uniformly",
@@ -36,7 +38,9 @@ class Outcome(NamedTuple):
         return cls(len(rewards), float(np.sum(rewards)), reached)
 
 
-def card(dataset_id: str, env: gym.Env[Any, Any], policy: str, outcomes: Sequence[Outcome]) -> str:
+def card(
+    dataset_id: str, env: gym.Env[Any, Any], policies: Sequence[str], outcomes: Sequence[Outcome]
+) -> str:
     """The card of a dataset that has at least one episode, in Markdown."""
     lengths = [outcome.steps for outcome in outcomes]
     returns = [outcome.total for outcome in outcomes]
@@ -46,7 +50,7 @@ def card(dataset_id: str, env: gym.Env[Any, Any], policy: str, outcomes: Sequenc
         "environment": "unknown" if spec is None else f"`{spec.id}` with `{spec.kwargs}`",
         "observations": f"`{env.observation_space}`",
         "actions": f"`{env.action_space}`",
-        "policy": f"{policy}: {POLICIES.get(policy, 'a trained agent')}",
+        "policy": "; ".join(f"{name}: {POLICIES.get(name, 'a trained agent')}" for name in policies),
         "episodes": f"{len(lengths):,}",
         "steps": f"{sum(lengths):,}",
         "length of an episode": f"{np.mean(lengths):.1f} (from {min(lengths)} to {max(lengths)})",

@@ -18,7 +18,7 @@ from minari.storage import get_dataset_path
 
 from agent.atomic import replaced_directory, settled_directory
 from agent.datasets import opened, read_episode, read_metadata, read_success, recorded_environment
-from robot_room.app.datasets.card import CARD, Outcome, card
+from robot_room.app.datasets.card import CARD, UNKNOWN, Outcome, card
 from robot_room.app.evaluation.policies import Behaviour
 
 
@@ -85,6 +85,7 @@ class Recorder:
         self.dataset_id, self.env, self.behaviour = dataset_id, env, behaviour
         self._path = Path(get_dataset_path(dataset_id))
         self._loose = self._path.with_name(f".{self._path.name}.episodes")
+        self._behaviours: dict[str, None] = {}  # in the order in which they began to act
         self._outcomes = self._read(self._path)
         self._joined = len(self._outcomes)
         while (self._loose / str(self.episodes)).is_dir():
@@ -119,6 +120,7 @@ class Recorder:
             about = {"dataset_id": self.dataset_id, "algorithm_name": self.behaviour}
             storage.update_metadata({**about, "minari_version": minari.__version__})
             storage.update_episodes([episode])
+        self._behaviours[self.behaviour] = None
         success = None if episode.infos is None else episode.infos.get("is_success")
         self._outcomes.append(Outcome.of(np.array(episode.rewards), success))
         if self.episodes >= 2 * self._joined:
@@ -141,9 +143,13 @@ class Recorder:
                             source.copy("episode_0", file, f"episode_{number}")
                         file[f"episode_{number}"].attrs["id"] = number
                 storage = MinariStorage.read(folder / "data")
-                totals = {"total_episodes": self.episodes, "total_steps": self.steps}
+                totals = {
+                    "total_episodes": self.episodes,
+                    "total_steps": self.steps,
+                    "algorithm_name": ", ".join(self._behaviours),
+                }
                 storage.update_metadata({**totals, "dataset_size": storage.get_size()})
-                text = card(self.dataset_id, self.env, self.behaviour, self._outcomes)
+                text = card(self.dataset_id, self.env, list(self._behaviours), self._outcomes)
                 (folder / CARD).write_text(text, encoding="utf-8")
             self._joined = self.episodes
         shutil.rmtree(self._loose, ignore_errors=True)
@@ -154,6 +160,7 @@ class Recorder:
             if not path.exists():
                 return []
             metadata, outcomes = read_metadata(path / "data"), []
+            self._behaviours |= dict.fromkeys((metadata.algorithm_name or UNKNOWN).split(", "))
             with opened(path / "data") as file:
                 for number in range(metadata.total_episodes):
                     try:
