@@ -285,7 +285,8 @@ class Collector:
         for i in np.flatnonzero(acted).tolist():
             replaced = self.mode == AutoresetMode.SAME_STEP and done[i]
             frame = np.array(infos["final_obs"][i] if replaced else frames[i])
-            self.replay.append(self._episodes[i], actions[i].copy(), float(rewards[i]), frame)
+            step = actions[i].copy(), float(rewards[i]), frame, bool(terminated[i])
+            self.replay.append(self._episodes[i], *step)
             if done[i]:
                 finished.append(self._finished(i, infos))
 

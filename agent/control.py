@@ -95,10 +95,13 @@ def decide(
     belief = observe(world_model, restorer, gate, frames, state.belief)
 
     bound = state.belief.action.new_ones(world_model.action_size)
-    step = world_model.step if planner.particles == 1 else world_model.sampled_step(generator)
-    problem = Problem(step, -bound, bound)
     z = belief.density.mean
-    plan = planner.plan(problem, z, state.plans, generator)
+    start, step, continuation = world_model.imagine(z)
+    if planner.particles > 1:
+        start, step = z, world_model.sampled_step(generator)
+        continuation = world_model.continuation if continuation is not None else None
+    problem = Problem(step, -bound, bound, continuation=continuation)
+    plan = planner.plan(problem, start, state.plans, generator)
     if restorer.plan_weight > 0:
         plan = plausible_plan(world_model, restorer, z, plan)
     action = plan.actions[:, 0]

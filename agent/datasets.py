@@ -91,8 +91,11 @@ def load_episodes(
                 with _named(data, number):
                     found = read_episode(file, number, observations, metadata.jpeg_encoding)
                     frames, taken, rewards = found
+                    terminated = read_termination(file, number)
                     scaled = np.clip(2 * (taken - actions.low) / span - 1, -1, 1).astype(np.float32)
-                    episode = Episode(list(frames), list(scaled), rewards.tolist())
+                    episode = Episode(
+                        list(frames), list(scaled), rewards.tolist(), terminated=terminated
+                    )
                     yield checked_episode(episode, shape, size)
 
     return episodes()
@@ -160,6 +163,16 @@ def read_episode(
         counts = f"{len(actions)} actions, {len(rewards)} rewards"
         raise ValueError(f"got {counts}, allowed: as many rewards as actions")
     return _observations(group, "observations", space, jpeg, len(rewards) + 1), actions, rewards
+
+
+def read_termination(file: Any, number: int) -> bool:
+    """Whether an episode terminated, or was cut off.
+
+    Raises:
+        ValueError, LookupError, TypeError, OSError, RuntimeError: that is missing or damaged.
+    """
+    terminations = _read(_child(file, f"episode_{number}"), "terminations", 1, "b")
+    return bool(len(terminations) and terminations[-1])
 
 
 def read_success(file: Any, number: int) -> NDArray[np.bool_] | None:

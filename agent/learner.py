@@ -167,7 +167,7 @@ class Learner:
         self, world_model: WorldModel, config: TrainingConfig, seed: np.random.SeedSequence
     ) -> None:
         self.world_model, self.config = world_model, config
-        self.optimizer = torch.optim.Adam(world_model.parameters(), fused=True)
+        self.optimizer = torch.optim.Adam(world_model.parameter_groups(), fused=True)
         self.replay = Replay(config.replay_capacity)
         self.progress = Progress()
         self.generators = Generators.from_seed(seed, self.device)
@@ -193,7 +193,12 @@ class Learner:
             FloatingPointError: a term of the loss is not finite (named in the message).
         """
         config, progress = self.config, self.progress
-        batch = self.replay.sample(config.batch_size, config.sequence_length, self.generators.replay)
+        batch = self.replay.sample(
+            config.batch_size,
+            config.sequence_length,
+            self.generators.replay,
+            reach_ends=self.world_model.config.continuation,
+        )
         self.optimizer.zero_grad(set_to_none=True)
         with flushed_denormals():
             loss, metrics = self.world_model.loss(
@@ -213,7 +218,7 @@ class Learner:
         warm_up = min(1.0, (progress.num_updates + 1) / 20)
         decay = min(1.0, 0.1 + 1.8 * left)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * warm_up * decay
+            group["lr"] = group["rate"] * config.learning_rate * warm_up * decay
         self.optimizer.step()
         progress.num_updates += 1
 

@@ -28,6 +28,15 @@ def mlp(size_in: int, width: int, size_out: int, layers: int = 2) -> nn.Sequenti
     return nn.Sequential(*modules, nn.Linear(size_in, size_out))
 
 
+def ridge(
+    inputs: Float[Tensor, "N P"], targets: Float[Tensor, "N Q"], strength: float = 1e-4
+) -> Float[Tensor, "P Q"]:
+    """Least squares weights, penalised by `strength` times the inputs' mean square."""
+    gram = inputs.T @ inputs / len(inputs)
+    penalty = strength * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
+    return torch.linalg.solve(gram + penalty, inputs.T @ targets / len(inputs))
+
+
 class KeypointEncoder(nn.Module):
     """Frames → features: each of `maps` maps is reduced to its expected position and activation.
 
@@ -75,20 +84,70 @@ class KeypointEncoder(nn.Module):
     @torch.no_grad()
     def initialise(self, frames: Float[Tensor, "N H W C"]) -> None:
         """Scale the maps and make the features the whitened principal components on `frames`."""
-        logits = self._logits(frames)
-        scale = SHARPNESS / (logits.std((0, 2, 3)) + 1e-6)
-        self.maps.weight.mul_(scale[:, None, None, None])
-        keypoints = self._keypoints(self._logits(frames))
+        keypoints = self._scaled_keypoints(frames)
         centre = keypoints.mean(0)
-        _, singular, components = torch.linalg.svd(keypoints - centre, full_matrices=False)
-        std = singular / math.sqrt(len(frames))
-        count = min(len(self.mix.weight), len(std))
-        # The floor keeps components of pure rounding error from being scaled to unit variance.
-        whiten = components[:count] / (std[:count, None] + 0.02)
+        whiten = _whitening(keypoints - centre, len(self.mix.weight))
         self.mix.weight.zero_()
         self.mix.bias.zero_()
-        self.mix.weight[:count] = whiten
-        self.mix.bias[:count] = -whiten @ centre
+        self.mix.weight[: len(whiten)] = whiten
+        self.mix.bias[: len(whiten)] = -whiten @ centre
+
+    @torch.no_grad()
+    def initialise_moving(
+        self, frames: Float[Tensor, "N H W C"], moving: Float[Tensor, "N H W"], scale: float
+    ) -> Float[Tensor, "2 3"]:
+        """As `initialise`, but the first two features tell where something moves.
+
+        The first map is fitted to `moving`, then a linear function of all keypoints to its centroid,
+        both by ridge regression. The other features are the principal components of what is left.
+
+        Args:
+            frames: centred frames.
+            moving: how much each pixel of them moves.
+            scale: std of the first two features; the others have 1.
+
+        Returns:
+            The affine map from the first two features to that place: row and column from −1 to 1.
+        """
+        patches = F.silu(self.patches(F.pad(frames.permute(0, 3, 1, 2), self.pad)))
+        responses = F.unfold(patches, 3, padding=1).transpose(1, 2).flatten(0, 1)
+        cells = F.avg_pool2d(F.pad(moving, self.pad)[:, None], PATCH).flatten(1)
+        self.maps.weight[0] = ridge(responses, cells.view(-1, 1)).view_as(self.maps.weight[0])
+        keypoints = self._scaled_keypoints(frames)
+        centre = keypoints.mean(0)
+        keypoints = keypoints - centre
+
+        mass = cells.sum(1, keepdim=True)
+        places = cells @ self.grid.T / mass.clamp(min=1e-9)  # (N, 2)
+        weight = (mass / mass.mean().clamp(min=1e-9)).clamp(max=1).sqrt()  # little where nothing moves
+        place = (weight**2 * places).sum(0) / (weight**2).sum().clamp(min=1e-9)
+        found = ridge(weight * keypoints, weight * (places - place), 1e-3)  # (3 · maps, 2)
+        std = (keypoints @ found).std(0) / scale + 0.02
+        found = found / std
+        seen = keypoints @ found
+        rest = _whitening(
+            keypoints - seen @ torch.linalg.lstsq(seen, keypoints).solution, len(self.mix.weight) - 2
+        )
+        self.mix.weight.zero_()
+        self.mix.weight[:2] = found.T
+        self.mix.weight[2 : 2 + len(rest)] = rest
+        self.mix.bias.copy_(-self.mix.weight @ centre)
+        return torch.cat([std.diag(), place[:, None]], 1)
+
+    def _scaled_keypoints(self, frames: Tensor) -> Tensor:
+        """Scale the maps by their logits on frames, and return the keypoints."""
+        scale = SHARPNESS / (self._logits(frames).std((0, 2, 3)) + 1e-6)
+        self.maps.weight.mul_(scale[:, None, None, None])
+        return self._keypoints(self._logits(frames))
+
+
+def _whitening(keypoints: Float[Tensor, "N P"], most: int) -> Float[Tensor, "F P"]:
+    """Principal components of centred keypoints, scaled to unit variance, `most` at most."""
+    _, singular, components = torch.linalg.svd(keypoints, full_matrices=False)
+    std = singular / math.sqrt(len(keypoints))
+    count = min(most, len(std))
+    # The floor keeps components of pure rounding error from being scaled to unit variance.
+    return components[:count] / (std[:count, None] + 0.02)
 
 
 class SeparableDecoder(nn.Module):

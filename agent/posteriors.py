@@ -83,6 +83,11 @@ class FilterPosterior(nn.Module):
             self.evidence.bias[:latents] = 0
             self.evidence.bias[latents:] = -3
 
+    @torch.no_grad()
+    def start_std(self, raw: float) -> None:
+        """Begin with another std of the frame's estimate, given before softplus."""
+        self.evidence.bias[len(self.evidence.bias) // 2 :] = raw
+
     def forward(
         self, features: Tensor, prior: Normal, action: Tensor, memory: Tensor
     ) -> tuple[Normal, Tensor]:
@@ -104,12 +109,22 @@ class RecurrentPosterior(nn.Module):
             self.head.bias[:latents] = 0
             self.head.bias[latents:] = -3
 
+    @torch.no_grad()
+    def start_std(self, raw: float) -> None:
+        """Begin with another std, given before softplus."""
+        self.head.bias[len(self.head.bias) // 2 :] = raw
+
     def forward(
         self, features: Tensor, prior: Normal, action: Tensor, memory: Tensor
     ) -> tuple[Normal, Tensor]:
         """See the module's docstring."""
         memory = self.recurrence(torch.cat([features, action], -1), memory)
         return normal(self.head(torch.cat([memory, features], -1))), memory
+
+
+def inverse_softplus(value: Tensor) -> Tensor:
+    """The raw number of a positive one: softplus(raw) = value."""
+    return value + torch.log(-torch.expm1(-value))
 
 
 def normal(raw: Tensor, bias: float = 0.0) -> Normal:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agent.types import Batch
 
 LARGEST = float(np.finfo(np.float32).max)
-PER_EPISODE = {"open": np.bool_}
+PER_EPISODE = {"open": np.bool_, "terminated": np.bool_}
 """Fields of an episode that are saved with it; an array each, False where an older file has none."""
 
 
@@ -25,6 +25,8 @@ class Episode:
     rewards: list[float] = field(default_factory=list)
     open: bool = False
     """Whether steps are still to come; an open episode is never dropped from a replay."""
+    terminated: bool = False
+    """Whether the last frame ended it; if not, it was cut off."""
     held: bool = field(default=False, init=False)
     """Whether it is in a replay."""
 
@@ -40,7 +42,7 @@ def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size:
     Raises:
         ValueError: numbers of frames, actions and rewards do not belong together; a frame has another
             shape or is not uint8; an action has another shape or is not in [−1, 1]; a reward is not
-            a finite number.
+            a finite number; `terminated` is not a truth value.
     """
     if not isinstance(episode, Episode):
         raise ValueError(f"episode: got {episode!r:.200}, allowed: an `agent.replay.Episode`")
@@ -62,7 +64,10 @@ def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size:
             allowed = f"{action_size} numbers in [-1, 1], scaled from the action space"
             raise ValueError(f"actions: got {action!r}, allowed: {allowed}")
     rewards = [_reward("rewards", reward) for reward in parts[2]]
-    return Episode(frames, [action.astype(np.float32) for action in actions], rewards)
+    if not isinstance(episode.terminated, bool | np.bool_):
+        raise ValueError(f"terminated: got {episode.terminated!r:.200}, allowed: True or False")
+    actions = [action.astype(np.float32) for action in actions]
+    return Episode(frames, actions, rewards, terminated=bool(episode.terminated))
 
 
 def _listed(name: str, values: Any) -> list[Any]:
@@ -117,8 +122,16 @@ class Replay:
         action: NDArray[np.float32],
         reward: float,
         frame: NDArray[np.uint8],
+        terminated: bool = False,
     ) -> None:
         """Append a step to an episode: the action, (A,) in [−1, 1], its reward and the next frame.
+
+        Args:
+            episode: returned by `start`.
+            action: the action.
+            reward: its reward.
+            frame: the next frame.
+            terminated: whether the frame ends the episode.
 
         Raises:
             ValueError: the reward is not a finite number; nothing is stored.
@@ -129,6 +142,7 @@ class Replay:
         episode.actions.append(action)
         episode.rewards.append(reward)
         episode.frames.append(frame)
+        episode.terminated = terminated
         self.num_steps += 1
         self._forget(episode)
 
@@ -159,10 +173,20 @@ class Replay:
                 dropped.held = False
                 self.num_steps -= len(dropped.actions)
 
-    def sample(self, windows: int, length: int, generator: np.random.Generator) -> Batch:
+    def sample(
+        self, windows: int, length: int, generator: np.random.Generator, reach_ends: bool = False
+    ) -> Batch:
         """Sample `windows` windows of `length` frames, uniformly over all windows.
 
         An episode shorter than `length` counts as one window and is padded.
+
+        Args:
+            windows: number of windows.
+            length: frames in a window.
+            generator: generator of the draws.
+            reach_ends: whether windows may also begin so late that they are padded, up to an episode's
+                last but one frame. Otherwise only one window of an episode holds its last frame,
+                while `length` of them hold one in the middle.
 
         Raises:
             ValueError: no step has been stored yet.
@@ -170,7 +194,8 @@ class Replay:
         episodes = [episode for episode in self.episodes if episode.actions]
         if not episodes:
             raise ValueError("replay: got no steps, allowed: at least 1 before sampling")
-        starts = np.array([max(len(e.frames) - length + 1, 1) for e in episodes])
+        shortest = 2 if reach_ends else length
+        starts = np.array([max(len(e.frames) - shortest + 1, 1) for e in episodes])
         chosen = generator.choice(len(episodes), size=windows, p=starts / starts.sum())
         firsts = generator.integers(starts[chosen])
         return self._batch(
@@ -192,6 +217,7 @@ class Replay:
         frames = np.zeros((len(windows), length, *shape), np.uint8)
         actions = np.zeros((len(windows), length - 1, size), np.float32)
         rewards, reward_mask, mask = np.zeros((3, len(windows), length), np.float32)
+        continues = np.ones((len(windows), length), np.float32)
         for i, (episode, first) in enumerate(windows):
             count = min(len(episode.frames) - first, length)
             frames[i, :count] = episode.frames[first : first + count]
@@ -201,7 +227,10 @@ class Replay:
             skip = 1 if first == 0 else 0  # an episode's first frame has no reward
             rewards[i, skip:count] = episode.rewards[first + skip - 1 : first + count - 1]
             reward_mask[i, skip:count] = 1
-        return Batch(*map(torch.from_numpy, (frames, actions, rewards, reward_mask, mask)))
+            if episode.terminated and first + count == len(episode.frames):
+                continues[i, count - 1] = 0
+        arrays = frames, actions, rewards, reward_mask, mask, continues
+        return Batch(*map(torch.from_numpy, arrays))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All episodes as flat arrays, for saving; see `from_state`.

@@ -18,8 +18,8 @@ from agent.planning import Planner
 Callback = Callable[[Progress], None]
 """Called after each vector step and every tenth update. Raise to stop early; progress is kept."""
 
-INITIAL_WINDOWS = 256
-"""Windows used to initialise the model offline."""
+INITIAL_FRAMES = 1024
+"""Frames, in windows, used to initialise the model offline."""
 
 
 @dataclass
@@ -117,7 +117,8 @@ def train(
             run.updating = True
         if progress.num_timesteps >= random_steps:
             if progress.num_updates == 0:
-                learner.initialise(learner.replay.all(config.sequence_length))
+                longest = max(len(episode.frames) for episode in learner.replay.episodes)
+                learner.initialise(learner.replay.all(longest))
             while progress.num_updates < config.updates_per_step * progress.num_timesteps:
                 left = 1 - progress.num_timesteps / progress.target_timesteps
                 learner.update(left)
@@ -162,9 +163,9 @@ def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> None:
     config, progress = learner.config, learner.progress
     if progress.num_updates == 0:
         # A sample, since a large dataset would not fit into memory as floats.
-        first = learner.replay.sample(
-            INITIAL_WINDOWS, config.sequence_length, learner.generators.replay
-        )
+        length = max(config.sequence_length, learner.world_model.initial_length)
+        windows = max(1, INITIAL_FRAMES // length)
+        first = learner.replay.sample(windows, length, learner.generators.replay)
         learner.initialise(first)
     progress.target_updates = target = int(config.updates_per_step * progress.num_timesteps)
     while progress.num_updates < target:

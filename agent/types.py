@@ -21,6 +21,8 @@ class Batch(NamedTuple):
     """Windows of episodes; `actions[:, t]` follows `frames[:, t]`, `rewards[:, t]` arrives with it.
 
     Actions are scaled to [−1, 1]. Episodes shorter than T are padded at the end, where `mask` is 0.
+    `continues` is 0 on the frame at which an episode terminated, and 1 on all others, also on the last
+    one of an episode that was cut off.
     `reward_mask` is also 0 on the first frame of an episode, which has no reward.
     """
 
@@ -29,6 +31,7 @@ class Batch(NamedTuple):
     rewards: Float[Tensor, "B T"]
     reward_mask: Float[Tensor, "B T"]
     mask: Float[Tensor, "B T"]
+    continues: Float[Tensor, "B T"]
 
     def to(self, device: torch.device) -> "Batch":
         """The same windows on another device."""

@@ -1,8 +1,11 @@
 """The sequential VAE: a latent state-space model of frames and rewards, trained on its ELBO.
 
-Generative model, all Gaussian:
+Generative model, Gaussian:
 
     p(x, r, z | a) = p(z_1) ∏_t p(x_t | z_t) p(r_t | z_t) ∏_{t≥2} p(z_t | z_{t−1}, a_{t−1})
+
+With `continuation`, the model also has p(c_t | z_t), a Bernoulli density of whether the episode goes on
+after frame t, and the ELBO gains Σ_t E[log p(c_t | z_t)].
 
 ELBO, with the expectation over the joint q(z_{1:T}):
 
@@ -13,10 +16,12 @@ Frames have values in [0, 1]; the observation model's mean is the mean frame plu
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -57,6 +62,10 @@ class WorldModelConfig(Config):
     """Weight of the open-loop term: the ELBO's reward and KL terms, with z rolled out by the
     transition alone from the first frame. The ELBO trains one-step predictions, but the planner
     rolls out many steps. 0 disables the term."""
+    continuation: bool = False
+    """Whether p(c_t | z_t), whether the episode goes on after frame t, is part of the model. Then
+    imagined returns stop where the model expects the episode to end, and windows of training also
+    begin near the ends of episodes."""
 
 
 class WorldModel(nn.Module):
@@ -65,6 +74,8 @@ class WorldModel(nn.Module):
     `initialise` must be called on the first data before training.
     """
 
+    initial_length = 1
+    """Frames that a window for `initialise` should have at least."""
     mean_frame: Tensor
     reward_offset: Tensor
     reward_scale: Tensor
@@ -85,6 +96,7 @@ class WorldModel(nn.Module):
         self.decoder = SeparableDecoder(frame_shape, latents, config.rank, width)
         self.transition_net = mlp(latents + action_size, width, 2 * latents)
         self.reward_net = mlp(latents, width, 1)
+        self.continuation_net = mlp(latents, width, 1) if config.continuation else None
         self.register_buffer("mean_frame", torch.full(frame_shape, 0.5))
         self.register_buffer("reward_offset", torch.zeros(()))
         self.register_buffer("reward_scale", torch.ones(()))
@@ -106,11 +118,19 @@ class WorldModel(nn.Module):
         """Whiten the encoder's features on the first, centred frames."""
         self.encoder.initialise(frames)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's parameters, in groups with a `rate` relative to the learning rate each."""
+        return [{"params": list(self.parameters()), "rate": 1.0}]
+
     # ---- the densities -------------------------------------------------------------------------
 
     def features(self, frames: UInt8[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
-        """Encoder features of frames."""
-        return self.encoder(self._centred(frames))
+        """Features of frames, the posterior's input."""
+        return self._features(self._centred(frames))
+
+    def _features(self, frames: Float[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
+        """Features of centred frames."""
+        return self.encoder(frames)
 
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}): the mean is z_{t−1} plus a learned change."""
@@ -119,7 +139,27 @@ class WorldModel(nn.Module):
 
     def reward(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
         """Mean of p(r_t | z_t), in the environment's units."""
-        return self.reward_offset + self.reward_scale * self.reward_net(z)[..., 0]
+        return self._reward(self._outcome_inputs(z))
+
+    def _reward(self, inputs: Tensor) -> Tensor:
+        return self.reward_offset + self.reward_scale * self.reward_net(inputs)[..., 0]
+
+    def continuation(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """p(c_t = 1 | z_t), the probability that the episode goes on after frame t.
+
+        Raises:
+            ValueError: it is not part of the model.
+        """
+        return self._continuation_logit(self._outcome_inputs(z)).sigmoid()
+
+    def _continuation_logit(self, inputs: Tensor) -> Tensor:
+        if self.continuation_net is None:
+            raise ValueError("continuation: got False in the configuration, allowed: True for this")
+        return self.continuation_net(inputs)[..., 0]
+
+    def _outcome_inputs(self, z: Tensor) -> Tensor:
+        """What the networks of rewards and continuation are given."""
+        return z
 
     def decode(self, z: Float[Tensor, "N D"]) -> UInt8[Tensor, "N H W C"]:
         """Mean of p(x_t | z_t) as frames."""
@@ -129,6 +169,12 @@ class WorldModel(nn.Module):
         """p(z_1) = N(0, I) and the posterior's initial memory, for `batch` sequences."""
         memory = self.mean_frame.new_zeros(batch, self.posterior.memory_size)
         return standard_normal(batch, self.latent_dim, self.mean_frame), memory
+
+    def imagine(
+        self, z: Float[Tensor, "N D"]
+    ) -> tuple[Float[Tensor, "N M"], Step, Callable[[Tensor], Tensor] | None]:
+        """How to roll out plans from z: the part that changes, its `Step` and its continuation."""
+        return z, self.step, None if self.continuation_net is None else self.continuation
 
     @torch.no_grad()
     def step(self, z: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,12 +201,12 @@ class WorldModel(nn.Module):
 
         Returns:
             The loss to minimise, and metrics: `elbo` and its terms `log_p_frames`,
-            `log_p_rewards`, `kl`, and those of the open-loop term, `open_loop_log_p_rewards` and
-            `open_loop_kl`, all unweighted and in nats per step.
+            `log_p_rewards`, `log_p_continues` (if modelled) and `kl`, and those of the open-loop term,
+            `open_loop_log_p_rewards` and `open_loop_kl`, all unweighted and in nats per step.
         """
         mask, steps = batch.mask, batch.mask.sum()
         frames = self._centred(batch.frames.flatten(0, 1))
-        q, p, z = self._follow(self.encoder(frames), batch, generator)
+        q, p, z = self._follow(self._features(frames), batch, generator)
 
         terms = {
             "log_p_frames": (self._log_p_frames(z, frames) * mask).sum() / steps,
@@ -168,6 +214,9 @@ class WorldModel(nn.Module):
             "kl": (self._kl(q, p) * mask).sum() / steps,
         }
         elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
+        if self.continuation_net is not None:
+            terms["log_p_continues"] = self._log_p_continues(z, batch).sum() / steps
+            elbo = elbo + terms["log_p_continues"]
         log_p, kl = (term / steps for term in self._open_loop(q, p, z, batch, generator))
         loss = -elbo - self.config.open_loop_weight * (log_p - kl)
         return loss, {**terms, "open_loop_log_p_rewards": log_p, "open_loop_kl": kl, "elbo": elbo}
@@ -183,11 +232,13 @@ class WorldModel(nn.Module):
         q is the joint density of z_{1:T}; with posterior D it is a chain, not a product.
         """
         frames = self._centred(batch.frames.flatten(0, 1))
-        features = self.encoder(frames)
+        features = self._features(frames)
         rows = []
         for _ in range(samples):
             q, p, z = self._follow(features, batch, generator)
             log_weight = (p.log_prob(z) - q.log_prob(z) + self._log_p_frames(z, frames)) * batch.mask
+            if self.continuation_net is not None:
+                log_weight = log_weight + self._log_p_continues(z, batch)
             rows.append((log_weight + self._log_p_rewards(z, batch, slice(None))).sum(1))
         return torch.stack(rows)
 
@@ -246,6 +297,12 @@ class WorldModel(nn.Module):
         std = (self.config.reward_std * self.reward_scale)[None]
         rewards = Normal(self.reward(z)[..., None], std.expand(*z.shape[:-1], 1))
         return rewards.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
+
+    def _log_p_continues(self, z: Tensor, batch: Batch) -> Tensor:
+        """The log-probability log p(c_t | z_t), (B, T), 0 where padded; nats."""
+        logits = self._continuation_logit(self._outcome_inputs(z))
+        signs = 2 * batch.continues - 1
+        return F.logsigmoid(signs * logits) * batch.mask
 
     def _centred(self, frames: Tensor) -> Tensor:
         """Frames as floats in [0, 1], minus the mean frame."""

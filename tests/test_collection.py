@@ -42,6 +42,7 @@ def test_episodes_are_whole_and_true_in_every_autoreset_mode(mode):
             expected = np.clip(before + 0.1 * action, -0.9, 0.9)
             np.testing.assert_allclose(after, expected, atol=0.04)  # just over a pixel
             assert episode.rewards[t] == pytest.approx(-np.linalg.norm(after), abs=0.03)
+    assert not any(episode.terminated for episode in replay.episodes)  # they were cut off
     for outcome in finished:
         assert (outcome.length, outcome.is_success) == (7, False)
 
@@ -55,6 +56,10 @@ def test_success_is_reported(mode):
         actions = np.clip(-positions / 0.1, -1, 1).astype(np.float32)
         outcomes += collector.step(actions)[1]
     assert len(outcomes) > 6 and all(outcome.is_success for outcome in outcomes)
+    ended = [episode for episode in collector.replay.episodes if episode.terminated]
+    assert len(ended) == len(outcomes)
+    for episode in ended:
+        assert np.linalg.norm(robot_position(episode.frames[-1])) <= 0.1 + 0.04
 
 
 def test_long_episodes_are_cut_where_rooms_can_be_reset_one_by_one():

@@ -139,7 +139,9 @@ def test_bad_requests_change_nothing():
 def test_episodes_come_back_as_the_replay_takes_them():
     env = gym.make("RobotRoom-v0")
     recorder = Recorder("a-v0", env, "random", append=False)
-    episodes = [record(env, Scripted(env, "random"), seed) for seed in range(2)]
+    behaviours = Scripted(env, "random"), Scripted(env, "expert")
+    episodes = [record(env, behaviour, seed) for seed, behaviour in enumerate(behaviours)]
+    assert episodes[1].terminations[-1]
     for episode in episodes:
         recorder.add(episode)
     for read, written in zip(
@@ -148,6 +150,7 @@ def test_episodes_come_back_as_the_replay_takes_them():
         np.testing.assert_array_equal(read.frames, written.observations)
         np.testing.assert_allclose(read.actions, written.actions, atol=1e-7)
         np.testing.assert_array_equal(read.rewards, written.rewards)
+        assert read.terminated == written.terminations[-1]
     with pytest.raises(ValueError, match=r"dataset: got 'b-v0', allowed: one of \['a-v0'\]"):
         load_episodes("b-v0", gym.spec("RobotRoom-v0"), *SPACES)
     with pytest.raises(ValueError, match=r"dataset: got one of .*RobotRoom-v0.*allowed: .*Door-v0"):

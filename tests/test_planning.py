@@ -342,11 +342,54 @@ def test_a_warm_start_of_another_shape_is_refused(config):
             "step, penalty: got returns that are not finite",
         ),
         (problem(integrator(0.0), terminal_value=lambda z: z), "terminal_value: got shape"),
+        (problem(integrator(0.0), continuation=lambda z: z), "continuation: got shape"),
+        (
+            problem(integrator(0.0), continuation=lambda z: z[:, 0] * torch.nan),
+            "step, continuation: got returns that are not finite",
+        ),
     ],
 )
 def test_a_world_that_returns_nonsense_is_refused(world, message):
     with pytest.raises(ValueError, match=message):
         STRONG[0].plan(world, torch.zeros(1, 2))
+
+
+def test_returns_stop_where_the_episode_does():
+    """Σ γ^k (∏_{j<k} c_j) r_k, one step at a time."""
+    step = integrator(torch.tensor([0.5, -0.5]))
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(2, 2, generator=generator)
+    actions = torch.rand(2, 5, 4, 2, generator=generator) * 2 - 1
+
+    def continuation(z):
+        return z[:, 0].sigmoid()
+
+    def terminal_value(z):
+        return z.sum(-1)
+
+    hooks = {"continuation": continuation, "terminal_value": terminal_value}
+    returns = imagined_return(problem(step, **hooks), z, actions, 0.9)
+    for n, k in itertools.product(range(2), range(5)):
+        state, alive, total = z[n][None], 1.0, 0.0
+        for t in range(4):
+            state, reward = step(state, actions[n, k, t][None])
+            total += 0.9 ** (t + 1) * alive * reward.item()
+            alive *= continuation(state).item()
+        total += 0.9**4 * alive * terminal_value(state).item()
+        assert returns[n, k].item() == pytest.approx(total, rel=1e-5)
+
+
+def test_a_plan_ends_an_episode_whose_rewards_are_costs():
+    """Every step costs 1, and left of −1 the episode ends: the plan goes left, which reward alone
+    does not tell."""
+    world = problem(
+        lambda z, a: (z + a, -torch.ones(len(z))),
+        continuation=lambda z: (z[:, 0] > -1.5).float(),
+    )
+    actions = plan(world, torch.zeros(1, 2), STRONG[1]).actions[0]
+    assert actions[:2, 0].sum() <= -1.5
+    returns = imagined_return(world, torch.zeros(1, 2), actions[None, None], 0.9)
+    assert returns.item() == pytest.approx(-0.9 - 0.81)
 
 
 @pytest.mark.usefixtures("without_shape_checks")

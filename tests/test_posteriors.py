@@ -91,7 +91,7 @@ def draw(count, seed):
     x = torch.stack([TRUTH.sample(each, generator)[1] for each in actions])
     zeros, mask = torch.zeros(count, T), torch.ones(count, T)
     frames = 255 * x.float().view(count, T, *SHAPE)  # the model divides by 255
-    return Batch(frames, actions.float(), zeros, zeros, mask), x, actions
+    return Batch(frames, actions.float(), zeros, zeros, mask, torch.ones_like(mask)), x, actions
 
 
 def evidence(model, x, actions):

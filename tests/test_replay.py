@@ -49,6 +49,30 @@ def test_short_episodes_are_padded_and_masked():
     assert batch.actions[:, :, 0].tolist() == [[11, 12, 0, 0, 0]] * 3
 
 
+def test_only_the_last_frame_of_a_terminated_episode_does_not_continue():
+    replay = Replay(1000)
+    numbered(replay, 5, 0)
+    numbered(replay, 5, 100)
+    replay.episodes[0].terminated = True  # the other is cut off
+    batch = replay.sample(500, 4, np.random.default_rng(0), reach_ends=True)
+    ends = (batch.frames[..., 0, 0, 0] == 5) & batch.mask.bool()
+    assert ends.any()
+    assert (batch.continues == 1 - ends.float()).all()
+
+
+def test_windows_that_reach_ends_hold_the_last_frame_as_often_as_others():
+    replay = Replay(1000)
+    numbered(replay, 9, 0)  # 10 frames; windows of 4 start at 0 … 8
+    batch = replay.sample(40_000, 4, np.random.default_rng(0), reach_ends=True)
+    numbers = batch.frames[batch.mask.bool()][:, 0, 0, 0].numpy()
+    counts = np.bincount(numbers, minlength=10) / 40_000
+    expected = [min(f, 8) - max(f - 3, 0) + 1 for f in range(10)]
+    np.testing.assert_allclose(counts, np.array(expected) / 9, atol=0.01)
+    plain = replay.sample(40_000, 4, np.random.default_rng(0))
+    last = (plain.frames[..., 0, 0, 0] == 9).float().mean().item() * 4
+    assert last == pytest.approx(1 / 7, abs=0.01)
+
+
 def test_all_covers_each_frame_once():
     replay = Replay(1000)
     numbered(replay, 12, 0)
@@ -62,9 +86,13 @@ def test_state_round_trip():
     replay = Replay(1000)
     numbered(replay, 12, 0)
     numbered(replay, 7, 100)
+    replay.episodes[1].terminated = True
     replay.start(np.zeros((4, 4, 1), np.uint8))  # an episode without a step holds nothing to learn
     copy = Replay.from_state(replay.state(), 1000)
     assert copy.num_steps == replay.num_steps == 19
+    assert [episode.terminated for episode in copy.episodes] == [False, True]
+    older = {name: array for name, array in replay.state().items() if name != "terminated"}
+    assert not any(e.terminated for e in Replay.from_state(older, 1000).episodes)  # taken as cut off
     for a, b in zip(replay.all(5), copy.all(5), strict=True):
         assert (a == b).all()
     assert Replay.from_state(Replay(5).state(), 5).num_steps == 0

@@ -2,6 +2,7 @@
 
 import copy
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -128,3 +129,18 @@ def test_numpy_numbers_are_numbers(tmp_path):
     agent.predict(np.zeros((64, 64, 3), np.uint8))
     agent.save(tmp_path / "agent")
     assert Agent.load(tmp_path / "agent").config == config
+
+
+@pytest.mark.slow
+def test_the_end_of_episodes_is_learned():
+    """p(c = 0 | z) at the goal, where the room terminates, and far from it."""
+    config = AgentConfig(WorldModelConfig(continuation=True))
+    agent = Agent("RobotRoom-v0", config, seed=0, device="cpu").learn(200)
+    env = gym.make("RobotRoom-v0", terminate_on_goal=False)
+    model, prior, probability = agent.world_model, agent.world_model.initial(1), {}
+    for place in ((0.03, 0.02), (0.3, 0.0), (-0.6, 0.5)):
+        frame, _ = env.reset(options={"robot_position": place, "goal_position": (0, 0)})
+        features = model.features(torch.from_numpy(frame)[None])
+        q, _ = model.posterior(features, prior[0], torch.zeros(1, 2), prior[1])
+        probability[place] = model.continuation(q.mean).item()
+    assert probability[0.03, 0.02] < 0.5 < 0.9 < min(probability[0.3, 0.0], probability[-0.6, 0.5])

@@ -5,7 +5,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
@@ -20,9 +20,11 @@ def room_batch(windows=6, length=5, seed=0):
     generator = np.random.default_rng(seed)
     robot, goal = generator.uniform(-0.9, 0.9, (windows, 2)), np.zeros((windows, 2))
     frames, actions, rewards = [rendering.render(rendering.Scene(robot, goal))], [], [np.zeros(windows)]
+    robots = [robot]
     for _ in range(length - 1):
         actions.append(generator.uniform(-1, 1, (windows, 2)))
         robot = room.transition(robot, actions[-1])
+        robots.append(robot)
         frames.append(rendering.render(rendering.Scene(robot, goal)))
         rewards.append(-room.distance(robot, goal))
     mask = torch.ones(windows, length)
@@ -34,6 +36,7 @@ def room_batch(windows=6, length=5, seed=0):
         torch.from_numpy(np.stack(rewards, 1)).float(),
         reward_mask,
         mask,
+        torch.from_numpy(np.stack([room.distance(each, goal) > 0.5 for each in robots], 1)).float(),
     )
 
 
@@ -68,6 +71,8 @@ def slow_terms(model, batch, generator):
     # The model draws its noise one time step at a time for all windows.
     eps = [torch.randn(B, config.latent_dim, generator=generator) for _ in range(T)]
     total = {"log_p_frames": 0.0, "log_p_rewards": 0.0, "kl": 0.0}
+    if config.continuation:
+        total["log_p_continues"] = 0.0
     reward_std = config.reward_std * model.reward_scale
     for b in range(B):
         z, memory, action = None, model.initial(1)[1], torch.zeros(1, 2)
@@ -89,6 +94,9 @@ def slow_terms(model, batch, generator):
                 total["log_p_rewards"] += Normal(model.reward(z)[0], reward_std).log_prob(
                     batch.rewards[b, t]
                 )
+            if config.continuation:
+                continues = Bernoulli(logits=model.continuation_net(z)[0, 0])
+                total["log_p_continues"] += continues.log_prob(batch.continues[b, t])
             q, prior = Independent(Normal(*q), 1), Independent(Normal(*prior), 1)
             total["kl"] += kl_divergence(q, prior)[0]
     return {name: value / batch.mask.sum() for name, value in total.items()}
@@ -118,6 +126,34 @@ def test_elbo_terms_agree_with_a_slow_direct_computation(posterior):
     elbo = expected["log_p_frames"] + expected["log_p_rewards"] - expected["kl"]
     torch.testing.assert_close(metrics["elbo"], elbo, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(loss, -elbo - open_loop(metrics), rtol=1e-4, atol=1e-4)
+
+
+def test_continuation_is_a_bernoulli_term_of_the_elbo():
+    batch = padded(room_batch())
+    assert 0 < batch.continues.mean() < 1
+    model = make_model(batch, continuation=True)
+    with torch.no_grad():
+        loss, metrics = model.loss(batch, torch.Generator().manual_seed(7))
+        expected = slow_terms(model, batch, torch.Generator().manual_seed(7))
+    torch.testing.assert_close(
+        metrics["log_p_continues"], expected["log_p_continues"], rtol=1e-4, atol=1e-4
+    )
+    elbo = sum(value if name != "kl" else -value for name, value in expected.items())
+    torch.testing.assert_close(metrics["elbo"], elbo, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(loss, -elbo - open_loop(metrics), rtol=1e-4, atol=1e-4)
+
+
+def test_continuation_enters_the_log_weights():
+    batch = room_batch()
+    model = make_model(batch, continuation=True)
+    weights = model.log_weights(batch, 2, torch.Generator().manual_seed(7))
+    without = make_model(batch)  # the same parameters, as this network is made last
+    plain = without.log_weights(batch, 2, torch.Generator().manual_seed(7))
+    z = torch.zeros(1, model.latent_dim)
+    assert (weights < plain).all()  # a probability is below 1
+    assert 0 < model.continuation(z).item() < 1
+    with pytest.raises(ValueError, match="continuation: got False"):
+        without.continuation(z)
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)

@@ -12,7 +12,7 @@ from agent.types import Step
 
 @dataclass(frozen=True)
 class Problem:
-    """A planning problem: dynamics with rewards, action bounds, and optional value and penalty.
+    """A planning problem: dynamics with rewards, action bounds, and optional hooks.
 
     Raises:
         ValueError: the bounds are not two finite vectors of equal size with low below high.
@@ -26,6 +26,8 @@ class Problem:
     """Largest action."""
     terminal_value: Callable[[Tensor], Tensor] | None = None
     """z_{t+H} ↦ the value of the final state, weighted by γ^H."""
+    continuation: Callable[[Tensor], Tensor] | None = None
+    """z_{t+k} ↦ the probability, 0 to 1, that the episode goes on from there; None: it always does."""
     penalty: Callable[[Tensor, Tensor], Tensor] | None = None
     """(z, a) ↦ a penalty subtracted from the step's reward, such as the model's uncertainty."""
 
@@ -49,7 +51,10 @@ def imagined_return(
     discount: float,
     particles: int = 1,
 ) -> Float[Tensor, "N K"]:
-    """Σ_{k=1..H} γ^k r(z_{t+k}) for each candidate, averaged over `particles` rollouts.
+    """Σ_{k=1..H} γ^k C_k r(z_{t+k}) for each candidate, averaged over `particles` rollouts.
+
+    C_k = ∏_{j<k} c(z_{t+j}) is the probability that the episode has not ended before. It weights the
+    terminal value, C_{H+1}, and the penalties, too.
 
     Raises:
         ValueError: `step` or a hook returns a wrong shape, or the returns are not finite.
@@ -58,19 +63,21 @@ def imagined_return(
     z = z.repeat_interleave(candidates * particles, 0)
     actions = actions.clamp(problem.low, problem.high).flatten(0, 1).repeat_interleave(particles, 0)
     total = z.new_zeros(len(z))
-    weight = 1.0
+    weight, alive = 1.0, torch.ones_like(total)
     for action in actions.unbind(1):
         weight *= discount
         if problem.penalty is not None:
-            total = total - weight * _shaped("penalty", problem.penalty(z, action), total)
+            total = total - weight * alive * _shaped("penalty", problem.penalty(z, action), total)
         following, reward = problem.step(z, action)
         z = _shaped("step", following, z)
-        total = total + weight * _shaped("step", reward, total)
+        total = total + weight * alive * _shaped("step", reward, total)
+        if problem.continuation is not None:
+            alive = alive * _shaped("continuation", problem.continuation(z), total)
     if problem.terminal_value is not None:
-        total = total + weight * _shaped("terminal_value", problem.terminal_value(z), total)
+        total = total + weight * alive * _shaped("terminal_value", problem.terminal_value(z), total)
     if not torch.isfinite(total).all():
-        hooks = {"penalty": problem.penalty, "terminal_value": problem.terminal_value}
-        names = ", ".join(["step", *(name for name, hook in hooks.items() if hook is not None)])
+        hooks = ("continuation", "penalty", "terminal_value")
+        names = ", ".join(["step", *(name for name in hooks if getattr(problem, name) is not None)])
         raise ValueError(f"{names}: got returns that are not finite, allowed: finite numbers")
     return total.view(num_envs, candidates, particles).mean(2)
 

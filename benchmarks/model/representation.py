@@ -1,0 +1,188 @@
+"""What a world model knows of a room after so many random steps: robot, motion and walls.
+
+    python -m benchmarks.model.representation
+
+A job is one model in one environment with one training seed. It learns offline from random actions,
+in episodes of 20 steps, and is tested in layouts never seen (`layout_seed=1`) where there are several.
+The table gives means over training seeds (lowest to highest) of
+
+* the robot's position, read from z by a small network that was fitted on other episodes;
+* the same after 1, 6 and 12 steps imagined open loop, with actions each held for some steps;
+* the walls: F1 of wall pixels in decoded frames.
+"""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import robot_room  # noqa: F401 - registers its environments
+from agent import Agent
+from agent.collection import Collector
+from agent.diagnostics import random_rollouts
+from agent.mapped_world_model import MappedWorldModel
+from agent.networks import mlp
+from agent.world_model import WorldModel
+from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
+from benchmarks.engine.spread import spread
+from benchmarks.model.ablation import settings
+from robot_room.rendering import FLOOR, WALL
+
+MODELS: dict[str, type[WorldModel]] = {"the recipe": WorldModel, "static map": MappedWorldModel}
+ENVIRONMENTS = ("RobotRoomDoor-v0", "RobotRoomMaze-v0")
+AHEAD = (1, 6, 12)
+FIRST_SEED = 400
+LONGEST, HELD = 20, 0.85
+WARM_UP = 2  # frames filtered before the imagination begins
+
+
+@dataclass
+class Represent:
+    """Run the jobs that have no result file yet, then print the table."""
+
+    seeds: int = 2
+    """Training seeds, from 400."""
+    env_steps: int = 1000
+    """Random environment steps to learn from; twice as many updates follow."""
+    workers: int = 1
+    """Jobs at a time."""
+    out: Path = Path("benchmarks/results/representation")
+    """Folder of the raw scores."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds", "env_steps", "workers")
+
+
+def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
+    """Learn, and measure on 100 episodes from seeds that are not used for training."""
+    torch.set_num_threads(1)
+    agent = Agent(env_id, settings(longest_episode=LONGEST), seed, "cpu", world_model=MODELS[name])
+    _act_at_random(agent, seed, env_steps)
+    agent.learn_from([])
+    spec = copy.deepcopy(gym.spec(env_id))
+    spec.kwargs |= {"terminate_on_goal": False} | ({"layout_seed": 1} if "Maze" in env_id else {})
+    rollouts = random_rollouts(Agent(spec, device="cpu"), 7000, 100, WARM_UP + max(AHEAD))
+    frames, actions = (torch.from_numpy(each) for each in (rollouts.frames, rollouts.actions))
+    positions = torch.from_numpy(rollouts.positions["robot_position"]).float()
+    scores = measure(agent.world_model, frames, actions, positions)
+    return {"model": name, "training_seed": seed, "updates": agent.progress.num_updates, **scores}
+
+
+def _act_at_random(agent: Agent, seed: int, env_steps: int) -> None:
+    """Fill the replay. Actions are held for some steps, and often at full speed, to come far."""
+    collector, generator = (
+        Collector(agent.env, agent.replay, seed, LONGEST),
+        np.random.default_rng(seed),
+    )
+    actions = np.zeros((agent.env.num_envs, *agent.action_space.shape), np.float32)
+    while agent.progress.num_timesteps < env_steps:
+        drawn = generator.uniform(-2, 2, actions.shape).clip(-1, 1).astype(np.float32)
+        actions = np.where(generator.random(len(actions))[:, None] < HELD, actions, drawn)
+        agent.progress.num_timesteps += collector.step(actions)[0]
+    agent.replay.finish_all()
+
+
+@torch.no_grad()
+def measure(
+    model: WorldModel, frames: Tensor, actions: Tensor, positions: Tensor
+) -> dict[str, float | None]:
+    """Errors in centimetres, medians over episodes, and the walls' F1 (None: no walls)."""
+    means = []
+    prior, memory = model.initial(len(frames))
+    action = torch.zeros_like(actions[:, 0])
+    for t in range(frames.shape[1]):
+        if t > 0:
+            action = actions[:, t - 1]
+            prior = model.transition(means[-1], action)
+        q, memory = model.posterior(model.features(frames[:, t]), prior, action, memory)
+        means.append(q.mean)
+    z = torch.stack(means, 1)
+    size = model.config.latent_dim  # the part that moves
+    half = len(z) // 2
+    probe = fitted_probe(z[:half, :, :size].flatten(0, 1), positions[:half].flatten(0, 1))
+
+    def error(latents: Tensor, true: Tensor) -> float:
+        apart = (probe(latents[..., :size]) - true).norm(dim=-1)
+        return 100 * apart.median().item()
+
+    scores: dict[str, float | None] = {"position_cm": error(z[half:], positions[half:])}
+    imagined = z[half:, WARM_UP - 1]
+    for ahead in range(1, max(AHEAD) + 1):
+        imagined = model.transition(imagined, actions[half:, WARM_UP + ahead - 2]).mean
+        if ahead in AHEAD:
+            true = positions[half:, WARM_UP + ahead - 1]
+            scores[f"ahead_{ahead}_cm"] = error(imagined, true)
+    true_walls, drawn = (_walls(each) for each in (frames[:, -1], model.decode(z[:, -1])))
+    total = (true_walls.sum() + drawn.sum()).item()
+    scores["wall_f1"] = 2 * (true_walls & drawn).sum().item() / total if total else None
+    return scores
+
+
+def fitted_probe(inputs: Tensor, targets: Tensor, steps: int = 600) -> nn.Module:
+    """A small network from latents to positions, as their code need not be linear."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)
+        centre, scale = inputs.mean(0), inputs.std(0) + 1e-3
+        network = mlp(inputs.shape[1], 64, targets.shape[1])
+        optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (network((inputs - centre) / scale) - targets).square().mean().backward()
+            optimizer.step()
+    first = network[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():  # the scaling becomes part of the first layer
+        first.bias.sub_(first.weight @ (centre / scale))
+        first.weight.div_(scale)
+    return network
+
+
+def _walls(frames: Tensor) -> Tensor:
+    """Pixels that are closer to the walls' grey than to the floor's, in every colour."""
+    return frames.amax(-1) < (FLOOR + WALL) / 2
+
+
+def main(config: Represent) -> None:
+    """Run the benchmark."""
+    jobs = {
+        config.out / env_id / f"{name.replace(' ', '-')}-seed{seed}.json": (
+            name,
+            env_id,
+            seed,
+            config.env_steps,
+        )
+        for seed in range(FIRST_SEED, FIRST_SEED + config.seeds)
+        for env_id in ENVIRONMENTS
+        for name in MODELS
+    }
+    records = run_jobs(run_job, jobs, {"env_steps": config.env_steps}, config.workers)
+    table = Table(title=f"After {config.env_steps} random steps: mean (lowest to highest)")
+    for heading in (
+        "environment",
+        "model",
+        "robot, cm",
+        *(f"{k} ahead, cm" for k in AHEAD),
+        "walls, F1",
+    ):
+        table.add_column(heading)
+    for env_id in ENVIRONMENTS:
+        for name in MODELS:
+            rows = [
+                r
+                for path, r in zip(jobs, records, strict=True)
+                if r["model"] == name and env_id in str(path)
+            ]
+            keys = ["position_cm", *(f"ahead_{k}_cm" for k in AHEAD)]
+            cells = [spread([row[key] for row in rows], 1) for key in keys]
+            table.add_row(env_id, name, *cells, spread([row["wall_f1"] for row in rows], 3))
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    command(Represent, main)
