@@ -47,7 +47,7 @@ from agent.gate import AcceptAll, Gate
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
 from agent.planning import ICEM, PLANNERS, AnyPlanner
 from agent.progress_bar import ProgressBar
-from agent.replay import Episode, Replay, checked_episode
+from agent.replay import Episode, Replay, as_array, checked_episode
 from agent.restoration.restorer import Identity, Restorer
 from agent.seeded import Seeded
 from agent.threads import torch_threads
@@ -369,10 +369,7 @@ class Agent:
     ) -> tuple[Decision, ControlState]:
         """Like `predict`, but also return belief and plan."""
         shape = self.observation_space.shape
-        try:
-            frames = np.asarray(observation)
-        except ValueError:  # lists of different lengths
-            frames = np.array(None)
+        frames = as_array(observation)
         if frames.dtype != np.uint8 or frames.shape[-3:] != shape or frames.ndim not in (3, 4):
             got = f"{frames.dtype} {frames.shape}"
             raise ValueError(f"observation: got {got}, allowed: uint8 {shape} or (N, *{shape})")
@@ -577,10 +574,7 @@ def _flags(value: Any) -> NDArray[Any]:
     Raises:
         ValueError: it is something else.
     """
-    try:
-        flags = np.asarray(value)
-    except ValueError:
-        flags = np.array(None)
+    flags = as_array(value)
     if flags.dtype.kind not in "biu":
         raise ValueError(f"episode_start: got {value!r:.200}, allowed: bools (N,)")
     return flags

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agent.agent import Agent
 from agent.collection import scale_actions
+from agent.world_model import WorldModel
 
 PARTICLES = 256  # imagined rollouts per episode
 Curve = list[float]
@@ -98,7 +99,7 @@ def diagnose(agent: Agent, rollouts: RandomRollouts) -> dict[str, float | Curve]
     frames = torch.from_numpy(rollouts.frames).to(device)
     actions = torch.from_numpy(rollouts.actions).to(device)
     rewards = torch.from_numpy(rollouts.rewards).float().to(device)
-    belief = _beliefs(agent, frames, actions)  # means and stds, (E, T, D)
+    belief = beliefs(model, frames, actions)  # means and stds, (E, T, D)
     (means, stds), (episodes, steps) = belief, frames.shape[:2]
 
     result: dict[str, float | Curve] = {}
@@ -152,9 +153,9 @@ def linear_probe(z: Tensor, target: Tensor) -> tuple[float, float]:
     return error(inputs), error(ones.double())
 
 
-def _beliefs(agent: Agent, frames: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def beliefs(model: WorldModel, frames: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     """Means and stds of q(z_t), filtered along each episode, (E, T, D)."""
-    model = agent.world_model
     prior, memory = model.initial(len(frames))
     action = torch.zeros_like(actions[:, 0])
     means, stds = [], []

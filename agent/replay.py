@@ -53,7 +53,7 @@ def checked_episode(episode: Episode, frame_shape: tuple[int, ...], action_size:
             f"episode: got {counts[0]} frames, {counts[1]} actions, {counts[2]} rewards; allowed: one "
             "frame more than actions, and as many rewards"
         )
-    frames, actions = ([_array(each) for each in part] for part in parts[:2])
+    frames, actions = ([as_array(each) for each in part] for part in parts[:2])
     for frame in frames:
         if frame.dtype != np.uint8 or frame.shape != frame_shape:
             got = f"{frame.dtype} {frame.shape}"
@@ -77,7 +77,7 @@ def _listed(name: str, values: Any) -> list[Any]:
         raise ValueError(f"{name}: got {values!r:.200}, allowed: a list or an array") from error
 
 
-def _array(value: Any) -> NDArray[Any]:
+def as_array(value: Any) -> NDArray[Any]:
     """An array; of objects, which nothing accepts, where the value is none."""
     try:
         return np.asarray(value)

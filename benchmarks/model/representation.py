@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.collection import Collector
-from agent.diagnostics import random_rollouts
+from agent.diagnostics import beliefs, random_rollouts
 from agent.mapped_world_model import MappedWorldModel
 from agent.networks import mlp
 from agent.world_model import WorldModel
@@ -93,16 +93,7 @@ def measure(
     model: WorldModel, frames: Tensor, actions: Tensor, positions: Tensor
 ) -> dict[str, float | None]:
     """Errors in centimetres, medians over episodes, and the walls' F1 (None: no walls)."""
-    means = []
-    prior, memory = model.initial(len(frames))
-    action = torch.zeros_like(actions[:, 0])
-    for t in range(frames.shape[1]):
-        if t > 0:
-            action = actions[:, t - 1]
-            prior = model.transition(means[-1], action)
-        q, memory = model.posterior(model.features(frames[:, t]), prior, action, memory)
-        means.append(q.mean)
-    z = torch.stack(means, 1)
+    z, _ = beliefs(model, frames, actions)
     size = model.config.latent_dim  # the part that moves
     half = len(z) // 2
     probe = fitted_probe(z[:half, :, :size].flatten(0, 1), positions[:half].flatten(0, 1))
