@@ -5,7 +5,7 @@ real ones, of density p_r. With D = sigmoid(l) they play for the value
 
     V(D, G) = E_{p_r}[log D(x)] + E_{p_g}[log(1 − D(x))].
 
-For a fixed G the best discriminator is D* = p_r/(p_r + p_g), with which V is −2 log 2 + 2 JSD(p_r ‖ p_g).
+For a fixed G the best discriminator is D* = p_r/(p_r + p_g); then V = −2 log 2 + 2 JSD(p_r ‖ p_g).
 
     minimax          G minimises E_{p_g}[log(1 − D)], whose derivative in l is −D: it vanishes where
                      the discriminator is sure that an image is not real
@@ -13,7 +13,8 @@ For a fixed G the best discriminator is D* = p_r/(p_r + p_g), with which V is �
 
 Where p_r and p_g hardly overlap, the gradient of JSD vanishes for every good discriminator. There are
 two remedies: noise on all images that the discriminator sees, which widens both densities
-(arXiv 1701.04862), and the penalty (γ/2) E_{p_r}‖∇l(x)‖², which keeps the discriminator's slope small (R1, arXiv 1801.04406).
+(arXiv 1701.04862), and the penalty (γ/2) E_{p_r}‖∇l(x)‖², which keeps the discriminator's slope small
+(R1, arXiv 1801.04406).
 """
 
 import math
