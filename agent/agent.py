@@ -3,8 +3,8 @@
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -16,6 +16,7 @@ from annotated_types import Ge, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+from torch import nn
 
 from agent import environment_state
 from agent.checkpoint import (
@@ -43,18 +44,41 @@ from agent.collection import (
 )
 from agent.config import Config, Count, checked
 from agent.control import ControlState, Decision, decide
+from agent.exploration import Exploration
 from agent.gate import AcceptAll, Gate
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
-from agent.planning import ICEM, PLANNERS, AnyPlanner
+from agent.parts import (
+    OWN_MODELS,
+    AnyExploration,
+    AnyPlanner,
+    found_model,
+    loaded_exploration,
+    loaded_model_settings,
+    loaded_planner,
+    made_exploration,
+    made_planner,
+    model_settings,
+    saved_planner,
+    tried_exploration,
+    tried_gate,
+    tried_planner,
+    tried_restorer,
+)
+from agent.parts import (
+    path as import_path,
+)
+from agent.planning import ICEM, OwnPlanner, Planner
 from agent.progress_bar import ProgressBar
+from agent.protocols import Model, check_model, telling
 from agent.replay import Episode, Replay, as_array, checked_episode
-from agent.restoration.restorer import Identity, Restorer
+from agent.restoration.restorer import DiffusionRestorer, Identity, Restorer
 from agent.seeded import Seeded
 from agent.threads import torch_threads
 from agent.training import Callback, OnlineRun, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
 
-MakeWorldModel = Callable[[tuple[int, int, int], int, WorldModelConfig], WorldModel]
+MakeWorldModel = Callable[[tuple[int, int, int], int, Any], Model]
+"""A class of world models, or a function that makes one: (frame shape, A, settings) ↦ model."""
 AnyEnv = str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 Seed = Annotated[int, Ge(0), Lt(2**63)]
@@ -67,10 +91,16 @@ class AgentConfig(Config):
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     """The sequential VAE."""
-    planner: AnyPlanner = field(default_factory=ICEM)
+    planner: OwnPlanner = field(default_factory=ICEM)
     """The improved cross-entropy method, or another planner of `agent.planning`."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Exploration and optimisation."""
+
+    def __post_init__(self) -> None:
+        # From Python, settings of other models and any planner may be given, too.
+        if not (isinstance(self.world_model, Config) and isinstance(self.planner, Planner)):
+            super().__post_init__()
+        checked("training", self.training, TrainingConfig)
 
 
 class SavedBox(msgspec.Struct):
@@ -89,6 +119,9 @@ class SavedSettings(msgspec.Struct):
     planner: Settings
     planner_type: str
     training: Settings
+    exploration: Settings = {}
+    exploration_type: str | None = None
+    """None: the default, with the settings of `training`."""
 
 
 class SavedAgent(msgspec.Struct, kw_only=True):
@@ -131,14 +164,20 @@ class Agent:
         restorer: preprocesses frames when acting (not when learning).
         gate: decides which frames the filter uses. Both are also attributes, to be set later, since
             they are calibrated on a trained agent (see `agent.calibration`).
-        world_model: builds the model from the frame shape, the number of action dimensions and
-            `config.world_model`: `WorldModel` or a subclass.
+        world_model: a class, called with the frame shape, the number of action dimensions and
+            `config.world_model`, or a model; either has `agent.protocols.Model`.
         threads: threads of torch's operations, which are too small to be worth more than one. The
             number of before is restored after each call.
+        planner: an `agent.planning.Planner`, its class, or a function (problem, z, generator) ↦ actions
+            over `problem.step(z, a)`; None: `config.planner`. It can be set later, too.
+        exploration: an `agent.exploration.Exploration` or its class; None: noise as in
+            `config.training`.
+
+    Each part is tried once before anything is learned.
 
     Raises:
-        ValueError: the environment's spaces or the device are not supported, or the seed or the number
-            of threads is out of bounds.
+        ValueError: the environment's spaces or the device are not supported, the seed or the number
+            of threads is out of bounds, or a part does not keep its protocol.
     """
 
     def __init__(
@@ -149,18 +188,26 @@ class Agent:
         device: str = "auto",
         restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
         gate: Gate = AcceptAll(),  # noqa: B008
-        world_model: MakeWorldModel = WorldModel,
+        world_model: MakeWorldModel | Model = WorldModel,
         threads: int = 1,
+        planner: AnyPlanner | None = None,
+        exploration: AnyExploration | None = None,
     ) -> None:
-        self.config = checked("config", AgentConfig() if config is None else config, AgentConfig)
+        config = AgentConfig() if config is None else config
+        checked("config", config, AgentConfig)
         self.seed = checked("seed", seed, Seed)
         self.threads = checked("threads", threads, Count)
         checked("restorer", restorer, Restorer)
         checked("gate", gate, Gate)
+        is_model = isinstance(world_model, nn.Module)
         if not callable(world_model):
-            raise ValueError(f"world_model: got {world_model!r}, allowed: a subclass of WorldModel")
+            allowed = "a class of world models, or a model; see agent.protocols.Model"
+            raise ValueError(f"world_model: got {world_model!r:.200}, allowed: {allowed}")
+        planner = config.planner if planner is None else made_planner(planner)
+        settings = model_settings(world_model, config.world_model)
+        config = replace(config, world_model=settings, planner=planner)  # pyright: ignore[reportArgumentType]
         self.device = _device(device)
-        self.env = as_vector_env(env, self.config.training.num_envs)
+        self.env = as_vector_env(env, config.training.num_envs)
         same = isinstance(env, str | EnvSpec) or as_registered(self.env)
         self.env_spec = single_spec(self.env) if same else None
         spaces = self.env.single_observation_space, self.env.single_action_space
@@ -169,18 +216,45 @@ class Agent:
 
         model_seed, env_seed, *_ = seeds = np.random.SeedSequence(self.seed).spawn(3)
         self._env_seed = int(env_seed.generate_state(1)[0])
-        with Seeded(int(model_seed.generate_state(1)[0])):
-            shape, actions = self.observation_space.shape, self.action_space.shape
+        shape, (size,) = self.observation_space.shape, self.action_space.shape
+        model: Any = world_model
+        if not is_model:
             height, width, channels = shape
-            model = world_model((height, width, channels), actions[0], self.config.world_model)
-        self.learner = Learner(model.to(self.device), self.config.training, seeds[2])
+            with Seeded(int(model_seed.generate_state(1)[0])), _telling_of(world_model):
+                model = world_model((height, width, channels), size, settings)
+        if isinstance(model, nn.Module):
+            model = model.to(self.device)
+        check_model(model, shape, size)
+        self.config = replace(config, planner=tried_planner(planner, model))  # pyright: ignore[reportArgumentType]
+        default = _default_exploration(config.training)
+        self.exploration = made_exploration(exploration, default)
+        if exploration is not None:
+            tried_exploration(self.exploration, planner, model)
+        if type(restorer) not in (Identity, DiffusionRestorer):
+            tried_restorer(restorer, shape, self.device)
+        tried_gate(gate, self.device)
+        self.learner = Learner(model, config.training, seeds[2])
         self._run: OnlineRun | None = None  # while learning
         self._interrupted: dict[str, Any] | None = None  # its state, if it was stopped
 
     @property
-    def world_model(self) -> WorldModel:
-        """The sequential VAE."""
+    def world_model(self) -> Any:
+        """The world model, an `agent.protocols.Model`: by default the sequential VAE."""
         return self.learner.world_model
+
+    @property
+    def planner(self) -> Planner:
+        """The planner; it can be set to whatever the argument `planner` may be.
+
+        Raises:
+            ValueError: when it is set to something that does not keep its protocol.
+        """
+        return self.config.planner
+
+    @planner.setter
+    def planner(self, planner: AnyPlanner) -> None:
+        tried = tried_planner(made_planner(planner), self.world_model)
+        self.config = replace(self.config, planner=tried)  # pyright: ignore[reportArgumentType]
 
     @property
     def replay(self) -> Replay:
@@ -231,22 +305,25 @@ class Agent:
         self._interrupted = None
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
 
-        def report(progress: Progress) -> None:  # between two steps, where a run can be resumed
+        def report(progress: Progress) -> bool:  # between two steps, where a run can be resumed
             assert self._run is not None
             try:
-                for each in several:
-                    each(progress)
+                going = all([each(progress) is not False for each in several])
             except BaseException:
                 self._interrupted = self._run.state()
                 raise
+            if not going:
+                self._interrupted = self._run.state()
+            return going
 
         try:
             with ProgressBar() if progress_bar else nullcontext() as bar, torch_threads(self.threads):
                 several = callbacks if bar is None else [*callbacks, bar]
-                train(self.learner, self._run, self.config.planner, [report])
+                ended = train(self.learner, self._run, self.planner, self.exploration, [report])
         finally:
             self._run = None
-        self.replay.finish_all()
+        if ended:
+            self.replay.finish_all()
         return self
 
     def resume(
@@ -270,14 +347,14 @@ class Agent:
     def _begun(self) -> OnlineRun:
         """A run in new episodes. Their starts differ from those of an earlier call."""
         env_seed = (self._env_seed + self.num_timesteps) % 2**31
-        return OnlineRun.begun(self.env, self.learner, self.config.planner, env_seed)
+        return OnlineRun.begun(self.env, self.learner, self.planner, env_seed)
 
     def _resumed(self) -> OnlineRun | None:
         """The run that was stopped; None if there is none, or its environment cannot be restored."""
         if self._interrupted is None:
             return None
         try:
-            return OnlineRun.resumed(self.env, self.learner, self.config.planner, self._interrupted)
+            return OnlineRun.resumed(self.env, self.learner, self.planner, self._interrupted)
         except ValueError as error:
             warnings.warn(
                 f"the environment cannot go on where it stopped ({error}); new episodes begin",
@@ -375,7 +452,7 @@ class Agent:
             raise ValueError(f"observation: got {got}, allowed: uint8 {shape} or (N, *{shape})")
         frames = frames.reshape(-1, *shape)
         num_envs = len(frames)
-        fresh = ControlState.initial(self.world_model, self.config.planner, num_envs)
+        fresh = ControlState.initial(self.world_model, self.planner, num_envs)
         if state is None:
             state = fresh
             episode_start = np.ones(num_envs, np.bool_)
@@ -389,18 +466,18 @@ class Agent:
         if state.shapes != fresh.shapes:
             got = f"{state.shapes}, allowed: {fresh.shapes}, as this agent's"
             raise ValueError(f"state: got {got}")
-        generator, noise = self.learner.generators.control, self.config.training.exploration_std
+        generator, exploration = self.learner.generators.control, self.exploration
         if deterministic:
-            generator, noise = torch.Generator(self.device).manual_seed(self.seed), 0.0
+            generator, exploration = torch.Generator(self.device).manual_seed(self.seed), None
         with torch_threads(self.threads):
             return decide(
                 self.world_model,
-                self.config.planner,
+                self.planner,
                 torch.from_numpy(np.ascontiguousarray(frames)).to(self.device),
                 state,
                 torch.from_numpy(starts.astype(np.bool_).reshape(num_envs)).to(self.device),
                 generator,
-                noise,
+                exploration,
                 self.restorer,
                 self.gate,
             )
@@ -418,6 +495,9 @@ class Agent:
         run, arrays = environment_state.split(
             self._interrupted if self._run is None else self._run.state()
         )
+        planner_type, planner = saved_planner(self.planner)
+        explores = self.exploration
+        default = explores == _default_exploration(self.config.training)
         config = SavedAgent(
             env_id=self.env_id,
             env_spec=None if self.env_spec is None else self.env_spec.to_json(),
@@ -427,11 +507,13 @@ class Agent:
             action_space=_describe(self.action_space),
             agent=SavedSettings(
                 dataclasses.asdict(self.config.world_model),
-                dataclasses.asdict(self.config.planner),
-                type(self.config.planner).__name__,
+                planner,
+                planner_type,
                 dataclasses.asdict(self.config.training),
+                {} if default else dataclasses.asdict(explores),
+                None if default else import_path(type(explores)),
             ),
-            world_model_type=_name(type(self.world_model)),
+            world_model_type=import_path(type(self.world_model)),
             online_run=run,
             vector_env=None if run is None else described(self.env),
         )
@@ -447,8 +529,10 @@ class Agent:
         device: str = "auto",
         restorer: Restorer = Identity(),  # noqa: B008
         gate: Gate = AcceptAll(),  # noqa: B008
-        world_model: MakeWorldModel = WorldModel,
+        world_model: MakeWorldModel | Model | None = None,
         threads: int = 1,
+        planner: AnyPlanner | None = None,
+        exploration: AnyExploration | None = None,
     ) -> Self:
         """Load a saved agent; `learn` continues from there, and `resume` completes a stopped call.
 
@@ -461,13 +545,18 @@ class Agent:
             device: as for `Agent`.
             restorer: as for `Agent`; it is saved separately.
             gate: as for `Agent`.
-            world_model: as for `Agent`, if the agent was created with another one than the default.
+            world_model: as for `Agent`; None: the class it was saved with, which must be one of the
+                project's, or derived from one and imported already. Nothing is imported by a name
+                from the file.
             threads: as for `Agent`.
+            planner: the same; the saved settings are used if it is the class that was saved.
+                Anything else replaces what was saved. A function must always be given.
+            exploration: the same.
 
         Raises:
             ValueError: not a complete checkpoint of a supported format version, `env` has other
                 spaces, the checkpoint's environment is not registered in this form, or the agent
-                was saved with another world model.
+                was saved with other parts, or with other settings than they have now.
         """
         config, model, optimizer, replay, state = load_checkpoint(path, SavedAgent)
         path = Path(path)
@@ -484,31 +573,40 @@ class Agent:
                 raise ValueError(f"{path / 'config.json'}: {error}") from error
         try:
             settings = config.agent
-            planners = {kind.__name__: kind for kind in PLANNERS}
-            if (planner := settings.planner_type) not in planners:
-                raise ValueError(f"planner: got {planner}, allowed: {list(planners)}")
+            kind: Any = found_model(config.world_model_type) if world_model is None else world_model
+            training = TrainingConfig(**settings.training)  # pyright: ignore[reportArgumentType]
             agent_config = AgentConfig(
-                WorldModelConfig(**settings.world_model),  # pyright: ignore[reportArgumentType]
-                planners[planner](**settings.planner),  # pyright: ignore[reportArgumentType]
-                TrainingConfig(**settings.training),  # pyright: ignore[reportArgumentType]
+                loaded_model_settings(kind, settings.world_model),  # pyright: ignore[reportArgumentType]
+                loaded_planner(settings.planner_type, settings.planner, planner),  # pyright: ignore[reportArgumentType]
+                training,
+            )
+            explores = loaded_exploration(
+                settings.exploration_type,
+                settings.exploration,
+                exploration,
+                _default_exploration(training),
             )
             (height, width, channels), (size,) = (
                 config.observation_space.shape,
                 config.action_space.shape,
             )
-            with torch.device("meta"):  # no memory is taken for sizes that the file does not hold
-                sizes = world_model((height, width, channels), size, agent_config.world_model)
+            sizes = kind
+            if not isinstance(kind, nn.Module):
+                # No memory is taken for sizes that the file does not hold.
+                with torch.device("meta"), _telling_of(kind):
+                    sizes = kind((height, width, channels), size, agent_config.world_model)
+            named = import_path(type(sizes))
+            if config.world_model_type not in (None, named):
+                allowed = f"{config.world_model_type}, as saved"
+                raise ValueError(f"world_model: got {named}, allowed: {allowed}")
             require_shapes(model, sizes)
             if own and (form := config.vector_env) is not None and isinstance(env, EnvSpec):
                 held = len(state["online_run.actions"])
                 if form.num_envs != held:  # before memory is taken for them
                     raise ValueError(f"num_envs: got {form.num_envs}, allowed: {held}, as its actions")
                 env = remade(env, form)
-            agent = cls(env, agent_config, config.seed, device, restorer, gate, world_model, threads)
-            made = _name(type(agent.world_model))
-            if config.world_model_type not in (None, made):
-                allowed = f"{config.world_model_type}, as saved"
-                raise ValueError(f"world_model: got {made}, allowed: {allowed}")
+            parts = restorer, gate, kind, threads, None, explores
+            agent = cls(env, agent_config, config.seed, device, *parts)
             for name in ("observation_space", "action_space"):
                 got, saved = _describe(getattr(agent, name)), getattr(config, name)
                 if got != saved:
@@ -525,7 +623,7 @@ class Agent:
             if config.online_run is not None:
                 stopped = environment_state.joined(config.online_run, run)
                 if own and stopped["collector"]["environment"] is not None:
-                    OnlineRun.resumed(agent.env, agent.learner, agent_config.planner, stopped)
+                    OnlineRun.resumed(agent.env, agent.learner, agent.planner, stopped)
                 agent._interrupted = stopped
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -541,9 +639,15 @@ def _below(name: str, arrays: Arrays) -> Arrays:
     return {path[len(start) :]: array for path, array in arrays.items() if path.startswith(start)}
 
 
-def _name(kind: type[Any]) -> str:
-    """A class by its module and name."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _default_exploration(training: TrainingConfig) -> Exploration:
+    return Exploration(training.random_correlation, training.exploration_std)
+
+
+def _telling_of(made: Any) -> AbstractContextManager[None]:
+    """Errors of a model's own constructor say whose they are."""
+    if made in OWN_MODELS:
+        return nullcontext()
+    return telling("world_model", getattr(made, "__name__", repr(made)), "making it")
 
 
 def _device(name: str) -> torch.device:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from agent.distributions import Normal
 from agent.gate import Gate
+from agent.protocols import Model
 from agent.restoration.restorer import Restored, Restorer
-from agent.world_model import WorldModel
 
 
 class BeliefState(NamedTuple):
@@ -31,7 +31,7 @@ class BeliefState(NamedTuple):
     initialised: Bool[Tensor, "N"]  # noqa: F821 - whether a frame of the episode has been used
 
     @classmethod
-    def initial(cls, world_model: WorldModel, num_envs: int) -> "BeliefState":
+    def initial(cls, world_model: Model, num_envs: int) -> "BeliefState":
         """The state before the first frame of an episode."""
         start, memory = world_model.initial(num_envs)
         nothing = torch.full_like(start.mean, torch.nan)
@@ -53,7 +53,7 @@ class Belief(NamedTuple):
 
 
 def observe(
-    world_model: WorldModel,
+    world_model: Model,
     restorer: Restorer,
     gate: Gate,
     frames: UInt8[Tensor, "N H W C"],
@@ -77,7 +77,7 @@ def observe(
     return Belief(density, memory, used, state.initialised | used, observed, d2, restored)
 
 
-def advance(world_model: WorldModel, belief: Belief, action: Float[Tensor, "N A"]) -> BeliefState:
+def advance(world_model: Model, belief: Belief, action: Float[Tensor, "N A"]) -> BeliefState:
     """The state after `action` is taken."""
     predicted = world_model.transition(belief.density.mean, action)
     # Without an observation the transition's variances add up; an accepted frame resets them.

@@ -157,7 +157,7 @@ def check_calibration(agent: Agent, episodes: int, false_alarms: float) -> None:
     Raises:
         ValueError: a recurrent posterior, or too few episodes for α.
     """
-    posterior = agent.config.world_model.posterior
+    posterior = getattr(agent.config.world_model, "posterior", "filter")
     if posterior != "filter":
         allowed = "'filter', as a GRU cannot be propagated without a frame"
         raise ValueError(f"posterior: got {posterior!r}, allowed: {allowed}")
@@ -172,7 +172,7 @@ def described(agent: Agent) -> str:
 def _act(agent: Agent, episodes: int, seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Frames of complete episodes, and the innovations of all but their first frames."""
     collector = Collector(agent.env, Replay(2**31), seed)
-    state = ControlState.initial(agent.world_model, agent.config.planner, agent.env.num_envs)
+    state = ControlState.initial(agent.world_model, agent.planner, agent.env.num_envs)
     generator = torch.Generator(agent.device).manual_seed(seed)
     frames: list[list[torch.Tensor]] = [[] for _ in collector.frames]
     innovations: list[list[torch.Tensor]] = [[] for _ in collector.frames]
@@ -182,7 +182,7 @@ def _act(agent: Agent, episodes: int, seed: int) -> tuple[list[torch.Tensor], li
         seen = torch.from_numpy(np.array(collector.frames)).to(agent.device)
         decision, state = decide(
             agent.world_model,
-            agent.config.planner,
+            agent.planner,
             seen,
             state,
             torch.from_numpy(starts).to(agent.device),

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agent.belief import Belief, BeliefState, advance, observe
+from agent.exploration import Exploration
 from agent.gate import AcceptAll, Gate
 from agent.planning import Plan, Planner, Problem
+from agent.planning.function import described
+from agent.protocols import Model
 from agent.restoration.restorer import Identity, Restorer
-from agent.world_model import WorldModel
 
 
 class ControlState(NamedTuple):
@@ -23,7 +25,7 @@ class ControlState(NamedTuple):
     plans: Float[Tensor, "N W H A"]  # the last plan and its runner-up candidates, shifted by one step
 
     @classmethod
-    def initial(cls, world_model: WorldModel, planner: Planner, num_envs: int) -> "ControlState":
+    def initial(cls, world_model: Model, planner: Planner, num_envs: int) -> "ControlState":
         """The state before the first frame of an episode."""
         belief = BeliefState.initial(world_model, num_envs)
         size = (num_envs, 1 + planner.alternatives, planner.horizon, world_model.action_size)
@@ -67,13 +69,13 @@ class Decision(NamedTuple):
 
 @torch.no_grad()
 def decide(
-    world_model: WorldModel,
+    world_model: Model,
     planner: Planner,
     frames: UInt8[Tensor, "N H W C"],
     state: ControlState,
     episode_start: Bool[Tensor, "N"],  # noqa: F821 - a shape, not a name
     generator: torch.Generator,
-    exploration_std: float = 0.0,
+    exploration: Exploration | None = None,
     restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
     gate: Gate = AcceptAll(),  # noqa: B008
 ) -> tuple[Decision, ControlState]:
@@ -86,9 +88,12 @@ def decide(
         state: the state returned by the last call.
         episode_start: whether each frame starts an episode; if so, its state is reset.
         generator: generator of the planner's and the exploration noise.
-        exploration_std: std of Gaussian noise on the action.
+        exploration: how to explore; None: not at all.
         restorer: preprocesses the frames.
         gate: decides which frames the filter uses.
+
+    Raises:
+        ValueError: the planner returns actions that are not in [−1, 1]^A, or exploration does.
     """
     fresh = ControlState.initial(world_model, planner, len(frames))
     state = _where(episode_start, fresh, state)
@@ -101,21 +106,30 @@ def decide(
         start, step = z, world_model.sampled_step(generator)
         continuation = world_model.continuation if continuation is not None else None
     problem = Problem(step, -bound, bound, continuation=continuation)
+    if exploration is not None:
+        problem = exploration.problem(problem, world_model)
     plan = planner.plan(problem, start, state.plans, generator)
     if restorer.plan_weight > 0:
         plan = plausible_plan(world_model, restorer, z, plan)
     action = plan.actions[:, 0]
-    if exploration_std > 0:
-        noise = torch.randn(action.shape, generator=generator, device=action.device)
-        action = (action + exploration_std * noise).clamp(-1, 1)
+    _require_bounded(described(planner), action)
+    if exploration is not None:
+        action = exploration.perturbed(action, generator)
+        _require_bounded(type(exploration).__name__, action)
 
     plans = plan.shifted(planner.alternatives)
     state = ControlState(advance(world_model, belief, action), plans)
     return Decision(action, belief, plan), state
 
 
+def _require_bounded(name: str, action: Tensor) -> None:
+    if not (action.abs() <= 1).all():  # NaN is not, either
+        bad = action[~(action.abs() <= 1)][0].item()
+        raise ValueError(f"{name}: got an action of {bad:g}, allowed: from -1 to 1")
+
+
 def plausible_plan(
-    world_model: WorldModel,
+    world_model: Model,
     restorer: Restorer,
     z: Float[Tensor, "N D"],
     plan: Plan,

@@ -13,10 +13,10 @@ from agent.checkpoint import flat_state, restore_state
 from agent.collection import FinishedEpisode
 from agent.config import Config, Count, NonNegative, Positive, Size, checked
 from agent.denormals import flushed_denormals
+from agent.protocols import Model
 from agent.random_states import packed, unpacked
 from agent.replay import Replay
 from agent.types import Batch
-from agent.world_model import WorldModel
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Learner:
     """
 
     def __init__(
-        self, world_model: WorldModel, config: TrainingConfig, seed: np.random.SeedSequence
+        self, world_model: Model, config: TrainingConfig, seed: np.random.SeedSequence
     ) -> None:
         self.world_model, self.config = world_model, config
         self.optimizer = torch.optim.Adam(world_model.parameter_groups(), fused=True)
@@ -175,7 +175,7 @@ class Learner:
     @property
     def device(self) -> torch.device:
         """The model's device."""
-        return self.world_model.mean_frame.device
+        return next(self.world_model.parameters()).device
 
     def initialise(self, batch: Batch) -> None:
         """Initialise the model from data, before the first update."""
@@ -197,13 +197,11 @@ class Learner:
             config.batch_size,
             config.sequence_length,
             self.generators.replay,
-            reach_ends=self.world_model.config.continuation,
+            reach_ends=self.world_model.reach_ends,
         )
         self.optimizer.zero_grad(set_to_none=True)
         with flushed_denormals():
-            loss, metrics = self.world_model.loss(
-                batch.to(self.world_model.mean_frame.device), self.generators.loss
-            )
+            loss, metrics = self.world_model.loss(batch.to(self.device), self.generators.loss)
             loss.backward()
         progress.metrics = {name: m.item() for name, m in metrics.items()} | {"loss": loss.item()}
         norm = nn.utils.clip_grad_norm_(self.world_model.parameters(), config.clip_norm)

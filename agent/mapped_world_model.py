@@ -104,7 +104,7 @@ class MappedWorldModel(WorldModel):
             landmarks = self.landmarks(self.map.draw(s))
         return torch.cat([m, landmarks], -1)
 
-    def _kl(self, q: Normal, p: Normal) -> Tensor:
+    def divergence(self, q: Normal, p: Normal) -> Tensor:
         """KL[q ‖ p] of what moves; that of the map has no parameters, and would add noise alone."""
         moving = (
             Normal(each.mean[..., : self.moving_dim], each.std[..., : self.moving_dim])
@@ -137,7 +137,7 @@ class MappedWorldModel(WorldModel):
 
     # ---- initialisation ------------------------------------------------------------------------
 
-    def _initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
+    def initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
         """Nothing: `initialise` does more than whitening."""
 
     @torch.no_grad()

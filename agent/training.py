@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from agent.collection import Collector
 from agent.control import ControlState, decide
+from agent.exploration import Exploration
 from agent.learner import Learner, Progress
 from agent.planning import Planner
 
-Callback = Callable[[Progress], None]
-"""Called after each vector step and every tenth update. Raise to stop early; progress is kept."""
+Callback = Callable[[Progress], object]
+"""Called after each vector step and every tenth update. Return False or raise to stop early; progress
+is kept."""
 
 INITIAL_FRAMES = 1024
 """Frames, in windows, used to initialise the model offline."""
@@ -87,15 +89,23 @@ def _at_rest(
 
 
 def train(
-    learner: Learner, run: OnlineRun, planner: Planner, callbacks: Sequence[Callback] = ()
-) -> None:
+    learner: Learner,
+    run: OnlineRun,
+    planner: Planner,
+    exploration: Exploration,
+    callbacks: Sequence[Callback] = (),
+) -> bool:
     """Train online until `num_timesteps` reaches `target_timesteps`.
 
     Random episodes come first and initialise the model. Then the planner repeatedly takes one step in
-    every environment, followed by `updates_per_step` updates per step. If a callback raises, `run` and
-    the learner are left where training can go on.
+    every environment, followed by `updates_per_step` updates per step. If a callback returns False or
+    raises, `run` and the learner are left where training can go on.
+
+    Returns:
+        Whether it reached the end; False if a callback stopped it.
 
     Raises:
+        ValueError: the planner or the exploration returns actions out of bounds.
         FloatingPointError: a term of the loss is not finite (named in the message).
     """
     config, progress = learner.config, learner.progress
@@ -103,17 +113,17 @@ def train(
     random_steps = min(config.random_steps, progress.target_timesteps)  # so that updates always follow
     began = time.perf_counter()
 
-    def report() -> None:
+    def report() -> bool:
         nonlocal began
         progress.seconds += time.perf_counter() - began
-        for callback in callbacks:
-            callback(progress)
+        going = _called(callbacks, progress)
         progress.finished = []
         began = time.perf_counter()
+        return going
 
     while run.updating or progress.num_timesteps < progress.target_timesteps:
         if not run.updating:
-            _step(learner, run, planner, progress.num_timesteps < random_steps)
+            _step(learner, run, planner, exploration, progress.num_timesteps < random_steps)
             run.updating = True
         if progress.num_timesteps >= random_steps:
             if progress.num_updates == 0:
@@ -122,20 +132,31 @@ def train(
             while progress.num_updates < config.updates_per_step * progress.num_timesteps:
                 left = 1 - progress.num_timesteps / progress.target_timesteps
                 learner.update(left)
-                if progress.num_updates % 10 == 0:
-                    report()
+                if progress.num_updates % 10 == 0 and not report():
+                    return False
         run.updating = False
-        report()
+        if not report():
+            return False
+    return True
 
 
-def _step(learner: Learner, run: OnlineRun, planner: Planner, random: bool) -> None:
+def _called(callbacks: Sequence[Callback], progress: Progress) -> bool:
+    """Call all callbacks; whether none has returned False."""
+    return all([callback(progress) is not False for callback in callbacks])
+
+
+def _step(
+    learner: Learner, run: OnlineRun, planner: Planner, exploration: Exploration, random: bool
+) -> None:
     """One step in every environment, with random actions or the planner's."""
-    config, progress, collector = learner.config, learner.progress, run.collector
+    progress, collector = learner.progress, run.collector
     if random:
-        exploration = learner.generators.exploration
-        changed = exploration.random(len(run.actions)) >= config.random_correlation
-        drawn = exploration.uniform(-1, 1, run.actions.shape).astype(np.float32)
-        run.actions = np.where((changed | collector.episode_start)[:, None], drawn, run.actions)
+        generator, shape = learner.generators.exploration, run.actions.shape
+        actions = exploration.random_actions(run.actions, collector.episode_start, generator)
+        if actions.shape != shape or not (np.abs(actions) <= 1).all():
+            allowed = f"{shape}, from -1 to 1"
+            raise ValueError(f"exploration: random_actions: got {actions!r:.200}, allowed: {allowed}")
+        run.actions = actions
     else:
         asked = time.perf_counter()
         decision, run.control = decide(
@@ -145,7 +166,7 @@ def _step(learner: Learner, run: OnlineRun, planner: Planner, random: bool) -> N
             run.control,
             torch.from_numpy(collector.episode_start).to(learner.device),
             learner.generators.control,
-            config.exploration_std,
+            exploration,
         )
         run.actions = decision.action.cpu().numpy()
         progress.planning_seconds += time.perf_counter() - asked
@@ -153,8 +174,11 @@ def _step(learner: Learner, run: OnlineRun, planner: Planner, random: bool) -> N
     progress.count(taken, finished)
 
 
-def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> None:
+def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> bool:
     """Train offline on the replay, with `updates_per_step` updates per step.
+
+    Returns:
+        Whether it reached the end; False if a callback stopped it.
 
     Raises:
         ValueError: the replay has no steps.
@@ -173,6 +197,7 @@ def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> None:
         left = 1 - progress.num_updates / target
         learner.update(left)
         progress.seconds += time.perf_counter() - began
-        if progress.num_updates % 10 == 0 or progress.num_updates == target:
-            for callback in callbacks:
-                callback(progress)
+        due = progress.num_updates % 10 == 0 or progress.num_updates == target
+        if due and not _called(callbacks, progress):
+            return False
+    return True

@@ -74,6 +74,8 @@ class WorldModel(nn.Module):
     `initialise` must be called on the first data before training.
     """
 
+    config_type = WorldModelConfig
+    """The class of its settings."""
     initial_length = 1
     """Frames that a window for `initialise` should have at least."""
     mean_frame: Tensor
@@ -112,15 +114,20 @@ class WorldModel(nn.Module):
         # A constant reward has no scale, and the std of equal numbers is a rounding error.
         if len(rewards) > 1 and rewards.std() > ROUNDING * rewards.abs().max():
             self.reward_scale.copy_(rewards.std())
-        self._initialise_encoder(self._centred(frames))
+        self.initialise_encoder(self._centred(frames))
 
-    def _initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
+    def initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
         """Whiten the encoder's features on the first, centred frames."""
         self.encoder.initialise(frames)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The optimiser's parameters, in groups with a `rate` relative to the learning rate each."""
         return [{"params": list(self.parameters()), "rate": 1.0}]
+
+    @property
+    def reach_ends(self) -> bool:
+        """Whether windows of training should also begin near the ends of episodes."""
+        return self.config.continuation
 
     # ---- the densities -------------------------------------------------------------------------
 
@@ -206,18 +213,18 @@ class WorldModel(nn.Module):
         """
         mask, steps = batch.mask, batch.mask.sum()
         frames = self._centred(batch.frames.flatten(0, 1))
-        q, p, z = self._follow(self._features(frames), batch, generator)
+        q, p, z = self.follow(self._features(frames), batch, generator)
 
         terms = {
             "log_p_frames": (self._log_p_frames(z, frames) * mask).sum() / steps,
-            "log_p_rewards": self._log_p_rewards(z, batch, slice(None)).sum() / steps,
-            "kl": (self._kl(q, p) * mask).sum() / steps,
+            "log_p_rewards": self.log_p_rewards(z, batch, slice(None)).sum() / steps,
+            "kl": (self.divergence(q, p) * mask).sum() / steps,
         }
         elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
         if self.continuation_net is not None:
             terms["log_p_continues"] = self._log_p_continues(z, batch).sum() / steps
             elbo = elbo + terms["log_p_continues"]
-        log_p, kl = (term / steps for term in self._open_loop(q, p, z, batch, generator))
+        log_p, kl = (term / steps for term in self.open_loop(q, p, z, batch, generator))
         loss = -elbo - self.config.open_loop_weight * (log_p - kl)
         return loss, {**terms, "open_loop_log_p_rewards": log_p, "open_loop_kl": kl, "elbo": elbo}
 
@@ -235,14 +242,14 @@ class WorldModel(nn.Module):
         features = self._features(frames)
         rows = []
         for _ in range(samples):
-            q, p, z = self._follow(features, batch, generator)
+            q, p, z = self.follow(features, batch, generator)
             log_weight = (p.log_prob(z) - q.log_prob(z) + self._log_p_frames(z, frames)) * batch.mask
             if self.continuation_net is not None:
                 log_weight = log_weight + self._log_p_continues(z, batch)
-            rows.append((log_weight + self._log_p_rewards(z, batch, slice(None))).sum(1))
+            rows.append((log_weight + self.log_p_rewards(z, batch, slice(None))).sum(1))
         return torch.stack(rows)
 
-    def _follow(
+    def follow(
         self, features: Tensor, batch: Batch, generator: torch.Generator | None
     ) -> tuple[Normal, Normal, Tensor]:
         """Posteriors q(z_t), priors p(z_t | z_{t−1}, a_{t−1}) and samples z_t, (B, T, D) each."""
@@ -264,7 +271,7 @@ class WorldModel(nn.Module):
             zs.append(q.sample(generator))
         return _stack(qs), _stack(ps), torch.stack(zs, 1)
 
-    def _open_loop(
+    def open_loop(
         self, q: Normal, p: Normal, z: Tensor, batch: Batch, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Σ_t≥2 log p(r_t | z̃_t) and Σ_t≥3 KL[q(z_t) ‖ p(z_t | z̃_{t−1}, a_{t−1})], nats over the batch.
@@ -278,11 +285,11 @@ class WorldModel(nn.Module):
         for action in batch.actions.unbind(1)[1:]:
             rolled.append(self.transition(zs[-1], action))
             zs.append(rolled[-1].sample(generator))
-        kl = self._kl(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
+        kl = self.divergence(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
         kl = (kl * batch.mask[:, 1:])[:, 1:].sum()
-        return self._log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum(), kl
+        return self.log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum(), kl
 
-    def _kl(self, q: Normal, p: Normal) -> Tensor:
+    def divergence(self, q: Normal, p: Normal) -> Tensor:
         """The training divergence KL[q ‖ p] between posterior and prediction."""
         return kl_divergence(q, p)
 
@@ -292,7 +299,7 @@ class WorldModel(nn.Module):
         std, pixels = self.config.frame_std, frames[0].numel()
         return -squared / (2 * std**2) - pixels * (math.log(std) + HALF_LOG_2PI)
 
-    def _log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
+    def log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
         """The log-density log p(r_t | z_t), (B, T), 0 where there is no reward; nats."""
         std = (self.config.reward_std * self.reward_scale)[None]
         rewards = Normal(self.reward(z)[..., None], std.expand(*z.shape[:-1], 1))

@@ -14,17 +14,19 @@ never gets there.
     planner          the base classes: settings, plans, iterative refinement
     colour           noise whose power falls with frequency
     random_shooting, cem, icem, mppi     one planner each
+    function         any function as a planner
 """
 
 from agent.planning.cem import CEM
+from agent.planning.function import FunctionPlanner, PlanFunction
 from agent.planning.icem import ICEM
 from agent.planning.mppi import MPPI
 from agent.planning.planner import Plan, Planner
 from agent.planning.problem import Problem, imagined_return
 from agent.planning.random_shooting import RandomShooting
 
-AnyPlanner = CEM | ICEM | MPPI | RandomShooting
-PLANNERS: tuple[type[AnyPlanner], ...] = (ICEM, CEM, MPPI, RandomShooting)
+OwnPlanner = CEM | ICEM | MPPI | RandomShooting
+PLANNERS: tuple[type[OwnPlanner], ...] = (ICEM, CEM, MPPI, RandomShooting)
 """The planners that a configuration can name; the default comes first."""
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "ICEM",
     "MPPI",
     "PLANNERS",
-    "AnyPlanner",
+    "FunctionPlanner",
+    "OwnPlanner",
     "Plan",
+    "PlanFunction",
     "Planner",
     "Problem",
     "RandomShooting",

@@ -32,8 +32,9 @@ class CEM(RefiningPlanner):
         """See `Planner.num_elites`."""
         return self.elites
 
-    def _refit(
+    def refit(
         self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor
     ) -> tuple[Float[Tensor, "N H A"], Tensor, Float[Tensor, "N W H A"]]:
+        """See `RefiningPlanner.refit`."""
         elites = plan.candidates[:, : self.elites]
         return elites.mean(1), elites.std(1, keepdim=True), elites

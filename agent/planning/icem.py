@@ -37,22 +37,25 @@ class ICEM(CEM):
         """See `Planner.alternatives`."""
         return round(self.kept * self.elites)
 
-    def _competing(
+    def competing(
         self, iteration: int, mean: Float[Tensor, "N H A"], kept: Float[Tensor, "N W H A"]
     ) -> tuple[int, Float[Tensor, "N V H A"]]:
+        """See `RefiningPlanner.competing`."""
         size = max(int(self.candidates / self.shrink**iteration), 2 * self.elites)
         size = max(min(size, self.candidates), kept.shape[1])
         if 0 < iteration == self.iterations - 1:
             kept = torch.cat([mean[:, None], kept], 1)[:, :size]
         return size, kept
 
-    def _refit(
+    def refit(
         self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor
     ) -> tuple[Float[Tensor, "N H A"], Tensor, Float[Tensor, "N W H A"]]:
-        elite_mean, elite_std, elites = super()._refit(plan, mean, std)
+        """See `RefiningPlanner.refit`."""
+        elite_mean, elite_std, elites = super().refit(plan, mean, std)
         mean = torch.lerp(elite_mean, mean, self.momentum)
         std = torch.lerp(elite_std, std, self.momentum)
         return mean, std, elites[:, : self.alternatives]
 
-    def _taken(self, problem: Problem, plan: Plan, mean: Float[Tensor, "N H A"]) -> Plan:
+    def taken(self, problem: Problem, plan: Plan, mean: Float[Tensor, "N H A"]) -> Plan:
+        """See `RefiningPlanner.taken`."""
         return plan

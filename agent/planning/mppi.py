@@ -20,9 +20,10 @@ class MPPI(RefiningPlanner):
     temperature: Positive = 0.1
     """λ, in units of the std of the candidates' returns, so that it is independent of reward scale."""
 
-    def _refit(
+    def refit(
         self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor
     ) -> tuple[Float[Tensor, "N H A"], Tensor, Float[Tensor, "N W H A"]]:
+        """See `RefiningPlanner.refit`."""
         scale = plan.returns.std(1, keepdim=True).nan_to_num(0).clamp(min=1e-12)
         weights = ((plan.returns - plan.returns[:, :1]) / (self.temperature * scale)).softmax(1)
         mean = (weights[..., None, None] * plan.candidates).sum(1)

@@ -78,7 +78,7 @@ class Planner(Config, ABC):
         """Number of the last candidates that count as elites, for visualisation."""
         return max(self.candidates // 10, 1)
 
-    def _start(
+    def start(
         self, problem: Problem, z: Tensor, warm_start: Tensor | None
     ) -> tuple[Problem, Float[Tensor, "N W H A"]]:
         """Convert the problem to z's dtype and device, and return the initial candidates."""
@@ -97,7 +97,7 @@ class Planner(Config, ABC):
         plans = torch.cat([centre, warm_start[:, 1:].to(z)], 1)
         return problem, plans
 
-    def _ranked(self, problem: Problem, z: Tensor, candidates: Tensor) -> Plan:
+    def ranked(self, problem: Problem, z: Tensor, candidates: Tensor) -> Plan:
         """Sort the candidates by return, best first, and take the best as the plan."""
         returns = imagined_return(problem, z, candidates, self.discount, self.particles)
         returns, order = returns.sort(1, descending=True)
@@ -111,7 +111,7 @@ class RefiningPlanner(Planner):
 
     Each iteration samples candidates from N(mean, std²) with coloured noise, adds those kept from the
     last iteration, ranks all by imagined return and updates the proposal. Subclasses define the
-    number of candidates (`_competing`), the update (`_refit`) and the final actions (`_taken`).
+    number of candidates (`competing`), the update (`refit`) and the final actions (`taken`).
     """
 
     iterations: Size = 3
@@ -131,29 +131,29 @@ class RefiningPlanner(Planner):
         generator: torch.Generator | None = None,
     ) -> Plan:
         """See `Planner.plan`."""
-        problem, kept = self._start(problem, z, warm_start)
+        problem, kept = self.start(problem, z, warm_start)
         mean, std = kept[:, 0], self.proposal_std * (problem.high - problem.low) / 2
         plan = None
         for iteration in range(self.iterations):
-            size, kept = self._competing(iteration, mean, kept)
+            size, kept = self.competing(iteration, mean, kept)
             noise = coloured_noise(size - kept.shape[1], mean, self.colour, generator)
-            plan = self._ranked(problem, z, torch.cat([mean[:, None] + std * noise, kept], 1))
-            mean, std, kept = self._refit(plan, mean, std)
+            plan = self.ranked(problem, z, torch.cat([mean[:, None] + std * noise, kept], 1))
+            mean, std, kept = self.refit(plan, mean, std)
         assert plan is not None  # iterations is at least 1
-        return self._taken(problem, plan, mean)
+        return self.taken(problem, plan, mean)
 
-    def _competing(
+    def competing(
         self, iteration: int, mean: Float[Tensor, "N H A"], kept: Float[Tensor, "N W H A"]
     ) -> tuple[int, Float[Tensor, "N V H A"]]:
         """The total number of candidates of an iteration, and the candidates that are not sampled."""
         return self.candidates, kept
 
     @abstractmethod
-    def _refit(
+    def refit(
         self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor
     ) -> tuple[Float[Tensor, "N H A"], Tensor, Float[Tensor, "N W H A"]]:
         """The mean and std of the next proposal, and the candidates to keep."""
 
-    def _taken(self, problem: Problem, plan: Plan, mean: Float[Tensor, "N H A"]) -> Plan:
+    def taken(self, problem: Problem, plan: Plan, mean: Float[Tensor, "N H A"]) -> Plan:
         """The final plan: by default the proposal's last mean, clipped to the bounds."""
         return plan._replace(actions=mean.clamp(problem.low, problem.high))

@@ -27,8 +27,8 @@ class RandomShooting(Planner):
         generator: torch.Generator | None = None,
     ) -> Plan:
         """See `Planner.plan`."""
-        problem, kept = self._start(problem, z, warm_start)
+        problem, kept = self.start(problem, z, warm_start)
         shape = (self.candidates - kept.shape[1], *kept.shape[2:])
         uniform = torch.rand(shape, generator=generator, device=z.device, dtype=z.dtype)
         fresh = problem.low + uniform * (problem.high - problem.low)
-        return self._ranked(problem, z, torch.cat([fresh.expand(len(z), *shape), kept], 1))
+        return self.ranked(problem, z, torch.cat([fresh.expand(len(z), *shape), kept], 1))

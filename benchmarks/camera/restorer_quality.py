@@ -182,7 +182,7 @@ def frame_times(agent: Agent, restoration: Restoration) -> dict[str, float]:
     hidden = clean.clone()
     hidden[:, :24, :24] = 0
     generator = torch.Generator().manual_seed(0)
-    planner = agent.config.planner
+    planner = agent.planner
     state = ControlState.initial(agent.world_model, planner, 1)
     starts = torch.ones(1, dtype=torch.bool)
     return {

@@ -50,7 +50,8 @@ class FreeNats(WorldModel):
 class BalancedKL(WorldModel):
     """The KL trains the transition four times as hard as the posterior (arXiv 2010.02193)."""
 
-    def _kl(self, q: Normal, p: Normal) -> Tensor:
+    def divergence(self, q: Normal, p: Normal) -> Tensor:
+        """See `WorldModel.divergence`."""
         fixed_q = Normal(q.mean.detach(), q.std.detach())
         fixed_p = Normal(p.mean.detach(), p.std.detach())
         return 0.8 * kl_divergence(fixed_q, p) + 0.2 * kl_divergence(q, fixed_p)
@@ -59,9 +60,10 @@ class BalancedKL(WorldModel):
 class Overshooting(WorldModel):
     """The open-loop term from every step of a window, not only from its first (arXiv 1811.04551)."""
 
-    def _open_loop(
+    def open_loop(
         self, q: Normal, p: Normal, z: Tensor, batch: Batch, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
+        """See `WorldModel.open_loop`."""
         B, T = batch.mask.shape
         log_p, divergence = batch.mask.new_zeros(()), batch.mask.new_zeros(())
         rolled = z
@@ -71,7 +73,7 @@ class Overshooting(WorldModel):
             action = batch.actions[:, distance - 1 :].flatten(0, 1)
             density = self.transition(rows, action)
             rolled = density.sample(generator).view(B, T - distance, -1)
-            log_p = log_p + self._log_p_rewards(rolled, batch, slice(distance, None)).sum() / (T - 1)
+            log_p = log_p + self.log_p_rewards(rolled, batch, slice(distance, None)).sum() / (T - 1)
             if distance > 1:
                 later = Normal(q.mean[:, distance:].flatten(0, 1), q.std[:, distance:].flatten(0, 1))
                 kl = kl_divergence(later, density).view(B, -1) * batch.mask[:, distance:]
@@ -141,8 +143,8 @@ class _Convolutions(nn.Module):
 class WithoutWhitening(WorldModel):
     """The keypoint encoder at its random initialisation, without scaling or whitening."""
 
-    def _initialise_encoder(self, frames: Tensor) -> None:
-        pass
+    def initialise_encoder(self, frames: Tensor) -> None:
+        """Nothing."""
 
 
 class ConvolutionalDecoder(WorldModel):

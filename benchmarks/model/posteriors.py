@@ -110,7 +110,7 @@ def start(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Means and stds of the model's own posterior, from which B starts."""
     with torch.no_grad():
         features = model.features(batch.frames.flatten(0, 1))
-        q, _, _ = model._follow(features, batch, torch.Generator().manual_seed(0))
+        q, _, _ = model.follow(features, batch, torch.Generator().manual_seed(0))
     return q.mean, q.std
 
 

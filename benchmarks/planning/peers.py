@@ -39,7 +39,7 @@ class Peer(Planner):
         generator: torch.Generator | None = None,
     ) -> Plan:
         """See `Planner.plan`; the noise is torch's global one."""
-        problem, plans = self._start(problem, z, warm_start)
+        problem, plans = self.start(problem, z, warm_start)
         actions = self._actions(problem, z, plans).clamp(problem.low, problem.high)
         return Plan(actions, actions[:, None], torch.zeros(len(actions), 1))
 

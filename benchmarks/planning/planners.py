@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -109,7 +109,7 @@ def learned(env_id: str, out: Path) -> Agent:
 
 def with_planner(agent: Agent, planner: Planner) -> Agent:
     """The same agent with another planner."""
-    agent.config = dataclasses.replace(agent.config, planner=cast(Any, planner))
+    agent.planner = planner
     return agent
 
 

@@ -20,7 +20,7 @@ from agent.calibration import Restoration
 from agent.collection import scale_actions
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll
-from agent.planning import PLANNERS, AnyPlanner
+from agent.planning import PLANNERS, Planner
 from agent.restoration.restorer import Identity
 from robot_room.app.evaluation.protocol import oracle_steps
 from robot_room.app.watching.inspection import Inspection, inspect_decision
@@ -36,7 +36,7 @@ GRASP = 0.16  # m; a drag that starts this close to the goal's centre moves the 
 class Choices:
     """The user's choices."""
 
-    planner: AnyPlanner
+    planner: Planner
     restoring: bool
     noise: int = 0
     """Index into `NOISES`."""
@@ -94,7 +94,7 @@ class Session:
         restoring: bool = False,
     ) -> None:
         self.agent, self.spec, self.restoration = agent, spec, restoration
-        self.chosen = Choices(agent.config.planner, restoring=restoring and restoration is not None)
+        self.chosen = Choices(agent.planner, restoring=restoring and restoration is not None)
         self.score = Score()
         self.closed = self.wants_still = False
         self.notice = ""
@@ -244,7 +244,7 @@ class Session:
         current = type(self.chosen.planner)
         number = PLANNERS.index(current) if current in PLANNERS else -1
         kind = PLANNERS[(number + 1) % len(PLANNERS)]
-        own = self.agent.config.planner
+        own = self.agent.planner
         fresh = own if type(own) is kind else kind(discount=own.discount)
         self._plan_with(replace(fresh, horizon=self.chosen.planner.horizon))
 
@@ -253,7 +253,7 @@ class Session:
         horizon = int(np.clip(self.chosen.planner.horizon + by, HORIZONS[0], HORIZONS[-1]))
         self._plan_with(replace(self.chosen.planner, horizon=horizon))
 
-    def _plan_with(self, planner: AnyPlanner) -> None:
+    def _plan_with(self, planner: Planner) -> None:
         self.chosen.planner = planner
         if self._before is not None:
             fresh = ControlState.initial(self.agent.world_model, planner, 1)
