@@ -30,6 +30,7 @@
 #define ROBOT_LIMIT (HALF_WIDTH - ROBOT_SIDE / 2)
 #define GOAL_SIDE 0.24
 #define STEP_LENGTH 0.1
+#define GOAL_RADIUS 0.10
 #define TOLERANCE 1e-9
 #define FLOOR 128
 #define WALL 48
@@ -112,18 +113,19 @@ INLINE double clip(double value, double low, double high)
 
 static PyObject *move(PyObject *self, PyObject *const *args, Py_ssize_t got)
 {
-    enum { robot, action, noise, goal, x_edges, y_edges, x_intervals, y_intervals, distance, count };
+    enum { robot, action, noise, goal, x_edges, y_edges, x_intervals, y_intervals, distance, arrived, count };
     static const Wanted wanted[] = {
         {"robot", 8, 1, 0},       {"action", 8, 0, 0},  {"noise", 8, 0, 1},
         {"goal", 8, 0, 0},        {"x_edges", 8, 0, 1}, {"y_edges", 8, 0, 1},
         {"x_intervals", 8, 0, 1}, {"y_intervals", 8, 0, 1}, {"distance", 8, 1, 0},
+        {"arrived", 1, 1, 0},
     };
     Array a[count];
     if (acquire(args, got, wanted, a, count) < 0)
         return NULL;
     Py_ssize_t rooms = a[distance].count, X = 0, Y = 0, elements = 0;
     int good = a[robot].count == 2 * rooms && a[action].count == 2 * rooms && a[goal].count == 2 * rooms;
-    good = good && (!a[noise].view.obj || a[noise].count == 2 * rooms);
+    good = good && a[arrived].count == rooms && (!a[noise].view.obj || a[noise].count == 2 * rooms);
     if (good && rooms && a[x_intervals].view.obj) {
         X = a[x_edges].count / rooms, Y = a[y_edges].count / rooms;
         elements = (2 * X + 1) * (2 * Y + 1);
@@ -134,6 +136,7 @@ static PyObject *move(PyObject *self, PyObject *const *args, Py_ssize_t got)
         return NULL;
     }
     double *at = a[robot].view.buf, *length = a[distance].view.buf;
+    uint8_t *there = a[arrived].view.buf;
     const double *velocity = a[action].view.buf, *slip = a[noise].view.buf, *target = a[goal].view.buf;
     for (Py_ssize_t n = 0; n < rooms; n++) {
         double u = clip(velocity[2 * n], -1.0, 1.0), v = clip(velocity[2 * n + 1], -1.0, 1.0);
@@ -154,6 +157,7 @@ static PyObject *move(PyObject *self, PyObject *const *args, Py_ssize_t got)
         at[2 * n] = x, at[2 * n + 1] = y;
         double dx = x - target[2 * n], dy = y - target[2 * n + 1];
         length[n] = sqrt(dx * dx + dy * dy);
+        there[n] = length[n] <= GOAL_RADIUS + TOLERANCE;
     }
     release(a, count);
     Py_RETURN_NONE;
@@ -357,6 +361,7 @@ static PyObject *draw(PyObject *self, PyObject *const *args, Py_ssize_t got)
 /* As in appearance.py and randomness.py. */
 #define REACH 7
 #define REACHED (2 * REACH)
+#define LANES 16 /* pixels of a row computed together, REACHED at least */
 #define NOISE_CELLS 16
 #define CHECKER 0.25
 #define FLOOR_NOISE 8
@@ -443,7 +448,7 @@ INLINE double blurred(double before, double here, double after, double k)
 }
 
 VECTORISED static void paint_room(const double *look, uint64_t key, const uint8_t *walls, double *work,
-                                  float *colour, float *light, float *open)
+                                  float *colour, float *light, float *open, uint8_t *background)
 {
     double *painted = work, *filtered = work + FRAME, *lit = work + 2 * FRAME;
     double noise[NOISE_CELLS * NOISE_CELLS], x[SIZE], y[SIZE], added[SIZE], covered[SIZE];
@@ -504,21 +509,24 @@ VECTORISED static void paint_room(const double *look, uint64_t key, const uint8_
             double seen = lit[i] * painted[3 * i + c];
             colour[3 * i + c] = (float)(seen < 255 ? seen : 255);
         }
+    for (int i = 0; i < FRAME; i++)
+        background[i] = (uint8_t)(int32_t)((double)colour[i] + 0.5);
 }
 
 static PyObject *paint(PyObject *self, PyObject *const *args, Py_ssize_t got)
 {
-    enum { numbers, colour, light, open, key, walls, count };
+    enum { numbers, colour, light, open, key, walls, background, count };
     static const Wanted wanted[] = {
         {"numbers", 8, 0, 0}, {"colour", 4, 1, 0}, {"light", 4, 1, 0},
         {"open", 4, 1, 0},    {"key", 8, 0, 0},    {"walls", 1, 0, 1},
+        {"background", 1, 1, 0},
     };
     Array a[count];
     if (acquire(args, got, wanted, a, count) < 0)
         return NULL;
     Py_ssize_t rooms = a[key].count, pixels = SIZE * SIZE;
     int good = a[numbers].count == NUMBERS * rooms && a[colour].count == FRAME * rooms &&
-               a[light].count == pixels * rooms && a[open].count == pixels * rooms &&
+               a[light].count == pixels * rooms && a[open].count == pixels * rooms && a[background].count == FRAME * rooms &&
                (!a[walls].view.obj || a[walls].count == pixels * rooms);
     if (!require(good, "paint")) {
         release(a, count);
@@ -533,18 +541,17 @@ static PyObject *paint(PyObject *self, PyObject *const *args, Py_ssize_t got)
         paint_room((double *)a[numbers].view.buf + NUMBERS * n, ((uint64_t *)a[key].view.buf)[n],
                    a[walls].view.obj ? (uint8_t *)a[walls].view.buf + pixels * n : NULL, work,
                    (float *)a[colour].view.buf + FRAME * n, (float *)a[light].view.buf + pixels * n,
-                   (float *)a[open].view.buf + pixels * n);
+                   (float *)a[open].view.buf + pixels * n, (uint8_t *)a[background].view.buf + FRAME * n);
     PyMem_Free(work);
     release(a, count);
     Py_RETURN_NONE;
 }
 
-/* Blend a lit paint over a row of colours. */
-INLINE void over_row(double value[3][REACHED], const double *area, const float *light, const double *paint,
-                     int width)
+/* Blend a lit paint over the colours of a row of LANES pixels. */
+INLINE void over_row(double value[3][LANES], const double *area, const float *light, const double *paint)
 {
     for (int c = 0; c < 3; c++)
-        for (int j = 0; j < width; j++) {
+        for (int j = 0; j < LANES; j++) {
             double lit = light[j] * paint[c];
             lit = lit < 255 ? lit : 255;
             value[c][j] = value[c][j] + area[j] * (lit - value[c][j]);
@@ -567,33 +574,32 @@ VECTORISED static void draw_shapes(uint8_t *frame, const double *look, const flo
         left = left < 0 ? 0 : left < SIZE - REACHED ? left : SIZE - REACHED;
         if (corners)
             corners[2 * k] = top, corners[2 * k + 1] = left;
-        /* Of the window, what the shape can touch: the rest is canvas. */
+        /* Of the window, the rows that the shape can touch: the rest is canvas. Each row is as long as
+           vectors like it, and what is drawn beside the window is what is there already. */
         double reach = (half * (look[COS] + fabs(look[SIN])) + 0.5 / look[EDGE]) * SCALE + 1;
         int first = (int)floor(row - reach), last = (int)floor(row + reach) + 1;
-        int begin = (int)floor(column - reach), end = (int)floor(column + reach) + 1;
         first = first > top ? first : top, last = last < top + REACHED ? last : top + REACHED;
-        begin = begin > left ? begin : left, end = end < left + REACHED ? end : left + REACHED;
-        int width = end - begin;
+        int begin = left < SIZE - LANES ? left : SIZE - LANES;
         for (int i = first; i < last; i++) {
-            double value[3][REACHED], x[REACHED], y[REACHED], area[REACHED];
+            double value[3][LANES], x[LANES], y[LANES], area[LANES];
             int at = i * SIZE + begin;
-            trace_row(look, i, begin, width, x, y);
-            for (int j = 0; j < width; j++)
+            trace_row(look, i, begin, LANES, x, y);
+            for (int j = 0; j < LANES; j++)
                 for (int c = 0; c < 3; c++)
                     value[c][j] = colour[3 * (at + j) + c];
             for (int d = 0; d < count; d++) {
-                cover_row(SQUARE, ROBOT_SIDE / 2, look[EDGE], moving + 2 * d, x, y, width, area);
-                for (int j = 0; j < width; j++)
+                cover_row(SQUARE, ROBOT_SIDE / 2, look[EDGE], moving + 2 * d, x, y, LANES, area);
+                for (int j = 0; j < LANES; j++)
                     area[j] = open[at + j] * area[j];
-                over_row(value, area, light + at, colours + 3 * d, width);
+                over_row(value, area, light + at, colours + 3 * d);
             }
-            cover_row((int)look[SHAPE], look[HALF], look[EDGE], robot, x, y, width, area);
-            over_row(value, area, light + at, look + ROBOT_RED, width);
-            for (int j = 0; j < width; j++)
+            cover_row((int)look[SHAPE], look[HALF], look[EDGE], robot, x, y, LANES, area);
+            over_row(value, area, light + at, look + ROBOT_RED);
+            for (int j = 0; j < LANES; j++)
                 for (int c = 0; c < 3; c++)
                     frame[3 * (at + j) + c] = (uint8_t)(int32_t)(value[c][j] + 0.5);
             if (keep)
-                for (int j = 3 * at; j < 3 * (at + width); j++)
+                for (int j = 3 * at; j < 3 * (at + LANES); j++)
                     frame[j] = (frame[j] & keep[j]) | stuck[j];
         }
     }
@@ -733,10 +739,10 @@ static PyObject *add_gaussian(PyObject *self, PyObject *const *args, Py_ssize_t 
 #define KERNEL(name, doc) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, doc}
 
 static PyMethodDef methods[] = {
-    KERNEL(move, "Write `room.transition` into `robot` and `room.distance` into `distance`."),
+    KERNEL(move, "Write `room.transition`, `room.distance` and `room.is_success` of rooms."),
     KERNEL(draw, "Copy `background` into `frames` and draw on it, as `rendering.draw` does."),
     KERNEL(push, "Write `room.velocity` of delayed and noisy actions into `velocity`, and queue new ones."),
-    KERNEL(paint, "Write `appearance.canvas` into the arrays of a `Look`."),
+    KERNEL(paint, "Write `appearance.paint` into the arrays of a `Look`, and `appearance.background`."),
     KERNEL(draw_varied, "Copy `background` into `frames` and draw on it, as `appearance.draw` does."),
     KERNEL(add_gaussian, "Write `sensors.add_gaussian` into `frames`."),
     {NULL, NULL, 0, NULL}};

@@ -14,6 +14,7 @@ def move(
     x_intervals: Array | None,
     y_intervals: Array | None,
     distance: Array,
+    arrived: Array,
 ) -> None: ...
 def draw(
     frames: Array,
@@ -28,7 +29,13 @@ def draw(
     dirty: Array | None,
 ) -> None: ...
 def paint(
-    numbers: Array, colour: Array, light: Array, open: Array, key: Array, walls: Array | None
+    numbers: Array,
+    colour: Array,
+    light: Array,
+    open: Array,
+    key: Array,
+    walls: Array | None,
+    background: Array,
 ) -> None: ...
 def push(
     actions: Array,

@@ -63,7 +63,7 @@ def actions(value: Any, shape: tuple[int, ...]) -> Float:
             if array.dtype.itemsize > 8:  # a long double may overflow to infinity
                 with np.errstate(over="ignore"):
                     array = array.astype(np.float64)
-            if np.isfinite(array).all():
+            if np.count_nonzero(np.isfinite(array)) == array.size:  # `all` takes twice as long
                 return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         pass

@@ -271,7 +271,7 @@ installation has them |
         if seed is not None:
             # As `super().reset(seed=seed)` does, but only after validation.
             self._np_random, self._np_random_seed = generator, int(seed)
-        self._rooms.start(0, start)
+        self._rooms.start({0: start})
         if self.render_mode == "human":
             self.render()
         return self._observation(), self._info()
@@ -287,7 +287,7 @@ installation has them |
         reward = self._rooms.step(checked_actions(self.params, action, ())[None])[0]
         if self.render_mode == "human":
             self.render()
-        terminated = bool(room.terminated(self.params, self._rooms.distance)[0])
+        terminated = bool(room.terminated(self.params, self._rooms.arrived)[0])
         return self._observation(), float(reward), terminated, False, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:

@@ -33,8 +33,9 @@ class Loops(Protocol):
         goal: Float,
         walls: Walls | None,
         distance: Float,
+        arrived: NDArray[np.bool_],
     ) -> None:
-        """Write `room.transition` into `robot` and `room.distance` into `distance`."""
+        """Write `room.transition`, `room.distance` and `room.is_success` into `robot` and the last two."""
         ...
 
     def draw(
@@ -72,8 +73,8 @@ class Loops(Protocol):
         """The same as `draw` where factors vary, with `appearance.draw`."""
         ...
 
-    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
-        """Paint the canvas of `look` with `appearance.paint`."""
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None, background: Frames) -> None:
+        """Paint the canvas of `look` with `appearance.paint`, and write it as frames, too."""
         ...
 
     def push(
@@ -119,10 +120,12 @@ class NumpyLoops:
         goal: Float,
         walls: Walls | None,
         distance: Float,
+        arrived: NDArray[np.bool_],
     ) -> None:
         """See `Loops.move`."""
         robot[:] = room.transition(robot, actions, noise, walls)
         distance[:] = room.distance(robot, goal)
+        arrived[:] = room.is_success(distance)
 
     def draw(
         self,
@@ -154,9 +157,10 @@ class NumpyLoops:
         if dead is not None:
             sensors.apply_dead_pixels(frames, *dead)
 
-    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None, background: Frames) -> None:
         """See `Loops.paint`."""
         appearance.paint(look, key, walls)
+        background[:] = appearance.background(look)
 
     def push(
         self,
@@ -217,9 +221,10 @@ class CompiledLoops:
         goal: Float,
         walls: Walls | None,
         distance: Float,
+        arrived: NDArray[np.bool_],
     ) -> None:
         """See `Loops.move`."""
-        self._kernels.move(robot, actions, noise, goal, *(walls or self._no_walls), distance)
+        self._kernels.move(robot, actions, noise, goal, *(walls or self._no_walls), distance, arrived)
 
     def draw(
         self,
@@ -264,9 +269,9 @@ class CompiledLoops:
             self._dirty_windows if incremental else None,
         )
 
-    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None) -> None:
+    def paint(self, look: Look, key: Keys, walls: NDArray[np.bool_] | None, background: Frames) -> None:
         """See `Loops.paint`."""
-        self._kernels.paint(*look, key, walls)
+        self._kernels.paint(*look, key, walls, background)
 
     def push(
         self,

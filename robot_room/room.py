@@ -243,11 +243,11 @@ def reward(params: RoomParams, distance: Float) -> Float:
     return is_success(distance).astype(np.float64)
 
 
-def terminated(params: RoomParams, distance: Float) -> NDArray[np.bool_]:
-    """Whether the episode ended by reaching the goal, (N,)."""
+def terminated(params: RoomParams, arrived: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the episode ended by reaching the goal, (N,), given whether the robots are there."""
     if params.terminate_on_goal:
-        return is_success(distance)
-    return np.zeros(distance.shape, dtype=np.bool_)
+        return arrived.copy()
+    return np.zeros(arrived.shape, dtype=np.bool_)
 
 
 def bounce(start: Float, travelled: Float, limit: float | Float) -> Float:

@@ -4,6 +4,8 @@ The single environment has one room, the vector environment N. All randomness wi
 function of the episode's key and the step, see `randomness`.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, assert_never
 
@@ -51,6 +53,7 @@ class Rooms:
         started: whether each room has ever been started, (N,).
         steps: steps since the start of each room's episode, (N,).
         distance: distance from robot to goal in metres, (N,).
+        arrived: whether the robot is at its goal, (N,).
 
     Raises:
         ValueError: an argument is not allowed or contradicts `params`.
@@ -90,10 +93,10 @@ class Rooms:
         self.robot, self._goal, self._seen_robot = np.zeros((3, count, 2))
         self.steps, self._seen_steps, self._layout, self._oracle_steps = np.zeros((4, count), np.int64)
         self._key = np.zeros(count, np.uint64)
-        self.started = np.zeros(count, np.bool_)
+        self.started, self._stale = np.zeros((2, count), np.bool_)  # stale: backgrounds to be redrawn
 
         # Derived from the state.
-        self.distance = np.zeros(count)
+        self.distance, self.arrived = np.zeros(count), np.zeros(count, np.bool_)
         layout = layouts.layout(params, 0)
         self._wall_masks: NDArray[np.bool_] | None = None
         self._walls: Walls | None = None
@@ -137,30 +140,45 @@ class Rooms:
                 )
         return starts.sample(self.params, generator, options, self._ranges)
 
-    def start(self, number: int, start: Start) -> None:
-        """Start an episode in one room."""
-        same = (
-            self.started[number]
-            and self._layout[number] == start.layout
-            and self._goal[number].tolist() == start.goal.tolist()
+    def start(self, starts: Mapping[int, Start]) -> None:
+        """Start an episode in some of the rooms, by their numbers."""
+        for number, start in starts.items():
+            self._place(number, start)
+        if self._look is not None:  # of all at once, because each numpy operation has its price
+            some = list(starts)
+            values = self._factors[some]
+            self._dynamics[some] = values[:, DYNAMICS]
+            self._look.numbers[some] = appearance.numbers(values, self._shown_goal()[some])
+        for number in starts:
+            if self._stale[number]:
+                self._refresh_cache(slice(number, number + 1))
+            if self._goal_frames is not None:
+                self._draw_goals(slice(number, number + 1))
+
+    def _place(self, number: int, start: Start) -> None:
+        """Write the state at the start of an episode."""
+        (x, y), (goal_x, goal_y) = start.robot.tolist(), start.goal.tolist()
+        always = self._dead is not None or self._look is not None or not self.started[number]
+        self._stale[number] = (
+            always
+            or self._layout[number] != start.layout
+            or self._goal[number].tolist() != [goal_x, goal_y]
         )
         self.robot[number] = self._seen_robot[number] = start.robot
         self._goal[number] = start.goal
         self.steps[number] = self._seen_steps[number] = 0
         self._layout[number], self._key[number] = start.layout, start.key
+        dx, dy = x - goal_x, y - goal_y  # plain numbers are faster than arrays of two
+        self.distance[number] = distance = math.sqrt(dx * dx + dy * dy)
+        self.arrived[number] = room.is_success(distance)
         if self._look is not None:
             self._factors[number], self._pending[number] = start.factors, 0.0
         if self._with_oracle:
             self._oracle_steps[number] = self.min_steps(number)
         self.started[number] = True
-        self.distance[number] = room.distance(start.robot, start.goal)
-        some = slice(number, number + 1)
         if self.params.distractors:
+            some = slice(number, number + 1)
             self._paths[:, some] = distractors.paths(self._key[some], self.params.distractors)
-        if not same or self._dead is not None or self._look is not None:
-            self._refresh_cache(some)
-        if self._goal_frames is not None:
-            self._draw_goals(some)
 
     def step(self, actions: NDArray[Any]) -> Float:
         """Take one step in every room; returns the rewards, (N,).
@@ -174,7 +192,7 @@ class Rooms:
         self._move(actions)
         rewards = room.reward(params, self.distance)
         for _ in range(params.frame_skip - 1):
-            ended = room.terminated(params, self.distance)
+            ended = room.terminated(params, self.arrived)
             # A room whose episode has ended in the meantime stays as it is.
             kept = self.robot, self.steps, self._seen_robot, self._seen_steps, self._pending
             before = [part[ended] for part in kept]
@@ -182,6 +200,7 @@ class Rooms:
             for part, value in zip(kept, before, strict=True):
                 part[ended] = value
             self.distance[ended] = room.distance(self.robot[ended], self._goal[ended])
+            self.arrived[ended] = True
             rewards += np.where(ended, 0.0, room.reward(params, self.distance))
         return rewards
 
@@ -197,7 +216,9 @@ class Rooms:
             velocity = np.empty_like(actions)
             self._loops.push(actions, self._pending, self._dynamics, self._key, self.steps, velocity)
             actions, noise = np.zeros_like(actions), velocity if noise is None else velocity + noise
-        self._loops.move(self.robot, actions, noise, self._goal, self._walls, self.distance)
+        self._loops.move(
+            self.robot, actions, noise, self._goal, self._walls, self.distance, self.arrived
+        )
         if params.corruption == "dropped_frames":
             shown = ~sensors.is_dropped(self._key, self.steps, params.severity)
             self._seen_robot[shown] = self.robot[shown]
@@ -325,7 +346,7 @@ class Rooms:
             "robot_position": self.robot.copy(),
             "goal_position": self._goal.copy(),
             "distance": self.distance.copy(),
-            "is_success": room.is_success(self.distance),
+            "is_success": self.arrived.copy(),
         }
         if self.params.walls is not None:
             info["layout"] = self._layout.copy()
@@ -411,8 +432,11 @@ class Rooms:
         self._oracle_steps[:] = checked["oracle_steps"]
         if self._look is not None:
             self._factors[:], self._pending[:] = checked["factors"], checked["pending_actions"]
+            self._dynamics[:] = self._factors[:, DYNAMICS]
+            self._look.numbers[:] = appearance.numbers(self._factors, self._shown_goal())
         self.started[:] = True
         self.distance[:] = room.distance(self.robot, self._goal)
+        self.arrived[:] = room.is_success(self.distance)
         if self.params.distractors:
             self._paths[:] = distractors.paths(self._key, self.params.distractors)
         self._refresh_cache(slice(0, self._count))
@@ -468,12 +492,7 @@ class Rooms:
                     part[number] = value[0]
             masks = None if self._wall_masks is None else self._wall_masks[some]
         if self._look is not None:
-            parts = self._look_of(some)
-            values = self._factors[some]
-            self._dynamics[some] = values[:, DYNAMICS]
-            parts.numbers[:] = appearance.numbers(values, self._shown_goal()[some])
-            self._loops.paint(parts, self._key[some], masks)
-            self._background[some] = appearance.background(parts)
+            self._loops.paint(self._look_of(some), self._key[some], masks, self._background[some])
         else:
             goal = self._shown_goal()
             self._background[some] = rendering.background(goal[some], masks)

@@ -39,8 +39,9 @@ def sample(
     Raises:
         ValueError: an option is unknown or out of range. The generator is left unchanged.
     """
-    if options is None and drawn is None:  # the usual case, in the shortest way
-        return _sample(params, generator, (None, None, None), DEFAULTS, None)
+    if options is None:  # the usual case, in the shortest way
+        values, key = _factors(generator, drawn)
+        return _sample(params, generator, (None, None, None), values, key)
     options = checking.options(options, RESET_OPTIONS)
     fixed = options.get("factors")
     if fixed is not None:
@@ -50,20 +51,26 @@ def sample(
                 "with factors={}, which varies nothing, or with ranges"
             )
         fixed = factors.fixed(fixed)
-    values, key, before = DEFAULTS, None, generator.bit_generator.state
-    if drawn is not None:
-        key = int(generator.bit_generator.random_raw())
-        words = np.array([key], np.uint64), np.zeros(1, np.int64)
-        uniforms = randomness.uniforms(*words, randomness.FACTORS, factors.COUNT)[0]
-        values = factors.sample(drawn, uniforms)
-        for name, value in (fixed or {}).items():
-            values[PLACES[name]] = value
+    before = generator.bit_generator.state
+    values, key = _factors(generator, drawn)
+    for name, value in (fixed or {}).items():
+        values[PLACES[name]] = value
     try:
         chosen = tuple(map(options.get, ("robot_position", "goal_position", "layout")))
         return _sample(params, generator, chosen, values, key)
     except ValueError:
         generator.bit_generator.state = before
         raise
+
+
+def _factors(generator: np.random.Generator, drawn: Ranges | None) -> tuple[Float, int | None]:
+    """The factors of an episode and the key that they are drawn from; None if they do not vary."""
+    if drawn is None:
+        return DEFAULTS, None
+    key = int(generator.bit_generator.random_raw())
+    words = np.array([key], np.uint64), np.zeros(1, np.int64)
+    uniforms = randomness.uniforms(*words, randomness.FACTORS, factors.COUNT)[0]
+    return factors.sample(drawn, uniforms), key
 
 
 def _sample(

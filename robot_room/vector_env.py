@@ -164,9 +164,9 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             if options:  # they may not fit the sampled layout; then the generator must not change
                 generator = deepcopy(generator)
             starts[number] = self._rooms.sample(generator, options), generator, known
-        for number, (start, generator, known) in starts.items():
+        for number, (_, generator, known) in starts.items():
             self._generators[number], self._seeds[number] = generator, known
-            self._rooms.start(number, start)
+        self._rooms.start({number: start for number, (start, _, _) in starts.items()})
         self._done = self._done & ~chosen
         if self.render_mode == "human":
             self.render()
@@ -192,7 +192,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             )
         rooms = self._rooms
         rewards = rooms.step(checked_actions(self.params, actions, (self.num_envs,)))
-        terminated = room.terminated(self.params, rooms.distance)
+        terminated = room.terminated(self.params, rooms.arrived)
         truncated = rooms.steps >= self._max_steps
 
         final: dict[str, Any] = {}
@@ -311,8 +311,8 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return seeding.np_random() if generator is None else (generator, self._seeds[number])
 
     def _restart(self, rooms: Flags) -> None:
-        for number in np.flatnonzero(rooms).tolist():
-            self._rooms.start(number, self._rooms.sample(self._generator(number)))
+        numbers = np.flatnonzero(rooms).tolist()
+        self._rooms.start({n: self._rooms.sample(self._generator(n)) for n in numbers})
 
     def _observation(self) -> Any:
         return self._rooms.observations(self._copy)

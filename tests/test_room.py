@@ -42,10 +42,10 @@ def test_termination_at_the_boundary_is_not_decided_by_rounding():
     robot, goal = np.array([[0.5, 0.0]]), np.zeros((1, 2))
     for k in range(1, 5):  # 0.5 − 4 · 0.1 is 0.1, but 0.10000000000000003 in floating point
         robot = room.transition(robot, np.array([[-1.0, 0.0]]))
-        assert room.terminated(params, room.distance(robot, goal))[0] == (k == 4)
+        assert room.terminated(params, room.is_success(room.distance(robot, goal)))[0] == (k == 4)
     assert robot[0, 0] > 0.1
-    assert not room.terminated(params, np.array([0.100001]))[0]
-    assert not room.terminated(RoomParams(terminate_on_goal=False), np.array([0.0]))[0]
+    assert not room.is_success(np.array([0.100001]))[0]
+    assert not room.terminated(RoomParams(terminate_on_goal=False), np.array([True]))[0]
 
 
 def test_starts_are_uniform_outside_the_circle_around_the_goal():

@@ -373,7 +373,7 @@ def test_the_kernels_refuse_arrays_that_do_not_fit(kernels):
     rooms, frames = np.zeros((5, 2)), np.zeros((5, 64, 64, 3), np.uint8)
     colours, none = np.zeros((6, 3)), (None,) * 4
     with pytest.raises(ValueError, match="move: the lengths"):
-        kernels.move(rooms, rooms[:4], None, rooms, *none, np.zeros(5))
+        kernels.move(rooms, rooms[:4], None, rooms, *none, np.zeros(5), np.zeros(5, np.bool_))
     with pytest.raises(ValueError, match="draw: the lengths"):
         kernels.draw(frames, frames[:4], rooms, rooms, None, colours, *none)
     with pytest.raises(ValueError, match="add_gaussian: the lengths"):
@@ -381,4 +381,6 @@ def test_the_kernels_refuse_arrays_that_do_not_fit(kernels):
     with pytest.raises(TypeError, match="3 arguments"):
         kernels.draw(frames, frames, rooms)
     with pytest.raises(ValueError, match="contiguous"):
-        kernels.move(np.zeros((5, 4))[:, ::2], rooms, None, rooms, *none, np.zeros(5))
+        kernels.move(
+            np.zeros((5, 4))[:, ::2], rooms, None, rooms, *none, np.zeros(5), np.zeros(5, np.bool_)
+        )

@@ -4,14 +4,15 @@ r"""How success falls when one factor of variation leaves the ranges of training
 
 One job trains one algorithm with one seed, in v0 or with all factors varied, then counts successes on
 held-out starts: in v0, in Varied and Shifted, and in v0 with each factor alone drawn from its test
-range. Raw scores are kept; a job that has its file is not run again.
+range. Every algorithm learns for a fixed number of environment steps. Raw scores are kept; a job that
+has its file is not run again.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from rich.console import Console
@@ -21,11 +22,11 @@ import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
-from robot_room.app.evaluation.protocol import Policy, env_spec, evaluate
+from robot_room.app.evaluation.protocol import TUNING_SEED, Policy, env_spec, evaluate
 from robot_room.factors import BY_NAME
 
-Algorithm = Literal["world-model", "ppo"]
-ALGORITHMS: tuple[Algorithm, ...] = ("world-model", "ppo")
+Algorithm = Literal["ppo", "drq-sac", "world-model"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 TRAINED_IN = ("RobotRoom-v0", "RobotRoomVaried-v0")
 WHOLE = ("RobotRoom-v0", "RobotRoomVaried-v0", "RobotRoomShifted-v0")
 
@@ -38,9 +39,11 @@ class Shifts:
     """Training seeds, from 0."""
     env_steps: int = 1000
     """Environment steps of the world model."""
-    ppo_steps: int = 65_536
+    ppo_steps: int = 32_768
     """Environment steps of PPO."""
-    episodes: int = 100
+    drq_sac_steps: int = 6_144
+    """Environment steps of SAC with random shifts, which makes as many updates."""
+    episodes: int = 50
     """Held-out episodes in each room."""
     workers: int = 1
     """Jobs at a time."""
@@ -50,37 +53,48 @@ class Shifts:
     """File of the figure; None: none."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "seeds", "env_steps", "ppo_steps", "episodes", "workers")
+        at_least_one(self, "seeds", "env_steps", "ppo_steps", "drq_sac_steps", "episodes", "workers")
+
+    def budget(self, algorithm: Algorithm) -> int:
+        """Environment steps of an algorithm."""
+        budgets = {"ppo": self.ppo_steps, "drq-sac": self.drq_sac_steps}
+        return budgets.get(algorithm, self.env_steps)
 
 
-def run_job(config: Shifts, algorithm: Algorithm, env_id: str, seed: int) -> Record:
+def run_job(algorithm: Algorithm, env_id: str, seed: int, steps: int, episodes: int) -> Record:
     """Train once, and test in every room."""
-    policy = _train(config, algorithm, env_id, seed)
+    policy = _train(algorithm, env_id, seed, steps)
+    deterministic = algorithm == "world-model" or _better_without_noise(policy, env_id, episodes)
     rooms = {name: env_spec(name) for name in WHOLE}
     for factor in BY_NAME:
         rooms[factor] = env_spec("RobotRoom-v0", json.dumps({"factors": {factor: "test"}}))
-    # PPO acts with the noise of its policy or without, whichever does better in the room of training.
-    best = True
-    if algorithm == "ppo":
-        tried = {d: evaluate(policy, env_id, config.episodes, deterministic=d) for d in (True, False)}
-        best = max(tried, key=lambda d: float(tried[d].is_success.mean()))
     success = {
-        name: float(evaluate(policy, room, config.episodes, deterministic=best).is_success.mean())
+        name: float(evaluate(policy, room, episodes, deterministic=deterministic).is_success.mean())
         for name, room in rooms.items()
     }
-    return {"algorithm": algorithm, "env_id": env_id, "seed": seed, "success": success}
+    record: Record = {"algorithm": algorithm, "env_id": env_id, "seed": seed}
+    return record | {"deterministic": deterministic, "success": success}
 
 
-def _train(config: Shifts, algorithm: Algorithm, env_id: str, seed: int) -> Policy:
+def _better_without_noise(policy: Policy, env_id: str, episodes: int) -> bool:
+    """Whether a policy does as well without its noise, on tuning starts of its training room."""
+    with_noise, without = (
+        evaluate(policy, env_id, episodes, TUNING_SEED, choice).is_success.mean()
+        for choice in (False, True)
+    )
+    return bool(without >= with_noise)
+
+
+def _train(algorithm: Algorithm, env_id: str, seed: int, steps: int) -> Policy:
     if algorithm == "world-model":
         agent = Agent(env_id, seed=seed, device="cpu")
-        agent.learn(config.env_steps)
+        agent.learn(steps)
         return agent
     from benchmarks.comparison.baselines import chosen_setting, train  # not in our agent's memory
 
-    setting = chosen_setting("ppo", "RobotRoom-v0")
-    for policy, env_steps, _ in train("ppo", setting, env_id, seed):
-        if env_steps >= config.ppo_steps:
+    setting = chosen_setting(algorithm, "RobotRoom-v0")
+    for policy, env_steps, _ in train(algorithm, setting, env_id, seed):
+        if env_steps >= steps:
             return policy
     raise AssertionError("training does not end by itself")
 
@@ -119,18 +133,17 @@ def draw(rows: list[tuple[str, dict[str, list[float]]]], path: Path) -> None:
 
 def main(config: Shifts) -> None:
     """Run the benchmark."""
-    jobs: dict[Path, tuple[Any, ...]] = {
-        config.out / env_id / f"{algorithm}-seed{seed}.json": (config, algorithm, env_id, seed)
-        for seed in range(config.seeds)
-        for env_id in TRAINED_IN
-        for algorithm in ALGORITHMS
-    }
-    settings = {
-        "env_steps": config.env_steps,
-        "ppo_steps": config.ppo_steps,
-        "episodes": config.episodes,
-    }
-    rows = list(averages(run_jobs(run_job, jobs, settings, config.workers)))
+    jobs: dict[Path, tuple[Any, ...]] = {}
+    own: dict[Path, Record] = {}
+    for seed in range(config.seeds):
+        for algorithm in ALGORITHMS:
+            steps = config.budget(algorithm)
+            for env_id in TRAINED_IN:
+                path = config.out / env_id / f"{algorithm}-seed{seed}.json"
+                jobs[path] = (algorithm, env_id, seed, steps, config.episodes)
+                own[path] = {"env_steps": steps}
+    records = run_jobs(run_job, jobs, {"episodes": config.episodes}, config.workers, own=own)
+    rows = list(averages(records))
     table = Table(title="Success, %: mean (lowest to highest) over training seeds")
     table.add_column("room")
     for name, _ in rows:
