@@ -88,8 +88,9 @@ def numbers(values: Float, goal: Float, size: int = FRAME_SIZE) -> Float:
     """
     found = values[:, _ORDER]
     angle = found[:, COS] * (np.pi / 180)
-    # Rounded, because the last bits of a sine differ between machines.
-    found[:, COS], found[:, SIN] = np.round(np.cos(angle), 12), np.round(np.sin(angle), 12)
+    # Rounded to twelve decimals, because the last bits of a sine differ between machines.
+    for column, wave in ((COS, np.cos), (SIN, np.sin)):
+        found[:, column] = np.rint(wave(angle) * 1e12) / 1e12
     found[:, SHIFT_X : SHIFT_Y + 1] *= 2 * HALF_WIDTH / FRAME_SIZE
     width = 1 + found[:, EDGE]  # pixels
     found[:, WEIGHT] = (width * width - 1) / 24

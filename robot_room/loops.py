@@ -35,7 +35,7 @@ class Loops(Protocol):
         distance: Float,
         arrived: NDArray[np.bool_],
     ) -> None:
-        """Write `room.transition`, `room.distance` and `room.is_success` into `robot` and the last two."""
+        """Write `room.transition` into `robot`, and `room.distance` and `room.is_success`."""
         ...
 
     def draw(
