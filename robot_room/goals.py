@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from robot_room.rendering import FLOOR, FRAME_SIZE
-from robot_room.room import HALF_WIDTH, Float, RoomParams, is_success
+from robot_room.room import HALF_WIDTH, ROBOT_SIDE, Float, RoomParams, is_success
 
 ROUNDING = 1e-3  # m
+AREA = (ROBOT_SIDE * FRAME_SIZE / (2 * HALF_WIDTH)) ** 2  # pixels
 
 
 def locate(frames: Any) -> Float:
@@ -32,8 +33,13 @@ def locate(frames: Any) -> Float:
         )
     white = np.maximum(frames.min(axis=-1).astype(np.float64) - FLOOR, 0)
     total = white.sum(axis=(-2, -1))
-    if (total == 0).any():
-        raise ValueError("goal: got a frame without a robot, allowed: frames that show one")
+    area = total / (255 - FLOOR)
+    if (np.abs(area - AREA) > 1).any():  # rounding to uint8 changes it by less than a fifth
+        got = area.flat[np.abs(area - AREA).argmax()]
+        raise ValueError(
+            f"goal: got a frame with {got:.1f} pixels of white, allowed: frames that show one robot, "
+            f"which covers {AREA:.1f}"
+        )
     pixel = (np.arange(FRAME_SIZE) + 0.5) * (2 * HALF_WIDTH / FRAME_SIZE) - HALF_WIDTH
     x = (white.sum(axis=-2) * pixel).sum(axis=-1) / total
     y = -(white.sum(axis=-1) * pixel).sum(axis=-1) / total

@@ -170,7 +170,7 @@ class Rooms:
         self._layout[number], self._key[number] = start.layout, start.key
         dx, dy = x - goal_x, y - goal_y  # plain numbers are faster than arrays of two
         self.distance[number] = distance = math.sqrt(dx * dx + dy * dy)
-        self.arrived[number] = room.is_success(distance)
+        self.arrived[number] = distance <= room.GOAL_RADIUS + room.TOLERANCE
         if self._look is not None:
             self._factors[number], self._pending[number] = start.factors, 0.0
         if self._with_oracle:

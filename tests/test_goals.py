@@ -97,7 +97,9 @@ def test_compute_reward_agrees_with_the_rewards_of_steps(reward):
 def test_bad_goals_are_refused():
     env = RobotRoomGoalEnv(observation="goal_image")
     good = env.reset(seed=0)[0]["observation"]
-    for bad in (good.astype(float), good[:10], np.full_like(good, 128), "here", None):
+    empty, white = np.full_like(good, 128), np.full_like(good, 255)
+    two = np.maximum(good, np.roll(good, 20, axis=1))  # robots
+    for bad in (good.astype(float), good[:10], empty, white, two, "here", None):
         with pytest.raises(ValueError, match=r"goal: got .*allowed"):
             env.compute_reward(good, bad, {})
     for kwargs in ({"distractors": 1}, {"factors": {}}, {"corruption": "blackout", "severity": 1}):
