@@ -417,8 +417,8 @@ INLINE void cover_row(int shape, double half, double edge, const double *centre,
         break;
     default:
         for (int j = 0; j < width; j++) {
-            double dx = fabs(x[j] - cx), dy = y[j] - cy, far = dx > fabs(dy) ? dx : fabs(dy);
-            double box = (half - far) * edge, sides = (half - dy - 2 * dx) * (edge * triangle_slope);
+            double dx = fabs(x[j] - cx), dy = y[j] - cy, most = dx > fabs(dy) ? dx : fabs(dy);
+            double box = (half - most) * edge, sides = (half - dy - 2 * dx) * (edge * triangle_slope);
             area[j] = ramp(box < sides ? box : sides);
         }
     }

@@ -120,9 +120,10 @@ def draw(rows: list[tuple[str, dict[str, list[float]]]], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
     rooms = [*WHOLE, *BY_NAME]
+    width = 0.8 / len(rows)
     for number, (name, scores) in enumerate(rows):
-        places = np.arange(len(rooms)) + 0.2 * (number - 1.5)
-        axes.bar(places, [100 * np.mean(scores[room]) for room in rooms], 0.2, label=name)
+        places = np.arange(len(rooms)) + width * (number - (len(rows) - 1) / 2)
+        axes.bar(places, [100 * np.mean(scores[room]) for room in rooms], width, label=name)
     labels = [room.removeprefix("RobotRoom").removesuffix("-v0").strip("-") or "v0" for room in rooms]
     axes.set_xticks(range(len(rooms)), labels, rotation=60, ha="right")
     axes.set_ylabel("success, %")
