@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -34,24 +35,30 @@ class KernelsHook(BuildHookInterface):
             py_limited_api=True,
         )
         folder = Path(self.root)
-        for old in (*folder.glob("robot_room/_kernels.*.so"), *folder.glob("robot_room/_kernels.*pyd")):
+        for old in _built(folder):
             old.unlink()
         here = Path.cwd()
         os.chdir(folder)
         try:
-            with warnings.catch_warnings():  # setuptools warns of a setup.py, and there is none
-                warnings.simplefilter("ignore")
+            # What an earlier build has left must neither be taken for this one's nor be packed.
+            with TemporaryDirectory() as scratch, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # setuptools warns of a setup.py, and there is none
                 command: Any = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
-                command.inplace, command.build_temp = True, str(folder / "build")
+                command.inplace, command.build_temp, command.build_lib = True, scratch, scratch
                 command.ensure_finalized()
                 command.run()
-                (built,) = command.get_outputs()
+            (built,) = _built(folder)
         except Exception as error:  # whatever goes wrong must not stop an installation
             print(f"robot-room: built without compiled loops, numpy is used: {error}", file=sys.stderr)
             return
         finally:
             os.chdir(here)
-        build_data["artifacts"].append(f"/{Path(built).as_posix()}")
+        build_data["artifacts"].append(f"/{built.relative_to(folder).as_posix()}")
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"cp311-abi3-{platform}"
+
+
+def _built(folder: Path) -> list[Path]:
+    """The extensions that lie beside their source."""
+    return [*folder.glob("robot_room/_kernels.*so"), *folder.glob("robot_room/_kernels.*pyd")]

@@ -1,9 +1,10 @@
-"""The wheel is built with and without a compiler."""
+"""The wheel is built with and without a compiler; the source distribution has no binary."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -15,21 +16,44 @@ ROOT = Path(__file__).parent.parent
 COMPILER = shutil.which("cc") is not None
 
 
-@pytest.mark.parametrize("compiler", [False, True] if COMPILER else [False])
-def test_a_wheel_has_the_compiled_loops_where_there_is_a_compiler(tmp_path, compiler):
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+@pytest.fixture
+def source(tmp_path):
+    """A clone without what was built in it. `.gitignore` counts: it names files that are not packed."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, folder)
     for name in ("robot_room", "agent"):
-        unwanted = shutil.ignore_patterns("__pycache__", "_kernels.*.so")
-        shutil.copytree(ROOT / name, source / name, ignore=unwanted)
-    environment = dict(os.environ) if compiler else {**os.environ, "CC": "no-compiler-of-this-name"}
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        unwanted = shutil.ignore_patterns("__pycache__", "_kernels.*so", "_kernels.*pyd")
+        shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
+    return folder
+
+
+def build(kind, source, out, **environment):
+    command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", out, source]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    kernels = [n for n in zipfile.ZipFile(wheel).namelist() if "_kernels." in n and n.endswith("so")]
-    assert kernels == (["robot_room/_kernels.abi3.so"] if compiler else [])
-    assert ("cp311-abi3" if compiler else "py3-none-any") in wheel.name
-    assert ("built without compiled loops" in done.stdout + done.stderr) == (not compiler)
+    (built,) = out.iterdir()
+    return built, done.stdout + done.stderr
+
+
+def test_a_wheel_has_the_compiled_loops_where_there_is_a_compiler(source, tmp_path):
+    """In one clone after another, as in a release: what the first build leaves must not matter."""
+    for compiler in [True, False] if COMPILER else [False]:
+        environment = {} if compiler else {"CC": "no-compiler-of-this-name"}
+        wheel, said = build("wheel", source, tmp_path / str(compiler), **environment)
+        names = zipfile.ZipFile(wheel).namelist()
+        kernels = [name for name in names if "_kernels." in name and name.endswith(("so", "pyd"))]
+        assert kernels == (["robot_room/_kernels.abi3.so"] if compiler else [])
+        assert ("cp311-abi3" if compiler else "py3-none-any") in wheel.name
+        assert ("built without compiled loops" in said) == (not compiler)
+
+
+def test_the_source_distribution_has_no_binary(source, tmp_path):
+    if COMPILER:
+        build("wheel", source, tmp_path / "wheel")
+    archive, _ = build("sdist", source, tmp_path / "sdist")
+    with tarfile.open(archive) as packed:
+        names = packed.getnames()
+    assert any(name.endswith("robot_room/_kernels.c") for name in names)
+    assert not [name for name in names if name.endswith((".so", ".pyd", ".o")) or "/build/" in name]

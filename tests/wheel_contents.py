@@ -1,5 +1,6 @@
 """What the wheel in `dist` installs: two packages, one command. Run by `scripts/run wheel`."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ with zipfile.ZipFile(wheel) as archive:
 packages = {name.split("/")[0] for name in names if ".dist-info/" not in name}
 assert packages == {"robot_room", "agent"}, packages
 assert {"robot_room/py.typed", "agent/py.typed", "robot_room/app/command_line.py"} <= names
+compiled = any(name.endswith(("_kernels.abi3.so", "_kernels.pyd")) for name in names)
+assert compiled == (shutil.which("cc") is not None), names
 assert not any(name.endswith(".json") for name in names)  # raw results stay in the repository
 assert any(name.endswith("licenses/LICENSE") for name in names)
 assert "robot-room = robot_room.app.command_line:main" in commands, commands
