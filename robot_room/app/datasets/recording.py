@@ -58,7 +58,7 @@ def _stacked(values: list[Any]) -> Any:
 
 
 def _copy(episode: Any, into: Any) -> None:
-    """Copy a group with arrays in one piece: Minari's chunks of frames are a third larger than these."""
+    """Copy a group with arrays in one piece: in Minari's chunks, frames take a third more."""
     into.attrs.update(episode.attrs)
     for name, part in episode.items():
         if isinstance(part, h5py.Group):
