@@ -153,13 +153,19 @@ def test_a_lost_node_costs_no_job_and_repeats_none(tmp_path, monkeypatch):
         cluster.wait_for_nodes()
         log = tmp_path / "log"
         jobs = {tmp_path / "out" / f"{i}.json": (log, i) for i in range(6)}
-        backend = Killing(OnRay(cluster.address), lambda: cluster.remove_node(lost, False))
-        records = run_jobs(slow, jobs, {}, backend=backend)
+        with pytest.raises(ValueError, match="num_gpus: got 1, allowed: at most 0"):
+            OnRay(cluster.address, num_gpus=1)
+        on_ray = OnRay(cluster.address, num_cpus=0.6, retries=5)  # one job a node
+        backend = Killing(on_ray, lambda: cluster.remove_node(lost, False))
+        stored = str(tmp_path / "shared")
+        records = run_jobs(slow, jobs, {}, backend=backend, stored=stored)
     finally:
         backend.close()
         cluster.shutdown()
     assert [record["value"] for record in records] == list(range(6))
     assert len(list((tmp_path / "out").iterdir())) == 6
+    for path in jobs:
+        assert read_record(tmp_path / "shared" / "out" / path.name) == read_record(path)
     starts = log.read_text().splitlines()
     assert any(line.endswith("lost") for line in starts) and any(
         line.endswith("head") for line in starts
@@ -181,6 +187,44 @@ class Killing:
             yield outcome
             if number == 1:
                 self.kill()
+
+
+def test_a_job_leaves_its_record_in_shared_storage_and_is_not_run_again(tmp_path):
+    log, shared = tmp_path / "log", (tmp_path / "shared").as_uri()
+    job = (log, 2)
+    (first,) = run_jobs(inverse, {tmp_path / "one" / "a" / "0.json": job}, {"x": 1}, stored=shared)
+    assert read_record(tmp_path / "shared" / "a" / "0.json") == first and first["versions"]
+    # Another machine that has nothing but the storage: it takes the record over.
+    elsewhere = tmp_path / "two" / "a" / "0.json"
+    assert run_jobs(inverse, {elsewhere: job}, {"x": 1}, stored=shared) == [first]
+    assert log.read_text() == "2"
+    # Those of other settings are not taken for these.
+    other = {tmp_path / "three" / "a" / "0.json": job}
+    assert run_jobs(inverse, other, {"x": 2}, stored=shared)[0]["settings"] == {"x": 2}
+    assert log.read_text() == "22"
+    assert [path.name for path in (tmp_path / "shared" / "a").iterdir()] == ["0.json"]
+
+
+@pytest.mark.parametrize("where", ["nothing://bucket/x", "/dev/null/x"])
+def test_storage_that_cannot_be_written_to_is_named_before_any_job(tmp_path, where):
+    log = tmp_path / "log"
+    with pytest.raises(ValueError, match=f"storage: got '{where}'"):
+        run_jobs(inverse, {tmp_path / "a" / "0.json": (log, 2)}, {}, stored=where)
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("name", ["num_cpus", "num_gpus", "retries"])
+def test_resources_below_zero_are_named(name):
+    with pytest.raises(ValueError, match=f"{name}: got -1, allowed: at least 0"):
+        OnRay("127.0.0.1:1", **{name: -1})
+
+
+def test_the_cluster_file_is_one_of_ray():
+    import yaml
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    path = Path(__file__).parent.parent / "benchmarks" / "cluster.yaml"
+    validate_config(prepare_config(yaml.safe_load(path.read_text())))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:port", "127.0.0.1:99999"])

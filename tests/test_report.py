@@ -210,7 +210,9 @@ def test_where_a_baseline_wins_is_said_first(results):
     ("changes", "message"),
     [
         ({"algorithm": "dqn"}, "algorithm: got 'dqn', allowed"),
-        ({"env_id": "CartPole-v1"}, "env_id: got 'CartPole-v1', allowed"),
+        ({"env_id": "<script>"}, "env_id: got '<script>', allowed"),
+        ({"settings": {"setting": "a:b"}, "algorithm": "<b>"}, "algorithm: got '<b>', allowed"),
+        ({"settings": {"threshold": None}}, r"settings: got .*, allowed"),
         ({"versions": {"torch": "2"}}, r"got versions {'torch': '2'}, allowed: {'torch': '1'}"),
         ({"settings": {"protocol": 0}}, f"got protocol 0, allowed: {sweep.PROTOCOL}"),
         ({"settings": {"seconds": 5}}, f"got seconds 5, allowed: {BUDGETS['RobotRoom-v0'].seconds}"),

@@ -1,6 +1,6 @@
 """Model-free baselines; the only file that imports stable-baselines3.
 
-Each algorithm has a handful of settings, which `benchmarks.comparison.tune` tries on tuning
+Each algorithm has a handful of settings, which were tried by hand on tuning
 seeds. What a setting does not say is stable-baselines3's own default.
 """
 
@@ -8,7 +8,7 @@ import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -24,10 +24,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor, nn
 
+from benchmarks.comparison.algorithms import Snapshot
 from benchmarks.engine.random_shifts import shifted
-from robot_room.app.evaluation.protocol import Policy
 
-Algorithm = Literal["ppo", "a2c", "sac", "td3", "ddpg", "drq-sac"]
 NUM_ENVS = 8
 SHIFT = 4  # pixels
 
@@ -143,7 +142,7 @@ def with_short(settings: dict[str, Setting], *names: str) -> dict[str, Setting]:
     }
 
 
-SETTINGS: dict[Algorithm, dict[str, Setting]] = {
+SETTINGS: dict[str, dict[str, Setting]] = {
     "ppo": with_short(
         {
             name: Setting({"n_steps": 128, "batch_size": 256} | own)
@@ -176,7 +175,7 @@ SETTINGS: dict[Algorithm, dict[str, Setting]] = {
     "ddpg": off_policy(3e-4, noise=0.3),
     "drq-sac": off_policy(1e-3, replay_buffer_class=ShiftedReplay),
 }
-CLASSES: dict[Algorithm, type[BaseAlgorithm]] = {
+CLASSES: dict[str, type[BaseAlgorithm]] = {
     "ppo": PPO,
     "a2c": A2C,
     "sac": SAC,
@@ -186,16 +185,8 @@ CLASSES: dict[Algorithm, type[BaseAlgorithm]] = {
 }
 
 
-class Snapshot(NamedTuple):
-    """A baseline in the middle of its training."""
-
-    policy: Policy
-    env_steps: int
-    seconds: float  # of training alone
-
-
 def make(
-    algorithm: Algorithm, setting: Setting, env_id: str, seed: int, device: str = "cpu"
+    algorithm: str, setting: Setting, env_id: str, seed: int, device: str = "cpu"
 ) -> BaseAlgorithm:
     """An untrained baseline that sees pixels.
 
@@ -217,7 +208,7 @@ def make(
 
 
 def train(
-    algorithm: Algorithm, setting: Setting, env_id: str, seed: int, every: int = 64, device: str = "cpu"
+    algorithm: str, setting: Setting, env_id: str, seed: int, every: int = 64, device: str = "cpu"
 ) -> Iterator[Snapshot]:
     """Train without end, stopping at every so many steps, or where a rollout ends after them.
 
@@ -232,8 +223,8 @@ def train(
         yield Snapshot(model, model.num_timesteps, seconds)
 
 
-# Chosen by `benchmarks.comparison.tune`, and a test holds them against its raw scores.
-CHOSEN: dict[str, dict[Algorithm, str]] = {
+# The best of `benchmarks/results/tune`, and a test holds them against its raw scores.
+CHOSEN: dict[str, dict[str, str]] = {
     "RobotRoom-v0": {
         "ppo": "γ 0.9, normed network, short episodes",
         "a2c": "γ 0.9, normed network, short episodes",
@@ -244,14 +235,17 @@ CHOSEN: dict[str, dict[Algorithm, str]] = {
     },
     "RobotRoomRandomGoal-v0": {"ppo": "γ 0.9, normed network, short episodes"},
 }
-TUNED_AS = {"RobotRoomDoor-v0": "RobotRoomRandomGoal-v0"}  # paths are longer there, too
+# Paths are longer there, too.
+TUNED_AS: dict[str, str] = dict.fromkeys(
+    ("RobotRoomDoor-v0", "RobotRoomMaze-v0"), "RobotRoomRandomGoal-v0"
+)
 
 
-def chosen(algorithm: Algorithm, env_id: str) -> str:
+def chosen(algorithm: str, env_id: str) -> str:
     """The setting that the comparison uses in an environment: its own, or else RobotRoom-v0's."""
     return (CHOSEN["RobotRoom-v0"] | CHOSEN.get(TUNED_AS.get(env_id, env_id), {}))[algorithm]
 
 
-def chosen_setting(algorithm: Algorithm, env_id: str) -> Setting:
+def chosen_setting(algorithm: str, env_id: str) -> Setting:
     """What `chosen` names."""
     return SETTINGS[algorithm][chosen(algorithm, env_id)]

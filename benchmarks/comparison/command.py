@@ -1,9 +1,11 @@
-"""The comparison with stable-baselines3: run what is missing, then write its report."""
+"""The comparison: run what is missing, then write its report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from benchmarks.comparison import report, sweep
+from benchmarks.comparison.budgets import REFERENCES
 from benchmarks.engine.jobs import INTERRUPTED
 
 __all__ = ["INTERRUPTED", "Benchmark", "main"]
@@ -11,12 +13,35 @@ __all__ = ["INTERRUPTED", "Benchmark", "main"]
 
 @dataclass
 class Benchmark:
-    """The full sweep takes some seven hours of two cores; it can be interrupted and resumed."""
+    """The full comparison takes some seven hours of two cores; it can be interrupted and resumed.
+
+    With --algorithm it runs those alone, with random and oracle, beside what is in --out already.
+    """
 
     quick: bool = False
     """Two environments, two seeds, three algorithms, less time for baselines: twelve minutes."""
+    algorithm: tuple[str, ...] = ()
+    """Built-in algorithms, module:function or NAME=module:function; none: all the built-in ones."""
+    env_id: tuple[str, ...] = ()
+    """Environments, those of a package of its own as package:Name-v0; none: all of the comparison's."""
+    seeds: int | None = None
+    """Training seeds of each algorithm; None: ten of ours and of PPO, five of the others."""
+    backend: Literal["local", "ray"] = "local"
+    """Processes of this machine, or a Ray cluster that runs already."""
+    address: str = "127.0.0.1:6379"
+    """The Ray cluster's."""
+    num_cpus: float = 1
+    """Processors that a job takes on the Ray cluster."""
+    num_gpus: float = 0
+    """GPUs that a job takes there."""
+    retries: int = 3
+    """How often a job is run again whose node is lost."""
+    storage: str | None = None
+    """Folder that all machines reach, a path or URI; each job leaves its record there, too."""
     workers: int = 2
-    """Runs at a time, each with one thread."""
+    """Local runs at a time, each with one thread."""
+    out: Path = sweep.Sweep.out
+    """Raw scores; the page lies beside them."""
 
 
 QUICK = Path("runs", "quick-benchmark")
@@ -27,13 +52,28 @@ LABEL = (
 
 
 def main(config: Benchmark) -> None:
-    """Run the command."""
+    """Run the command.
+
+    Raises:
+        ValueError: as `sweep.run` and `report.main`; nothing is run then.
+    """
+    names = ("backend", "address", "num_cpus", "num_gpus", "retries", "storage", "workers")
+    where: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.quick:
         env_ids = ("RobotRoom-v0", "RobotRoomRandomGoal-v0")
         few = ("world-model", "ppo", "ddpg", "random", "oracle")  # the fastest in seconds, in steps
         out = QUICK / "results"
-        sweep.run(sweep.Sweep(few, env_ids, 2, 2, 0.4, workers=config.workers, out=out))
+        sweep.run(sweep.Sweep(few, env_ids, 2, 2, 0.4, out=out, **where))
         report.main(report.Report(out, QUICK / "report.html", QUICK / "comparison.png", LABEL))
-    else:
-        sweep.run(sweep.Sweep(workers=config.workers))
-        report.main(report.Report())
+        return
+    plan = sweep.Sweep(out=config.out, **where)
+    if config.algorithm:
+        plan = replace(plan, algorithms=tuple(dict.fromkeys((*config.algorithm, *REFERENCES))))
+    if config.env_id:
+        plan = replace(plan, env_ids=config.env_id)
+    if config.seeds is not None:
+        plan = replace(plan, seeds=config.seeds, other_seeds=config.seeds)
+    sweep.run(plan)
+    usual = report.Report()
+    beside = report.Report(config.out, config.out.with_suffix(".html"), config.out.with_suffix(".png"))
+    report.main(usual if config.out == usual.results else beside)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from gymnasium.envs.registration import EnvSpec
+
 from benchmarks.comparison.budgets import EPISODES
 from benchmarks.engine.backends import Record
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Policy, evaluate
@@ -11,7 +13,7 @@ class EvaluationCurve:
     """Evaluates a policy whenever its training has passed a mark.
 
     Args:
-        env_id: the environment.
+        env: the environment, its id or its spec.
         env_steps: marks, environment steps.
         seconds: marks, seconds of training.
         modes: asks the policy for its mean action (True) or for one with noise (False); if both, the
@@ -23,12 +25,12 @@ class EvaluationCurve:
 
     def __init__(
         self,
-        env_id: str,
+        env: str | EnvSpec,
         env_steps: Sequence[float],
         seconds: Sequence[float] = (),
         modes: Sequence[bool] = (True,),
     ) -> None:
-        self.env_id, self.modes = env_id, modes
+        self.env, self.modes = env, modes
         self._marks = {"env_steps": sorted(env_steps), "seconds": sorted(seconds)}
         self.points: list[Record] = []
 
@@ -49,7 +51,7 @@ class EvaluationCurve:
     ) -> None:
         """Evaluate now."""
         results = [
-            evaluate(policy, self.env_id, EPISODES, HELD_OUT_SEED, mode).summary()
+            evaluate(policy, self.env, EPISODES, HELD_OUT_SEED, mode).summary()
             | {"deterministic": mode}
             for mode in self.modes
         ]

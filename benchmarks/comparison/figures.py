@@ -1,5 +1,6 @@
 """The comparison's figures: interactive ones by plotly, the README's by matplotlib."""
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from benchmarks.comparison.budgets import BASELINES, OURS
+from benchmarks.comparison.budgets import OURS
 from benchmarks.comparison.scores import Axis, Scores, efficiency, profiles
 
 COLOURS = {
@@ -23,12 +24,19 @@ COLOURS = {
     "random": "#999999",
     "oracle": "#222222",
 }
+MORE_COLOURS = ("#e76f51", "#6a994e", "#bc5090", "#3d405b", "#c9a227", "#577590", "#7f5539")
 AXES: dict[Axis, str] = {"env_steps": "environment steps", "seconds": "training seconds"}
 TAUS = np.linspace(0, 1, 51)
 SHARES: dict[Axis, tuple[float, ...]] = {
     "env_steps": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0),
     "seconds": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 }
+
+
+def colour_of(algorithm: str) -> str:
+    """An algorithm's colour; one from outside has one of several, by its name."""
+    own = zlib.crc32(algorithm.encode()) % len(MORE_COLOURS)
+    return COLOURS.get(algorithm, MORE_COLOURS[own])
 
 
 def short(env_id: str) -> str:
@@ -89,7 +97,7 @@ def aggregates(scores: Scores) -> list[go.Figure]:
         heights = profiles(scores, axis, 1.0, TAUS)
         for algorithm, (point, interval) in lines.items():
             first, last = scores.span(algorithm, axis)
-            drawn = shares <= last if algorithm in BASELINES else shares >= first
+            drawn = shares <= last if algorithm in scores.others else shares >= first
             _band(figure, 1, algorithm, shares[drawn], point[drawn], interval[:, drawn], legend=True)
             height, bounds = heights[algorithm]
             _band(figure, 2, algorithm, TAUS, height, bounds, legend=False)
@@ -110,14 +118,14 @@ def _band(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([interval[1], interval[0][::-1]]),
         fill="toself",
-        fillcolor=COLOURS[algorithm],
+        fillcolor=colour_of(algorithm),
         opacity=0.15,
         line_width=0,
         hoverinfo="skip",
         showlegend=False,
         **place,
     )
-    colour = COLOURS[algorithm]
+    colour = colour_of(algorithm)
     figure.add_scatter(x=x, y=middle, name=algorithm, line_color=colour, showlegend=legend, **place)
 
 
@@ -140,10 +148,12 @@ def draw(scores: Scores, path: Path) -> None:
             if found is None:
                 continue
             x, y = found
-            colour = COLOURS[algorithm]
+            colour = colour_of(algorithm)
             axis.plot(x, np.median(y, 0), color=colour, label=algorithm)
             axis.fill_between(x, y.min(0), y.max(0), color=colour, alpha=0.15, linewidth=0)
-        axis.set(xscale="log", title=short(env_id), xlabel="environment steps", ylim=(-0.02, 1.02))
+        axis.set(title=short(env_id), xlabel="environment steps", ylim=(-0.02, 1.02))
+        if axis.dataLim.x1 > 0:  # else nobody has learned for a step
+            axis.set_xscale("log")
     np.atleast_1d(axes)[0].set_ylabel("success rate")
     handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)

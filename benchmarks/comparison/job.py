@@ -9,22 +9,26 @@ the end of the rollout or round of updates under way there. Their own time is no
 """
 
 import base64
+import json
 import time
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from typing import Any, Literal
 
 import gymnasium as gym
 import imageio.v3 as imageio
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.learner import Progress
-from benchmarks.comparison import baselines
-from benchmarks.comparison.budgets import EPISODES, REFERENCES, Algorithm, Budget
+from benchmarks.comparison import algorithms, baselines
+from benchmarks.comparison.budgets import EPISODES, OURS, REFERENCES, Budget
 from benchmarks.comparison.evaluation_curve import EvaluationCurve
 from benchmarks.engine.backends import Record
 from robot_room.app.evaluation.policies import Behaviour, Learned, Scripted, Uniform
-from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Evaluation, Policy
+from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Evaluation, Policy, env_spec
 
 SECONDS_MARKS = 15
 # In units of our budget.
@@ -32,50 +36,70 @@ STEPS_MARKS = (*range(1, 9), 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200, 
 CLIP_SEED, CLIP_STARTS, CLIP_STEPS = 3_000_000, 4, 30
 
 
-def settings(algorithm: str, env_id: str, budget: Budget) -> Record:
+def settings(algorithm: str, env_id: str, budget: Budget, target: str | None = None) -> Record:
     """What the result of a job depends on, beside its seed and the protocol."""
     own: Record = {"threshold": budget.threshold}
     if algorithm not in REFERENCES:
         own["env_steps"] = budget.env_steps
-    if algorithm in baselines.SETTINGS:
+    if budget.evaluated_with:
+        own["evaluated_with"] = budget.evaluated_with
+    if target is not None:
+        own |= {"seconds": budget.seconds, "setting": target}
+        own["arguments"] = algorithms.describe(target)
+    elif algorithm in baselines.SETTINGS:
         name = baselines.chosen(algorithm, env_id)
         described = baselines.chosen_setting(algorithm, env_id).describe()
         own |= {"seconds": budget.seconds, "setting": name, "arguments": described}
     return own
 
 
-def run_job(algorithm: Algorithm, env_id: str, seed: int, budget: Budget, clip: bool) -> Record:
+def run_job(
+    algorithm: str, env_id: str, seed: int, budget: Budget, clip: bool, target: str | None = None
+) -> Record:
     """Train and evaluate.
 
     Args:
-        algorithm: one of `ALGORITHMS`.
+        algorithm: one of `ALGORITHMS`, or the name of one from outside.
         env_id: the environment.
         seed: the training seed; the starts of evaluations do not depend on it.
         budget: how long it may train.
         clip: whether to film the trained policy.
+        target: where an algorithm from outside is, module:function.
     """
     record: Record = {"algorithm": algorithm, "env_id": env_id, "seed": seed}
-    if algorithm == "world-model":
-        curve, policy = _train_ours(env_id, seed, budget)
-    elif algorithm == "random" or algorithm == "oracle":
-        curve, policy = _reference(algorithm, env_id, seed), None
-    else:
-        setting = baselines.chosen_setting(algorithm, env_id)
-        curve, policy = _train_baseline(algorithm, setting, env_id, seed, budget)
-    record["curve"] = curve.points
-    if clip:
-        env = gym.make(env_id)
-        if policy is not None:
-            behaviour: Behaviour = Learned(policy, curve.points[-1]["deterministic"])
+    evaluated = env_spec(env_id, json.dumps(budget.evaluated_with))
+    with ExitStack() as stack:
+        policy: Policy | None = None
+        if algorithm == OURS:
+            curve, policy = _train_ours(env_id, evaluated, seed, budget)
+        elif algorithm == "random" or algorithm == "oracle":
+            curve = _reference(algorithm, evaluated, seed)
+        elif target is not None:
+            training = algorithms.train(algorithms.load(target), env_spec(env_id), seed)
+            stack.enter_context(closing(training))
+            curve, policy = _train(training, evaluated, budget, (True,))
         else:
-            behaviour = Scripted(env, "expert" if algorithm == "oracle" else "random")
-        record["clip"] = base64.b64encode(_film(behaviour, env)).decode()
+            # Those with a noise of their own do better with it for long than with their mean.
+            modes = (True,) if algorithm in ("td3", "ddpg") else (True, False)
+            setting = baselines.chosen_setting(algorithm, env_id)
+            training = baselines.train(algorithm, setting, env_id, seed)
+            curve, policy = _train(training, evaluated, budget, modes)
+        record["curve"] = curve.points
+        if clip:
+            env = gym.make(evaluated)
+            if policy is not None:
+                behaviour: Behaviour = Learned(Single(policy), curve.points[-1]["deterministic"])
+            else:
+                behaviour = Scripted(env, "expert" if algorithm == "oracle" else "random")
+            record["clip"] = base64.b64encode(_film(behaviour, env)).decode()
     return record
 
 
-def _train_ours(env_id: str, seed: int, budget: Budget) -> tuple[EvaluationCurve, Policy]:
+def _train_ours(
+    env_id: str, evaluated: EnvSpec, seed: int, budget: Budget
+) -> tuple[EvaluationCurve, Policy]:
     agent = Agent(env_id, seed=seed, device="cpu")  # as the baselines
-    curve = EvaluationCurve(env_id, np.linspace(0, budget.env_steps, 11)[1:-1].tolist())
+    curve = EvaluationCurve(evaluated, np.linspace(0, budget.env_steps, 11)[1:-1].tolist())
 
     def callback(progress: Progress) -> None:
         owed = agent.config.training.updates_per_step * progress.num_timesteps
@@ -88,33 +112,38 @@ def _train_ours(env_id: str, seed: int, budget: Budget) -> tuple[EvaluationCurve
     return curve, agent
 
 
-def _train_baseline(
-    algorithm: baselines.Algorithm, setting: baselines.Setting, env_id: str, seed: int, budget: Budget
+def _train(
+    training: Iterable[algorithms.Snapshot],
+    evaluated: EnvSpec,
+    budget: Budget,
+    modes: tuple[bool, ...],
 ) -> tuple[EvaluationCurve, Policy]:
-    noisy = algorithm not in (
-        "td3",
-        "ddpg",
-    )  # the others learn a noise, which for long does better than their mean
+    """Train until the time is over, or training ends by itself."""
     curve = EvaluationCurve(
-        env_id,
+        evaluated,
         [budget.env_steps * mark for mark in STEPS_MARKS],
         np.linspace(0, budget.seconds, SECONDS_MARKS + 1)[1:].tolist(),
-        (True, False) if noisy else (True,),
+        modes,
     )
-    for policy, env_steps, seconds in baselines.train(algorithm, setting, env_id, seed):
-        curve.update(policy, env_steps, seconds)
-        if seconds >= budget.seconds:
-            return curve, policy
-    raise AssertionError("training does not end by itself")
+    snapshot = None
+    for snapshot in training:
+        curve.update(*snapshot)
+        if snapshot.seconds >= budget.seconds:
+            break
+    if snapshot is None:
+        raise ValueError("algorithm: got nothing, allowed: a policy, and steps of training")
+    if not curve.points or curve.points[-1]["env_steps"] != snapshot.env_steps:
+        curve.evaluate(*snapshot)
+    return curve, snapshot.policy
 
 
-def _reference(kind: Literal["random", "oracle"], env_id: str, seed: int) -> EvaluationCurve:
+def _reference(kind: Literal["random", "oracle"], spec: EnvSpec, seed: int) -> EvaluationCurve:
     """The floor and the ceiling."""
-    curve = EvaluationCurve(env_id, ())
+    curve = EvaluationCurve(spec, ())
     if kind == "random":
-        curve.evaluate(Uniform(gym.make(env_id).action_space, seed), 0, 0.0)
+        curve.evaluate(Uniform(gym.make(spec).action_space, seed), 0, 0.0)
         return curve
-    env = gym.make(env_id, oracle_steps=True)
+    env = gym.make(spec, oracle_steps=True)
     expert = Scripted(env, "expert")
     generator, rows, times = np.random.default_rng(seed), [], []
     for episode in range(EPISODES):
@@ -130,9 +159,28 @@ def _reference(kind: Literal["random", "oracle"], env_id: str, seed: int) -> Eva
         rows.append((info["is_success"], steps, total, best))
     success, steps, returns, best = map(np.array, zip(*rows, strict=True))
     decision_ms = 1000 * float(np.median(times))
-    result = Evaluation(env_id, {}, HELD_OUT_SEED, success, steps, returns, best, decision_ms)
+    result = Evaluation(spec.id, {}, HELD_OUT_SEED, success, steps, returns, best, decision_ms)
     curve.add(result.summary() | {"deterministic": True})
     return curve
+
+
+class Single:
+    """Asks a policy for the action of one frame, as a batch of one."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """The action (A,) for a frame, and the state for the next call; None begins an episode."""
+        start = np.array([state is None])
+        actions, state = self.policy.predict(observation[None], state, start, deterministic)
+        return actions[0], state
 
 
 def _film(behaviour: Behaviour, env: gym.Env[Any, Any]) -> bytes:

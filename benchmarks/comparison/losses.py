@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.comparison.budgets import BASELINES, OURS
+from benchmarks.comparison.budgets import OURS
 from benchmarks.comparison.figures import AXES, short
 from benchmarks.comparison.scores import Axis, Scores
 from benchmarks.comparison.tables import WHERE, Chances, interval, median, percent
@@ -46,7 +46,7 @@ def sooner(scores: Scores, env_id: str) -> Iterator[str]:
     """Which baselines learn the environment before ours does."""
     for axis, name in AXES.items():
         mine = scores.reached(OURS, env_id, axis)
-        for algorithm in BASELINES:
+        for algorithm in scores.others:
             theirs = scores.reached(algorithm, env_id, axis)
             if not theirs.values or theirs.median[1]:
                 continue
@@ -61,7 +61,7 @@ def shorter(scores: Scores, env_id: str) -> Iterator[str]:
     for axis, where in (WHERE | after).items():
         mark = scores.budgets[env_id][axis]
         mine = np.mean(scores.at(OURS, env_id, axis, mark, "spl"))
-        for algorithm in BASELINES:
+        for algorithm in scores.others:
             theirs = scores.at(algorithm, env_id, axis, mark, "spl")
             if theirs and np.mean(theirs) >= mine:
                 numbers = f"SPL {np.mean(theirs):.3f} against {mine:.3f}"

@@ -1,17 +1,21 @@
 """The records of a sweep: read, checked to belong together, and found by algorithm and environment."""
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from agent.checkpoint import Finite, Whole, converted
-from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, REFERENCES, Algorithm
+from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, OTHER, OURS, REFERENCES
 from benchmarks.engine.backends import Record
 from benchmarks.engine.jobs import read_record
+
+NAME = re.compile(r"[\w.+:/-]{1,100}")
+"""Of an algorithm or an environment."""
 
 
 class SavedEvaluation(msgspec.Struct, frozen=True):
@@ -30,13 +34,14 @@ class SavedEvaluation(msgspec.Struct, frozen=True):
 class SavedJobSettings(msgspec.Struct, frozen=True):
     """What the result of a job depends on; see `benchmarks.comparison.job.settings`."""
 
+    threshold: Finite
     protocol: Whole | None = None
     episodes: Whole | None = None
-    threshold: Finite | None = None
     env_steps: Whole | None = None
     seconds: Finite | None = None
     setting: str | None = None
     arguments: str | None = None
+    evaluated_with: dict[str, Any] | None = None
 
 
 class SavedRecord(msgspec.Struct, frozen=True):
@@ -60,10 +65,11 @@ class Records:
         records: by algorithm, environment id and seed.
         budgets: threshold, env_steps and seconds by environment id, which its records share.
         origin: versions and protocol, which all records share.
-        env_ids: the environments that have records, in the order of `BUDGETS`.
-        algorithms: the algorithms that have records, in the order of `ALGORITHMS`.
+        env_ids: the environments that have records, in the order of `BUDGETS`, then others.
+        algorithms: the algorithms that have records, in the order of `ALGORITHMS`, then others.
         learners: those of them that learn.
-        shared: the environments in which every learner has run: only these are aggregated.
+        others: learners that are not ours.
+        shared: the environments in which every built-in learner has run: only these are aggregated.
 
     Raises:
         ValueError: no records, or one that is half written, of an unknown algorithm or environment,
@@ -90,13 +96,16 @@ class Records:
                 raise ValueError(f"{path}: got {key}, which is there twice; remove one of the files")
             self.records[key] = record
         for env_id, budget in self.budgets.items():
-            budget.setdefault("seconds", BUDGETS[env_id].seconds)  # no baseline has run here
-            budget.setdefault("env_steps", BUDGETS[env_id].env_steps)
+            usual = BUDGETS.get(env_id, OTHER)
+            budget.setdefault("seconds", usual.seconds)  # nobody else has run here
+            budget.setdefault("env_steps", usual.env_steps)
         present = {algorithm for algorithm, _, _ in self.records}
-        self.env_ids = [env_id for env_id in BUDGETS if env_id in self.budgets]
-        self.algorithms: list[Algorithm] = [a for a in ALGORITHMS if a in present]
+        self.env_ids = _known_first(self.budgets, BUDGETS)
+        self.algorithms = _known_first(present, ALGORITHMS)
         self.learners = [a for a in self.algorithms if a not in REFERENCES]
-        self.shared = [e for e in self.env_ids if all(self.runs(a, e) for a in self.learners)]
+        self.others = [a for a in self.learners if a != OURS]
+        own = [a for a in self.learners if a in ALGORITHMS] or self.learners
+        self.shared = [e for e in self.env_ids if all(self.runs(a, e) for a in own)]
 
     def runs(self, algorithm: str, env_id: str) -> list[Record]:
         """An algorithm's records in an environment, by seed."""
@@ -113,7 +122,7 @@ class Records:
 
     def _require_same_budget(self, path: Path, record: Record) -> None:
         budget = self.budgets.setdefault(record["env_id"], {})
-        for name in ("threshold", "env_steps", "seconds"):
+        for name in ("threshold", "env_steps", "seconds", "evaluated_with"):
             mine = record["settings"].get(name)
             if mine is not None and budget.setdefault(name, mine) != mine:
                 allowed = f"{budget[name]}, as in others of {record['env_id']}"
@@ -126,6 +135,12 @@ class Records:
                 raise ValueError(f"{path}: got arguments {mine}, allowed: {others}, as other seeds")
 
 
+def _known_first(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The known names in their own order, then the others."""
+    names, known = set(names), list(known)
+    return [name for name in known if name in names] + sorted(names - set(known))
+
+
 def releases(versions: Mapping[str, str]) -> dict[str, str]:
     """Versions without their builds (+cpu, +cu130), which do not matter."""
     return {name: number.split("+")[0] for name, number in versions.items()}
@@ -133,9 +148,16 @@ def releases(versions: Mapping[str, str]) -> dict[str, str]:
 
 def _require_complete(path: Path, record: Record) -> None:
     """Refuse a record that no sweep writes."""
-    for name, allowed in (("algorithm", ALGORITHMS), ("env_id", tuple(BUDGETS))):
-        if record.get(name) not in allowed:
-            raise ValueError(f"{path}: {name}: got {record.get(name)!r}, allowed: {allowed}")
+    outside = record["settings"].get("setting") if isinstance(record["settings"], dict) else None
+    own = record.get("algorithm") in ALGORITHMS or ":" in str(outside)
+    for name, fits in (("algorithm", own), ("env_id", True)):
+        value = record.get(name)
+        if not fits or not isinstance(value, str) or not NAME.fullmatch(value):
+            allowed = {
+                "algorithm": f"{ALGORITHMS}, or one from outside, with its module:function as setting",
+                "env_id": "the id of an environment",
+            }[name]
+            raise ValueError(f"{path}: {name}: got {value!r}, allowed: {allowed}")
     for field in msgspec.structs.fields(SavedRecord):
         value = record.get(field.encode_name, "" if field.name == "clip" else None)
         try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rliable import library, metrics
 from scipy import stats
 
-from benchmarks.comparison.budgets import BASELINES, OURS
+from benchmarks.comparison.budgets import OURS
 from benchmarks.comparison.records import Records
 from benchmarks.engine.backends import Record
 
@@ -154,7 +154,7 @@ def probability_of_improvement(scores: Scores, axis: Axis, share: float) -> dict
     pairs = {
         algorithm: [ours, scores.matrix(algorithm, axis, share, "spl")]
         for algorithm in scores.complete()
-        if algorithm in BASELINES
+        if algorithm in scores.others
     }
     return _estimates(pairs, lambda x, y: np.array([better(x, y)]))
 
@@ -207,8 +207,8 @@ def over_ours(scores: Scores, env_id: str, axis: Axis) -> tuple[str, float, bool
     mine = scores.reached(OURS, env_id, axis)
     medians = {
         algorithm: scores.reached(algorithm, env_id, axis, earliest=True).median
-        for algorithm in scores.algorithms
-        if algorithm in BASELINES and scores.runs(algorithm, env_id)
+        for algorithm in scores.others
+        if scores.runs(algorithm, env_id)
     }
     if not medians or not mine.values or mine.median[1]:
         return "", float("nan"), False

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.comparison.budgets import BASELINES, BUDGETS, OURS
+from benchmarks.comparison.budgets import BUDGETS, OTHER, OURS
 from benchmarks.comparison.figures import AXES, short
 from benchmarks.comparison.scores import Axis, Estimate, Reached, Scores, aggregate, over_ours
 from benchmarks.engine.backends import Record
@@ -25,10 +25,10 @@ def headlines(scores: Scores, chances: dict[str, Estimate]) -> Rows:
     """How much faster ours reaches a threshold than the best baseline, beside the design goal."""
     rows = []
     for env_id, axis, design_goal in HEADLINES:
-        if not any(scores.runs(algorithm, env_id) for algorithm in BASELINES):
+        if not any(scores.runs(algorithm, env_id) for algorithm in scores.others):
             continue
         best, ratio, bound = over_ours(scores, env_id, axis)
-        seeds = {len(runs) for a in BASELINES if (runs := scores.runs(a, env_id))}
+        seeds = {len(runs) for a in scores.others if (runs := scores.runs(a, env_id))}
         counts = " to ".join(str(count) for count in sorted({min(seeds), max(seeds)}))
         had = f"{scores.budgets[env_id]['seconds']:g} s, seeds: {counts}"
         goal = f"{AXES[axis]} to {scores.budgets[env_id]['threshold']:.0%} on {short(env_id)}"
@@ -79,7 +79,7 @@ def thresholds(scores: Scores) -> Rows:
                 arrived = f"{len(steps.values)} of {len(steps.values) + len(steps.censored)}"
                 budget = scores.budgets[env_id]
                 goal = f"{short(env_id)}, {budget['threshold']:.0%}"
-                if budget["seconds"] != BUDGETS[env_id].seconds:
+                if budget["seconds"] != BUDGETS.get(env_id, OTHER).seconds:
                     goal += f", {budget['seconds']:g} s"
                 relapses = scores.relapses(algorithm, env_id)
                 fell = f"{len(relapses)} ({min(relapses):.0%})" if relapses else ""
@@ -119,9 +119,9 @@ def quality(scores: Scores) -> Rows:
 
 def settings(scores: Scores) -> Rows:
     """The settings that each baseline ran with."""
-    what = "arguments; 8 environments, the rest is stable-baselines3's default"
+    what = "arguments; the rest is the library's default"
     rows = [["algorithm", "environments", "setting", what]]
-    for algorithm in BASELINES:
+    for algorithm in scores.others:
         used: dict[tuple[str, str], list[str]] = {}
         for env_id in scores.env_ids:
             for run in scores.runs(algorithm, env_id)[:1]:

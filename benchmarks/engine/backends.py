@@ -42,18 +42,22 @@ class Backend(Protocol):
 
 
 def attempt(job: Job) -> Record | Failure:
-    """Run a job with one thread; versions and machine are added to its record."""
+    """Run a job with one thread."""
     torch.set_num_threads(1)
     function, arguments = job
-    where = {
+    try:
+        return function(*arguments)
+    except Exception:  # whatever it is, it breaks this job only, and is reported with it
+        return Failure(traceback.format_exc().strip())
+
+
+def machine() -> Record:
+    """Versions and processor, as they are kept in a record."""
+    return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "processor": _processor(),
     }
-    try:
-        return function(*arguments) | where
-    except Exception:  # whatever it is, it breaks this job only, and is reported with it
-        return Failure(traceback.format_exc().strip())
 
 
 def _processor() -> str:
@@ -152,19 +156,30 @@ def _end_with_parent() -> None:
 
 
 class OnRay:
-    """A running Ray cluster, with one job per processor. The package must be installed on its nodes.
+    """A running Ray cluster. The package must be installed on its nodes.
 
     Jobs of a node that is lost run again on the others.
 
     Args:
         address: "host:port", as `ray start --head` prints it.
+        num_cpus: processors that a job takes; a job computes with one thread, whatever it takes.
+        num_gpus: GPUs that a job takes, or a part of one.
+        retries: how often a job is run again whose node is lost.
 
     Raises:
         ImportError: Ray is missing.
-        ValueError: there is no cluster at the address.
+        ValueError: there is no cluster at the address, or none of its nodes can ever run a job.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self, address: str, num_cpus: float = 1, num_gpus: float = 0, retries: int = 3
+    ) -> None:
+        self.resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
+        self.retries = retries
+        for name, least in (("num_cpus", 0), ("num_gpus", 0), ("retries", 0)):
+            value = {**self.resources, "retries": retries}[name]
+            if not value >= least or value == float("inf"):
+                raise ValueError(f"{name}: got {value}, allowed: at least {least}")
         try:
             self._ray: Any = importlib.import_module("ray")
         except ImportError as error:
@@ -181,10 +196,20 @@ class OnRay:
             )
         except (OSError, OverflowError, RuntimeError, self._ray.exceptions.RayError) as error:
             raise ValueError(f"address: got {address!r} ({error}), allowed: {allowed}") from error
+        self._require_room()
+
+    def _require_room(self) -> None:
+        """Refuse jobs that would wait for ever."""
+        for name, kind in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
+            nodes = [node["Resources"].get(kind, 0) for node in self._ray.nodes() if node["Alive"]]
+            if self.resources[name] > max(nodes, default=0):
+                allowed = f"at most {max(nodes, default=0):g}, what the largest node of the cluster has"
+                raise ValueError(f"{name}: got {self.resources[name]:g}, allowed: {allowed}")
 
     def run(self, jobs: Mapping[Path, Job]) -> Iterator[tuple[Path, Record | Failure]]:
         """Yield outcomes in order of completion."""
-        remote = self._ray.remote(num_cpus=1, max_calls=1, max_retries=3)(attempt)
+        options = {**self.resources, "max_calls": 1, "max_retries": self.retries}
+        remote = self._ray.remote(**options)(attempt)
         keys = {remote.remote(job): key for key, job in jobs.items()}
         while keys:
             (done,), _ = self._ray.wait(list(keys))

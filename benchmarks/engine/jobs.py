@@ -9,7 +9,8 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from agent.atomic import replace_file
 from agent.checkpoint import require_regular
-from benchmarks.engine.backends import Backend, Failure, Processes, Record
+from benchmarks.engine import storage
+from benchmarks.engine.backends import Backend, Failure, Processes, Record, machine
 from robot_room.app import command_line
 
 ATTEMPTS = 2
@@ -30,6 +31,7 @@ def run_jobs(
     jobs_per_process: int = 1,
     backend: Backend | None = None,
     own: Mapping[Path, Record] | None = None,
+    stored: str | None = None,
 ) -> list[Record]:
     """Call `function(*arguments)` for every job that has no file yet.
 
@@ -46,19 +48,30 @@ def run_jobs(
         jobs_per_process: jobs that a process runs before it is replaced; more than 1 for short jobs.
         backend: where jobs run; None: `workers` processes of this machine.
         own: settings of single jobs, by file; stored with the others.
+        stored: a folder that all machines reach, a path or a URI (`benchmarks.engine.storage`). A job
+            leaves its record there, too, as soon as it is done, and is not run again if its record is
+            there: nothing is lost with the machine that asked for the jobs.
 
     Returns:
         The records of all jobs, in order.
 
     Raises:
-        ValueError: a file is not a record, or has other settings; no job has been run then.
+        ValueError: a file is not a record, or has other settings, or `stored` cannot be written to; no
+            job has been run then.
         FailedJobsError: some jobs failed twice.
     """
     wanted = {path: settings | (own or {}).get(path, {}) for path in jobs}
     for path in jobs:
         if path.exists():
             read_record(path, wanted[path])
-    due = {path: (function, args) for path, args in jobs.items() if not path.exists()}
+    places = {path: None if stored is None else storage.place(stored, path) for path in jobs}
+    due = {
+        path: (recorded, (function, args, wanted[path], places[path]))
+        for path, args in jobs.items()
+        if not path.exists()
+    }
+    if due and stored is not None:
+        storage.require_writable(stored)
     backend = backend or Processes(workers, jobs_per_process)
     failures: dict[Path, Failure] = {}
     with Progress("jobs", MofNCompleteColumn(), TimeElapsedColumn(), disable=not due) as bar:
@@ -69,7 +82,7 @@ def run_jobs(
                 if isinstance(outcome, Failure):
                     failures[path] = outcome
                 else:
-                    write_record(path, outcome | {"settings": wanted[path]})
+                    write_record(path, outcome)
                     bar.advance(task)
             due = {path: due[path] for path in failures}
             if not due:
@@ -81,6 +94,23 @@ def run_jobs(
             f"files, and the same command tries these again:\n{reasons}"
         )
     return [read_record(path, wanted[path]) for path in jobs]
+
+
+def recorded(
+    function: Callable[..., Record], arguments: tuple[Any, ...], settings: Record, place: str | None
+) -> Record:
+    """The record that `function` returns, with settings, versions and machine.
+
+    It is written to `place`; if one of the same settings is there already, it is that one.
+    """
+    if place is not None and (found := storage.get(place)) is not None:
+        record = parse_record(found.decode())
+        if record.get("settings") == json.loads(json.dumps(settings)):
+            return record
+    record = function(*arguments) | machine() | {"settings": settings}
+    if place is not None:
+        storage.put(place, (json.dumps(record, indent=1) + "\n").encode())
+    return record
 
 
 def command(config: type[Any], function: Callable[..., Any]) -> None:

@@ -5,6 +5,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,10 +22,11 @@ def peers_python(name: str, arguments: Sequence[str]) -> Path:
     """
     home = ROOT / f".venv-{name}"
     python, stamp = home / "bin" / "python", home / "installed"
-    if not stamp.exists() or stamp.read_text() != "\n".join(arguments):
-        venv.create(home, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "--quiet", *arguments]
-        if subprocess.run(command, cwd=ROOT).returncode != 0:
-            raise RuntimeError(f"peers: pip could not install {' '.join(arguments)} into {home}")
-        stamp.write_text("\n".join(arguments))
+    with FileLock(home.with_name(f"{home.name}.lock")):  # several jobs may need it at once
+        if not stamp.exists() or stamp.read_text() != "\n".join(arguments):
+            venv.create(home, with_pip=True, clear=True)
+            command = [python, "-m", "pip", "install", "--quiet", *arguments]
+            if subprocess.run(command, cwd=ROOT).returncode != 0:
+                raise RuntimeError(f"peers: pip could not install {' '.join(arguments)} into {home}")
+            stamp.write_text("\n".join(arguments))
     return python

@@ -62,7 +62,10 @@ COMMANDS = {
         "train a diffusion model that restores frames",
     ),
     "benchmark": Command(
-        "benchmarks.comparison.command", "Benchmark", "compare with model-free baselines (in a clone)"
+        "benchmarks.comparison.command", "Benchmark", "compare algorithms (in a clone)"
+    ),
+    "leaderboard": Command(
+        "benchmarks.comparison.leaderboard", "Leaderboard", "add to the leaderboard (in a clone)"
     ),
 }
 ALIASES = {"train-prior": "train-restorer"}
@@ -140,5 +143,5 @@ def run(
 def _what_is_missing(name: str, error: ImportError) -> str:
     if (error.name or "").split(".")[0] == "benchmarks":
         return f"{name}: the experiments are part of the repository, not of the package; use a clone"
-    extra = "benchmarks" if name == "benchmark" else "agent"
+    extra = "benchmarks" if name in ("benchmark", "leaderboard") else "agent"
     return f"{name}: {error}; install what it needs: pip install 'robot-room[{extra}]'"
