@@ -71,6 +71,7 @@ def first_point(**values):
         (lambda r: r["settings"].update(protocol=2), "protocol: got 2, allowed: 3"),
         (lambda r: r["settings"].update(threshold=0.5), "threshold: got 0.5, allowed: 0.99"),
         (lambda r: r["settings"].update(evaluated_with={"x": 1}), "evaluated_with: got"),
+        (lambda r: r["versions"].pop("torch"), "versions: got .*, allowed: also those of torch"),
         (first_point(seed=5000), "seed of an evaluation: got 5000, allowed: 1000000"),
         (first_point(episodes=10), "episodes of an evaluation: got 10, allowed: 100"),
         (first_point(success_rate=0.305), "success_rate: got 0.305"),

@@ -13,7 +13,7 @@ __all__ = ["INTERRUPTED", "Benchmark", "main"]
 
 @dataclass
 class Benchmark:
-    """The full comparison takes some seven hours of two cores; it can be interrupted and resumed.
+    """The full comparison takes some ten hours of two cores; it can be interrupted and resumed.
 
     With --algorithm it runs those alone, with random and oracle, beside what is in --out already.
     """

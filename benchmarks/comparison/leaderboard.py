@@ -24,6 +24,7 @@ from benchmarks.comparison.budgets import REFERENCES
 from benchmarks.comparison.records import NAME, Records
 from benchmarks.comparison.scores import Reached
 from benchmarks.comparison.tables import markdown, median, percent
+from benchmarks.engine.backends import PACKAGES
 from benchmarks.engine.jobs import Record, parse_record, write_record
 
 FEWEST_SEEDS = 3
@@ -193,6 +194,8 @@ def check_run(run: Record, protocol: Protocol) -> None:
             refuse(field_name, settings.get(field_name), str(allowed), name)
     if settings.get("evaluated_with", {}) != room.evaluated_with:
         refuse("evaluated_with", settings.get("evaluated_with"), f"{room.evaluated_with}", name)
+    if missing := [package for package in PACKAGES if not run["versions"].get(package)]:
+        refuse("versions", run["versions"], f"also those of {', '.join(missing)}", name)
     before = -1
     for point in run["curve"]:
         for field_name, allowed in (("seed", protocol.first_start), ("episodes", protocol.episodes)):

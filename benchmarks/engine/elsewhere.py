@@ -122,7 +122,8 @@ class _Server:
         """Train until the algorithm yields; None when its training is over."""
         began = time.process_time()
         found = next(self.training, None)
-        self.seconds += time.process_time() - began
+        if self.policy is not None:  # to make it is not to train it
+            self.seconds += time.process_time() - began
         if found is None:
             return None
         self.policy, env_steps = found
