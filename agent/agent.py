@@ -2,17 +2,18 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypedDict, Unpack, cast
 
 import gymnasium as gym
 import msgspec
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from agent.checkpoint import (
     Finite,
     Settings,
     Whole,
+    checked_path,
     load_checkpoint,
     require_shapes,
     save_checkpoint,
@@ -76,6 +78,24 @@ from agent.seeded import Seeded
 from agent.threads import torch_threads
 from agent.training import Callback, OnlineRun, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
+
+
+class LogOptions(TypedDict, total=False):
+    """How `learn` tells what it does, with the names of stable-baselines3."""
+
+    tensorboard_log: str | Path | None
+    """A folder. A new one in it, `tb_log_name_1`, `_2`, …, gets one file of TensorBoard's events,
+    `metrics.csv` and `metrics.jsonl`. An agent that has learned before goes on in the last one; what
+    had been logged beyond it is removed. None: nothing is written."""
+    tb_log_name: str
+    """"Agent" unless given. Runs that learn at the same time need different ones."""
+    verbose: int
+    """1: print a table; 0, the default: do not."""
+    log_interval: int
+    """Records, one for each vector step, from one table to the next; 10 unless given."""
+    wandb: str | None
+    """A project of Weights & Biases, to which the same numbers go; its package must be installed."""
+
 
 MakeWorldModel = Callable[[tuple[int, int, int], int, Any], Model]
 """A class of world models, or a function that makes one: (frame shape, A, settings) ↦ model."""
@@ -139,6 +159,8 @@ class SavedAgent(msgspec.Struct, kw_only=True):
     planning_seconds: Finite
     metrics: dict[str, Finite] = {}
     outcomes: list[bool] = []
+    returns: list[Finite] = []
+    lengths: list[Whole] = []
     observation_space: SavedBox
     action_space: SavedBox
     agent: SavedSettings
@@ -281,6 +303,7 @@ class Agent:
         total_timesteps: int,
         callback: Callback | Sequence[Callback] | None = None,
         progress_bar: bool = False,
+        **log: Unpack[LogOptions],
     ) -> Self:
         """Learn for `total_timesteps` more environment steps, rounded up to a whole vector step.
 
@@ -291,16 +314,18 @@ class Agent:
         Args:
             total_timesteps: environment steps; 0 to make only the updates that a stopped call owes.
             callback: one or several, called with the `Progress` after each vector step and
-                every tenth update.
+                every tenth update. One that returns False ends this call; `resume` would go on.
             progress_bar: whether to show a progress bar on standard error.
+            **log: see `LogOptions`.
 
         Raises:
-            ValueError: total_timesteps is below 1, or `callback` is not callable. Nothing is learned.
+            ValueError: total_timesteps is below 1, or another argument is not allowed. Nothing is
+                learned.
             FloatingPointError: a term of the loss is not finite.
         """
         least = 1 if self._interrupted is None else 0
         total_timesteps = checked("total_timesteps", total_timesteps, Annotated[int, Ge(least)])
-        callbacks = _callbacks(callback)
+        callbacks, log = _callbacks(callback), _checked_log(log)
         self._run = self._resumed() or self._begun()
         self._interrupted = None
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
@@ -317,8 +342,7 @@ class Agent:
             return going
 
         try:
-            with ProgressBar() if progress_bar else nullcontext() as bar, torch_threads(self.threads):
-                several = callbacks if bar is None else [*callbacks, bar]
+            with self._told(callbacks, progress_bar, log) as several, torch_threads(self.threads):
                 ended = train(self.learner, self._run, self.planner, self.exploration, [report])
         finally:
             self._run = None
@@ -326,23 +350,65 @@ class Agent:
             self.replay.finish_all()
         return self
 
+    @contextmanager
+    def _told(
+        self, callbacks: Sequence[Callback], progress_bar: bool, log: LogOptions
+    ) -> Iterator[list[Callback]]:
+        """All callbacks, with those that show and write what is asked for.
+
+        Evaluations come first, so that they are logged, and what may stop the run last.
+        """
+        folder, wandb, verbose = (log.get(name) for name in ("tensorboard_log", "wandb", "verbose"))
+        with ExitStack() as stack:
+            shown: list[Callback] = []
+            if folder is not None or wandb is not None or verbose:
+                from agent.metrics import RunLogger, next_run  # here, as TensorBoard takes a second
+
+                goes_on, name = self.num_timesteps > 0, log.get("tb_log_name", "Agent")
+                run = None if folder is None else next_run(Path(str(folder)), name, goes_on)
+                interval = log.get("log_interval", 10) if verbose else None
+                logger = RunLogger(run, self.progress, self.hyperparameters, interval, log.get("wandb"))
+                shown.append(stack.enter_context(logger))
+            if progress_bar:
+                shown.append(stack.enter_context(ProgressBar()))
+            first = [each for each in callbacks if getattr(each, "evaluates", False)]
+            yield [*first, *shown, *(each for each in callbacks if each not in first)]
+
+    @property
+    def hyperparameters(self) -> dict[str, bool | int | float | str | None]:
+        """All settings by name, as they are logged."""
+        planner, settings = saved_planner(self.planner)
+        parts: dict[str, Any] = {
+            "world_model": dataclasses.asdict(cast(Any, self.config.world_model)),
+            "planner": settings,
+            "training": dataclasses.asdict(self.config.training),
+        }
+        named = {f"{part}.{name}": parts[part][name] for part in parts for name in parts[part]}
+        model = import_path(type(self.world_model))
+        who = {"env_id": self.env_id, "seed": self.seed, "planner": planner, "world_model": model}
+        return who | named
+
     def resume(
-        self, callback: Callback | Sequence[Callback] | None = None, progress_bar: bool = False
+        self,
+        callback: Callback | Sequence[Callback] | None = None,
+        progress_bar: bool = False,
+        **log: Unpack[LogOptions],
     ) -> Self:
         """Continue a `learn` or `learn_from` that was stopped, to the end that it had.
 
         Args:
             callback: as for `learn`.
             progress_bar: as for `learn`.
+            **log: as for `learn`.
 
         Raises:
-            ValueError: there is nothing to learn from, or `callback` is not callable.
+            ValueError: there is nothing to learn from, or an argument is not allowed.
             FloatingPointError: a term of the loss is not finite.
         """
         left = self.progress.target_timesteps - self.num_timesteps
         if left > 0 or self._interrupted is not None:
-            return self.learn(max(left, 0), callback, progress_bar)
-        return self.learn_from((), callback, progress_bar)
+            return self.learn(max(left, 0), callback, progress_bar, **log)
+        return self.learn_from((), callback, progress_bar, **log)
 
     def _begun(self) -> OnlineRun:
         """A run in new episodes. Their starts differ from those of an earlier call."""
@@ -369,6 +435,7 @@ class Agent:
         episodes: Iterable[Episode],
         callback: Callback | Sequence[Callback] | None = None,
         progress_bar: bool = False,
+        **log: Unpack[LogOptions],
     ) -> Self:
         """Learn offline from recorded episodes; no environment is stepped.
 
@@ -379,6 +446,7 @@ class Agent:
             episodes: frames, actions in [−1, 1], rewards; if empty, the current replay is used.
             callback: as for `learn`.
             progress_bar: as for `learn`.
+            **log: as for `learn`. TensorBoard's steps are updates, as no steps are taken.
 
         Raises:
             ValueError: there are no steps to learn from, an episode is not as described (see
@@ -386,10 +454,10 @@ class Agent:
                 and the replay is left unchanged.
             FloatingPointError: a term of the loss is not finite.
         """
-        callbacks = _callbacks(callback)
+        callbacks, log = _callbacks(callback), _checked_log(log)
         self.add(episodes)
-        with ProgressBar() if progress_bar else nullcontext() as bar, torch_threads(self.threads):
-            fit(self.learner, callbacks if bar is None else [*callbacks, bar])
+        with self._told(callbacks, progress_bar, log) as several, torch_threads(self.threads):
+            fit(self.learner, several)
         return self
 
     def add(self, episodes: Iterable[Episode]) -> None:
@@ -670,6 +738,27 @@ def _callbacks(callback: Callback | Sequence[Callback] | None) -> Sequence[Callb
         allowed = "None, a callable, or several"
         raise ValueError(f"callback: got {callback!r}, allowed: {allowed}")
     return several
+
+
+def _checked_log(log: LogOptions) -> LogOptions:
+    """The options.
+
+    Raises:
+        TypeError: one is unknown.
+        ValueError: one has a value that is not allowed.
+    """
+    known = LogOptions.__annotations__
+    if unknown := sorted(set(log) - set(known)):
+        raise TypeError(f"learn: got unexpected arguments {unknown}, allowed: {sorted(known)}")
+    checked("verbose", log.get("verbose", 0), Annotated[int, Ge(0), Le(2)])
+    checked("log_interval", log.get("log_interval", 10), Count)
+    checked("tb_log_name", log.get("tb_log_name", "Agent"), str)
+    if (folder := log.get("tensorboard_log")) is not None:
+        checked_path(folder)
+    if checked("wandb", log.get("wandb"), str | None) and find_spec("wandb") is None:
+        allowed = "None, or install the package: pip install wandb"
+        raise ValueError(f"wandb: got {log.get('wandb')!r}, allowed: {allowed}")
+    return log
 
 
 def _flags(value: Any) -> NDArray[Any]:

@@ -78,7 +78,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint[Any]) -> None:
         ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         OSError: the disk is full, or cannot be written to. The old checkpoint is left unchanged.
     """
-    path = _path(path)
+    path = checked_path(path)
     if path.exists() and not (path / "config.json").is_file():
         raise ValueError(f"path: got {path}, which is not a checkpoint; allowed: a new name")
     state = {name: np.ascontiguousarray(array) for name, array in checkpoint.state.items()}
@@ -142,7 +142,7 @@ def load_checkpoint(path: str | Path, contents: type[Contents]) -> Checkpoint[Co
         ValueError: it does not exist, has another format version, a file is missing or truncated, or
             a field of config.json has a value that is not allowed.
     """
-    path = _path(path)
+    path = checked_path(path)
     with settled_directory(path) as folder:
         if not folder.is_dir():
             raise ValueError(f"path: got {path}, which is not a directory; allowed: a saved agent")
@@ -191,7 +191,12 @@ def _read(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
     return Checkpoint(checked, model, optimizer, replay, state)
 
 
-def _path(path: Any) -> Path:
+def checked_path(path: Any) -> Path:
+    """A path as such.
+
+    Raises:
+        ValueError: it is something else.
+    """
     if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
         raise ValueError(f"path: got {path!r}, allowed: a path")
     return Path(path)

@@ -74,8 +74,17 @@ class Progress:
     """Episodes that ended in the last step."""
     outcomes: list[bool] = field(default_factory=list)
     """Whether the last episodes succeeded, `OUTCOMES` at most, of those whose environment says so."""
+    returns: list[float] = field(default_factory=list)
+    """Undiscounted returns of the last episodes, `EPISODES` at most."""
+    lengths: list[int] = field(default_factory=list)
+    """Their steps."""
+    evaluation: dict[str, float] = field(default_factory=dict)
+    """The evaluation that a callback has just made; empty if none was."""
+    stepped: bool = True
+    """Whether all updates that the last step calls for are made, so that a record of it is complete."""
 
     OUTCOMES: ClassVar = 20
+    EPISODES: ClassVar = 100
     COUNTED: ClassVar = ("num_timesteps", "target_timesteps", "num_updates")
 
     def count(self, steps: int, finished: list[FinishedEpisode]) -> None:
@@ -84,14 +93,17 @@ class Progress:
         self.finished = finished
         told = [episode.is_success for episode in finished if episode.is_success is not None]
         self.outcomes = [*self.outcomes, *told][-self.OUTCOMES :]
+        self.returns = [*self.returns, *(e.episode_return for e in finished)][-self.EPISODES :]
+        self.lengths = [*self.lengths, *(e.length for e in finished)][-self.EPISODES :]
 
     def state_dict(self) -> dict[str, Any]:
-        """What is to be restored: all but `target_updates` and `finished`."""
-        own = (*self.COUNTED, "seconds", "planning_seconds", "metrics", "outcomes")
+        """What is to be restored: all but what belongs to a moment."""
+        last = ("metrics", "outcomes", "returns", "lengths")
+        own = (*self.COUNTED, "seconds", "planning_seconds", *last)
         return {name: getattr(self, name) for name in own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict`; one of an earlier version lacks `metrics` and `outcomes`.
+        """Restore a `state_dict`; one of an earlier version lacks what is told of the last episodes.
 
         Raises:
             KeyError: a counter is missing.
@@ -105,6 +117,9 @@ class Progress:
         self.metrics = {name: checked(f"metrics: {name}", metrics[name], float) for name in metrics}
         outcomes = state.get("outcomes", [])[-self.OUTCOMES :]
         self.outcomes = [checked("outcomes", outcome, bool) for outcome in outcomes]
+        returns, lengths = (state.get(name, [])[-self.EPISODES :] for name in ("returns", "lengths"))
+        self.returns = [checked("returns", each, float) for each in returns]
+        self.lengths = [checked("lengths", each, Annotated[int, Ge(0), Le(2**62)]) for each in lengths]
 
 
 class Generators(NamedTuple):
@@ -217,6 +232,7 @@ class Learner:
         decay = min(1.0, 0.1 + 1.8 * left)
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * config.learning_rate * warm_up * decay
+        progress.metrics["learning_rate"] = config.learning_rate * warm_up * decay
         self.optimizer.step()
         progress.num_updates += 1
 

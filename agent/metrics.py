@@ -1,121 +1,126 @@
-"""Logging of a training run: TensorBoard, JSON lines and a progress bar."""
+"""What is told of learning, under the names that users of stable-baselines3 know."""
 
-import json
-import os
-from io import BytesIO
+import re
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from rich.console import Console
-from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboard.summary.writer.record_writer import RecordWriter
-from torch.utils.tensorboard import SummaryWriter
-
-from agent.atomic import replace_file
+from agent import logs
 from agent.learner import Progress
-from agent.progress_bar import ProgressBar
 
-OF_UPDATES = "train/"
-"""Begins the tags whose steps are updates; all others count environment steps."""
+OF_TIME = ("time/fps", "time/time_elapsed")
+"""Numbers that differ from run to run."""
+
+
+def record(progress: Progress) -> dict[str, float]:
+    """Everything that is known now.
+
+    `rollout/…` are means over the last episodes (`Progress.EPISODES`; `success_rate` over the last
+    `Progress.OUTCOMES`), `train/…` those of the last update in nats per step, `eval/…` the evaluation
+    that was just made, if one was. Times count collection and updates alone.
+    """
+    episodes = {"ep_rew_mean": progress.returns, "ep_len_mean": progress.lengths}
+    episodes["success_rate"] = [float(outcome) for outcome in progress.outcomes]
+    seconds = max(progress.seconds, 1e-9)
+    return {
+        **{f"rollout/{name}": sum(of) / len(of) for name, of in episodes.items() if of},
+        **{f"eval/{name}": value for name, value in progress.evaluation.items()},
+        "time/fps": round(progress.num_timesteps / seconds, 1),
+        "time/time_elapsed": round(progress.seconds, 3),
+        "time/total_timesteps": progress.num_timesteps,
+        "train/n_updates": progress.num_updates,
+        **{f"train/{name}": value for name, value in progress.metrics.items()},
+    }
+
+
+def _up_to(progress: Progress, found: dict[str, Any]) -> bool:
+    """Whether a record that was read is not beyond the progress."""
+    counts = found.get("time/total_timesteps"), found.get("train/n_updates")
+    reached = progress.num_timesteps, progress.num_updates
+    return all(
+        isinstance(count, int) and count <= most for count, most in zip(counts, reached, strict=True)
+    )
+
+
+def next_run(folder: Path, name: str, goes_on: bool) -> Path:
+    """The folder of a run: `name_1`, `name_2`, …, as stable-baselines3 counts them.
+
+    Args:
+        folder: the folder of all runs.
+        name: what they are called.
+        goes_on: whether to take the last one, if there is any, and not a new one.
+    """
+    numbers = [0]
+    for path in folder.glob(f"{name}_*"):
+        if found := re.fullmatch(re.escape(name) + r"_(\d+)", path.name):
+            numbers.append(int(found[1]))
+    return folder / f"{name}_{max(max(numbers) + (not goes_on), 1)}"
 
 
 class RunLogger:
     """A callback for `Agent.learn` and `learn_from`; as a context manager it closes its files.
 
-    Writes `metrics.jsonl` (one object per tenth update) and TensorBoard events under `directory`,
-    and shows environment steps, updates, loss, recent success rate and the time left.
+    After each vector step with its updates, or offline after every tenth update, it writes a record to
+    `metrics.jsonl`, `metrics.csv` and one file of TensorBoard's events under `directory`. TensorBoard's
+    steps are environment steps, offline updates.
 
     Args:
-        directory: created if missing; a resumed run appends.
-        console: console of the progress bar; None: standard error.
-        progress: where training stands. What an interrupted run has logged beyond it is removed.
+        directory: created if missing; None: no files.
+        progress: where training stands. A directory with records goes on from there: what an
+            interrupted run has logged beyond it is removed. None: a new run.
+        hyperparameters: settings by name.
+        log_interval: records from one table on standard output to the next; None: no tables.
+        wandb: a project of Weights & Biases, or None.
     """
 
     def __init__(
-        self, directory: Path, console: Console | None = None, progress: Progress | None = None
+        self,
+        directory: Path | None,
+        progress: Progress | None = None,
+        hyperparameters: dict[str, Any] | None = None,
+        log_interval: int | None = None,
+        wandb: str | None = None,
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._last_update = -1
-        if progress is not None and (directory / "metrics.jsonl").exists():
-            self._last_update = cut_metrics(directory / "metrics.jsonl", progress.num_updates)
-            for file in (directory / "tensorboard").glob("events.out.tfevents.*"):
-                cut_events(file, progress)
-        self._lines = (directory / "metrics.jsonl").open("a")
-        self._writer = SummaryWriter(str(directory / "tensorboard"))
-        self._bar = ProgressBar(console)
+        told = hyperparameters or {}
+        self._logs: list[logs.Log] = []
+        self._tensorboard: logs.TensorBoard | None = None
+        if wandb is not None:
+            name = f"run-{told.get('seed', 0)}" if directory is None else directory.name
+            self._logs.append(logs.WeightsAndBiases(wandb, name, told))
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            found = logs.JsonLines.read(directory / "metrics.jsonl")
+            kept = 0 if progress is None else sum(map(partial(_up_to, progress), found))
+            self._tensorboard = logs.TensorBoard(directory, kept, told)
+            files = directory / "metrics.jsonl", directory / "metrics.csv"
+            self._logs += [logs.JsonLines(files[0], kept), logs.Csv(files[1], kept), self._tensorboard]
+        if log_interval is not None:
+            self._logs.append(logs.Console(log_interval))
 
     def __call__(self, progress: Progress) -> None:
         """Log the progress."""
-        for episode in progress.finished:
-            step = progress.num_timesteps
-            self._writer.add_scalar("episode/length", episode.length, step)
-            self._writer.add_scalar("episode/return", episode.episode_return, step)
-        self._bar(progress)
-        if progress.metrics and progress.num_updates != self._last_update:
-            self._write(progress)
+        if not progress.stepped:
+            return
+        step = progress.num_timesteps if progress.target_updates is None else progress.num_updates
+        now = record(progress)
+        for log in self._logs:
+            log.write(step, now)
 
-    def _write(self, progress: Progress) -> None:
-        self._last_update = progress.num_updates
-        record = {
-            "seconds": round(progress.seconds, 3),
-            "timesteps": progress.num_timesteps,
-            "updates": progress.num_updates,
-            **progress.metrics,
-        }
-        if progress.outcomes:
-            record["success_rate"] = sum(progress.outcomes) / len(progress.outcomes)
-        self._lines.write(json.dumps(record) + "\n")
-        for name, value in record.items():
-            if name not in ("timesteps", "updates"):
-                self._writer.add_scalar(f"{OF_UPDATES}{name}", value, progress.num_updates)
+    def add_image(self, name: str, picture: Any, step: int) -> None:
+        """Add a picture (H, W, 3) to TensorBoard's events."""
+        if self._tensorboard is not None:
+            self._tensorboard.add_image(name, picture, step)
 
     def flush(self) -> None:
         """Have everything on the disk, before a checkpoint that is beyond it."""
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
-        self._writer.flush()
+        for log in self._logs:
+            log.flush()
 
     def __enter__(self) -> Self:
-        """Show the progress bar."""
-        self._bar.__enter__()
+        """Nothing is to be done."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the progress bar and the files."""
-        self._bar.__exit__(*error)
-        self._lines.close()
-        self._writer.close()
-
-
-def cut_metrics(path: Path, num_updates: int) -> int:
-    """Remove the entries of `metrics.jsonl` after so many updates, and one that was cut short.
-
-    Returns:
-        The number of updates of the last entry that is left; −1 if there is none.
-    """
-    kept, last = [], -1
-    for line in path.read_text().splitlines():
-        try:
-            updates = json.loads(line)["updates"]
-        except (ValueError, LookupError, TypeError):
-            break
-        if not isinstance(updates, int) or updates > num_updates:
-            break
-        kept.append(line + "\n")
-        last = updates
-    replace_file(path, "".join(kept).encode())
-    return last
-
-
-def cut_events(path: Path, progress: Progress) -> None:
-    """Remove what comes after `progress` from a file of TensorBoard's events."""
-    contents = BytesIO()
-    writer = RecordWriter(contents)
-    for record in RawEventFileLoader(str(path)).Load():
-        event = Event.FromString(record)
-        tags = [value.tag for value in event.summary.value]
-        updates = bool(tags) and tags[0].startswith(OF_UPDATES)
-        if not tags or event.step <= (progress.num_updates if updates else progress.num_timesteps):
-            writer.write(record)
-    replace_file(path, contents.getvalue())
+        """Close the files."""
+        for log in self._logs:
+            log.close()

@@ -117,11 +117,12 @@ def train(
         nonlocal began
         progress.seconds += time.perf_counter() - began
         going = _called(callbacks, progress)
-        progress.finished = []
+        progress.finished, progress.evaluation = [], {}
         began = time.perf_counter()
         return going
 
     while run.updating or progress.num_timesteps < progress.target_timesteps:
+        progress.stepped = False
         if not run.updating:
             _step(learner, run, planner, exploration, progress.num_timesteps < random_steps)
             run.updating = True
@@ -134,7 +135,7 @@ def train(
                 learner.update(left)
                 if progress.num_updates % 10 == 0 and not report():
                     return False
-        run.updating = False
+        run.updating, progress.stepped = False, True
         if not report():
             return False
     return True
@@ -197,7 +198,9 @@ def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> bool:
         left = 1 - progress.num_updates / target
         learner.update(left)
         progress.seconds += time.perf_counter() - began
-        due = progress.num_updates % 10 == 0 or progress.num_updates == target
-        if due and not _called(callbacks, progress):
-            return False
+        if progress.num_updates % 10 == 0 or progress.num_updates == target:
+            progress.stepped, going = True, _called(callbacks, progress)
+            progress.evaluation = {}
+            if not going:
+                return False
     return True

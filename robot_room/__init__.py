@@ -8,6 +8,10 @@ from typing import Any
 
 from gymnasium.envs.registration import register
 
+from robot_room.wall_masks import register_layout
+
+__all__ = ["VARIANTS", "register_layout"]
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "RobotRoom-v0": {},
     "RobotRoomRandomGoal-v0": {"goal": "random"},

@@ -16,7 +16,6 @@ from robot_room.room import (
     ObservationKind,
     RewardKind,
     RoomParams,
-    WallKind,
 )
 from robot_room.rooms import Rooms, State
 from robot_room.viewer import Viewer
@@ -135,7 +134,8 @@ of that frame |
     | `reward` | `"dense"` | or `"sparse"` |
     | `terminate_on_goal` | `True` | whether arrival ends the episode |
     | `walls` | `None` | `"door"`: one wall right of the centre, its door at one of 45 positions; \
-`"maze"`: 5 by 5 cells with exactly one path between any two |
+`"maze"`: 5 by 5 cells with exactly one path between any two; \
+or a drawing, a mask or a registered name (`robot_room.wall_masks`) |
     | `num_layouts` | `1` | number of mazes, 1 to 10,000; one is drawn for each episode |
     | `layout_seed` | `0` | selects the mazes, 0 to 55,755; different seeds share none |
     | `distractors` | `0` | number of moving coloured squares beneath everything else, up to 6 |
@@ -207,7 +207,7 @@ installation has them |
         goal: GoalKind = "centre",
         reward: RewardKind = "dense",
         terminate_on_goal: bool = True,
-        walls: WallKind | None = None,
+        walls: Any = None,
         num_layouts: int = 1,
         layout_seed: int = 0,
         distractors: int = 0,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import factors as variation
+from robot_room import wall_masks
 from robot_room.checking import require_bool, require_int, require_number, require_one_of
 
 HALF_WIDTH = 1.0  # m; the room is the square [-1, 1]²
@@ -39,7 +40,6 @@ LAYOUT_SEEDS = 55_756  # number of disjoint sets of LAYOUTS_PER_SEED mazes
 Float = NDArray[np.float64]
 GoalKind = Literal["centre", "random"]
 RewardKind = Literal["dense", "sparse"]
-WallKind = Literal["door", "maze"]
 ActionKind = Literal["continuous", "discrete"]
 ObservationKind = Literal["pixels", "state", "goal_image"]
 CorruptionKind = Literal["gaussian", "dead_pixels", "blackout", "occluder", "dropped_frames"]
@@ -59,12 +59,13 @@ class RoomParams:
     """"dense": −distance to the goal in metres after the step; "sparse": 1 on arrival, else 0."""
     terminate_on_goal: bool = True
     """Whether reaching the goal ends the episode; otherwise it runs until truncated."""
-    walls: WallKind | None = None
-    """"door": one wall with a door at a random position; "maze": a perfect maze of 5 by 5 cells."""
+    walls: Any = None
+    """"door": one wall with a door at a random position; "maze": a perfect maze of 5 by 5 cells; or a
+    registered name, a mask or a drawing, see `wall_masks`, of which the drawing is kept."""
     num_layouts: int = 1
-    """Number of mazes; one is drawn for each episode."""
+    """Number of mazes or of layouts of a registered name; one is drawn for each episode."""
     layout_seed: int = 0
-    """Selects the set of mazes; different seeds share none."""
+    """Selects the set of mazes or layouts; different seeds share no number."""
     distractors: int = 0
     """Number of moving coloured squares that the robot does not control."""
     slip: float = 0.0
@@ -87,13 +88,15 @@ class RoomParams:
         require_one_of("goal", self.goal, get_args(GoalKind))
         require_one_of("reward", self.reward, get_args(RewardKind))
         require_bool("terminate_on_goal", self.terminate_on_goal)
-        require_one_of("walls", self.walls, (None, *get_args(WallKind)))
+        object.__setattr__(self, "walls", wall_masks.canonical(self.walls))
         require_int("num_layouts", self.num_layouts, 1, LAYOUTS_PER_SEED)
         require_int("layout_seed", self.layout_seed, 0, LAYOUT_SEEDS - 1)
-        if self.walls != "maze" and (self.num_layouts != 1 or self.layout_seed != 0):
+        several = self.walls == "maze" or self.walls in wall_masks.GENERATORS
+        if not several and (self.num_layouts != 1 or self.layout_seed != 0):
             raise ValueError(
                 f"num_layouts, layout_seed: got {self.num_layouts}, {self.layout_seed} with "
-                f"walls={self.walls!r}, allowed: only with walls='maze', which has layouts"
+                f"walls={self.walls!r:.60}, allowed: only with walls='maze' or a registered name, "
+                "which have layouts"
             )
         require_int("distractors", self.distractors, 0, MAX_DISTRACTORS)
         require_number("slip", self.slip, 0, 1)

@@ -488,7 +488,7 @@ class Rooms:
                     walls = layout.walls
                     assert self._wall_masks is not None
                     self._wall_masks[number] = layout.mask
-                for part, value in zip(self._walls, walls, strict=True):
+                for part, value in zip(*self._fitted(walls), strict=True):
                     part[number] = value[0]
             masks = None if self._wall_masks is None else self._wall_masks[some]
         if self._look is not None:
@@ -504,6 +504,15 @@ class Rooms:
             sensors.apply_dead_pixels(self._background[some], *stuck)
             self._shared_background = False
         self._loops.invalidate(some)
+
+    def _fitted(self, walls: Walls) -> tuple[Walls, Walls]:
+        """The walls of all rooms and those of one, with equally many edges."""
+        assert self._walls is not None
+        if walls.x_intervals.shape[1:] != self._walls.x_intervals.shape[1:]:
+            self._walls = layouts.padded(self._walls, walls.x_edges.shape[1], walls.y_edges.shape[1])
+            every = self._walls.x_edges.shape[1], self._walls.y_edges.shape[1]
+            walls = layouts.padded(walls, *every)
+        return self._walls, walls
 
     def _scene(self, seen: bool = False) -> Scene:
         """The scene to draw: the current one, or with `seen` the one last seen by the camera."""

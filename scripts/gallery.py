@@ -16,12 +16,43 @@ from robot_room.sensors import SEVERITIES
 TILE, GAP, LABEL = 192, 12, 22  # pixels
 
 
+DRAWING = """
+........
+.####.#.
+......#.
+.#....#.
+.#....#.
+.#......
+.#.####.
+........
+"""
+
+
+def circles() -> NDArray[np.bool_]:
+    """A mask of four pillars."""
+    row, column = np.mgrid[:64, :64]
+    mask = np.zeros((64, 64), np.bool_)
+    for y, x in ((14, 14), (14, 50), (50, 14), (50, 50)):
+        mask |= (row - y) ** 2 + (column - x) ** 2 < 30
+    return mask
+
+
+def comb(number: int) -> NDArray[np.bool_]:
+    """Teeth of random lengths from the top and the bottom."""
+    walls, generator = np.zeros((32, 32), np.bool_), np.random.default_rng(number)
+    for tooth, column in enumerate((6, 13, 20, 27)):
+        length = generator.integers(8, 15)
+        rows = slice(0, length) if tooth % 2 else slice(32 - length, 32)
+        walls[rows, column] = True
+    return walls
+
+
 @dataclass
 class Gallery:
     """Write the README's pictures of the variants; what is shown are the observations, enlarged."""
 
     out: Path = Path("docs")
-    """The directory for variants.png and corruptions.png."""
+    """The directory for variants.png, corruptions.png and layouts.png."""
     seed: int = 4
     """Of the starts."""
     steps: int = 6
@@ -64,6 +95,18 @@ def main(config: Gallery) -> None:
         for severity in range(1, 6)
     ]
     sheet(corruptions, 5).save(config.out / "corruptions.png", optimize=True)
+    robot_room.register_layout("comb", comb)
+    rooms: list[tuple[str, Any, int]] = [
+        ("a drawing", DRAWING, 1),
+        ("a mask", circles(), 1),
+        ("a generator", "comb", 500),
+        ("the same, another seed", "comb", 500),
+    ]
+    layouts = [
+        (label, observe(config, "RobotRoom-v0", walls=walls, num_layouts=count, layout_seed=seed))
+        for (label, walls, count), seed in zip(rooms, (0, 0, 0, 1), strict=True)
+    ]
+    sheet(layouts, 4).save(config.out / "layouts.png", optimize=True)
 
 
 if __name__ == "__main__":

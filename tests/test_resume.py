@@ -1,6 +1,6 @@
 """A run that is stopped and resumed, any number of times, ends with the bits of one that was not."""
 
-import io
+import csv
 import json
 import os
 import resource
@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agent import Agent, AgentConfig
 from agent.learner import TrainingConfig
-from agent.metrics import RunLogger
+from agent.metrics import OF_TIME, RunLogger
 from agent.planning import CEM
 from agent.replay import Episode
 from agent.world_model import WorldModelConfig
@@ -68,7 +67,7 @@ def trained(env, folder, stops=()):
     agent, calls, stops = Agent(made(env), SMALL, seed=3), 0, list(stops)
     agent.progress.target_timesteps = STEPS
     while True:
-        with RunLogger(folder, Console(file=io.StringIO()), agent.progress) as log:
+        with RunLogger(folder, agent.progress) as log:
 
             def stop(progress):
                 nonlocal calls
@@ -96,7 +95,8 @@ def bits(agent, folder):
     state = agent.learner.state_dict()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        del line["seconds"]
+        for name in OF_TIME:
+            del line[name]
     tensors = {**state.model, **state.optimizer}
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     return lines, {**arrays, **state.replay, **state.generators}
@@ -115,6 +115,7 @@ def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(name, tmp_path):
     agent, folder, calls = trained(env, tmp_path / "whole")
     expected = bits(agent, folder)
     assert len(expected[0]) >= 5 and calls > 12
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
     stops = [1, 3, 4, calls // 2, calls - 1, calls]
     agent, folder, _ = trained(env, tmp_path / "broken", stops)
     assert_equal(expected, bits(agent, folder))
@@ -129,18 +130,27 @@ def test_what_was_logged_beyond_the_checkpoint_is_cut(tmp_path):
     shutil.rmtree(broken / "agent")
     shutil.copytree(early, broken / "agent")
     with (broken / "metrics.jsonl").open("a") as file:
-        file.write('{"seconds": 3.0, "upd')
+        file.write('{"rollout/ep_rew_mean": 3.0, "tr')
     agent = Agent.load(broken / "agent")
     assert agent.num_timesteps < STEPS
-    with RunLogger(broken, Console(file=io.StringIO()), agent.progress) as log:
+    with RunLogger(broken, agent.progress) as log:
         agent.resume(log)
     assert_equal(expected, bits(agent, broken))
-    events = EventAccumulator(str(broken / "tensorboard")).Reload()
+    events = EventAccumulator(str(broken)).Reload()
+    with (broken / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(expected[0])
     for tag in events.Tags()["scalars"]:
-        steps = [event.step for event in events.Scalars(tag)]
-        assert steps == sorted(steps)
-        if tag.startswith("train/"):
-            assert len(steps) == len(set(steps)) == len(expected[0])
+        values = {event.step: event.value for event in events.Scalars(tag)}
+        assert len(values) == len(events.Scalars(tag))
+        assert list(values) == sorted(values)
+        if tag in OF_TIME:
+            continue
+        for line, row in zip(expected[0], rows, strict=True):
+            told = values.get(line["time/total_timesteps"])
+            assert (told is None) == (tag not in line) == (row[tag] == "")
+            if told is not None:
+                assert told == pytest.approx(line[tag]) == pytest.approx(float(row[tag]))
 
 
 def test_a_new_process_continues_with_the_same_bits(tmp_path):

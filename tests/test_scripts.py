@@ -57,8 +57,9 @@ def test_training_leaves_numbers_and_pictures(trained):
     summary = json.loads((trained / "summary.json").read_text())
     assert (summary["env_steps"], summary["updates"], summary["episodes"]) == (40, 20, 3)
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["timesteps"] == 40 and {"elbo", "kl", "loss"} <= set(lines[-1])
-    assert any((trained / "tensorboard").iterdir())
+    assert lines[-1]["time/total_timesteps"] == 40
+    assert {"train/elbo", "train/kl", "train/loss", "rollout/ep_rew_mean"} <= set(lines[-1])
+    assert len(list(trained.glob("events.out.tfevents.*"))) == 1
     picture = imageio.imread(trained / "imagination.png")
     assert picture.shape[0] > 3 * 128 and picture.std() > 10
     assert len(imageio.imread(trained / "rollout.gif")) > 5
@@ -104,7 +105,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:  # until learning has begun
         metrics = path / "metrics.jsonl"
-        if metrics.exists() and list((path / "tensorboard").iterdir()):
+        if metrics.exists() and metrics.read_text():
             break
         time.sleep(0.1)
     time.sleep(1)

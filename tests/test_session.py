@@ -18,6 +18,7 @@ from window_session import any_restoration
 
 from agent import Agent
 from agent.gate import AcceptAll
+from agent.metrics import RunLogger
 from agent.planning import RandomShooting
 from agent.restoration.restorer import Identity
 from robot_room.app.commands import watch
@@ -320,12 +321,12 @@ def test_learning_does_not_depend_on_who_looks_on(tmp_path):
     for name, viewer in (("alone", False), ("watched", True)):
         agent = Agent("RobotRoom-v0", seed=1)
         window = Viewer((320, 240), 0, "test") if viewer else None
-        with closing(Spectator(agent, tmp_path / name, window)) as spectator:
+        with RunLogger(tmp_path / name) as log, closing(Spectator(agent, log, window)) as spectator:
             agent.learn(120, [spectator] if viewer else [])
         weights.append(agent.world_model.state_dict())
     for key, value in weights[0].items():
         assert torch.equal(value, weights[1][key]), key
-    events = EventAccumulator(str(tmp_path / "watched" / "tensorboard"), {"images": 0})
+    events = EventAccumulator(str(tmp_path / "watched"), {"images": 0})
     pictures = events.Reload().Images("agent_view")
     assert 1 <= len(pictures) <= PICTURES
     picture = imageio.imread(pictures[-1].encoded_image_string)
@@ -336,7 +337,7 @@ def test_closing_the_window_does_not_stop_learning(tmp_path):
     import pygame
 
     agent = Agent("RobotRoom-v0", seed=1)
-    spectator = Spectator(agent, tmp_path, Viewer((320, 240), 0, "test"))
+    spectator = Spectator(agent, RunLogger(None), Viewer((320, 240), 0, "test"))
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     agent.learn(112, spectator)
     assert agent.num_timesteps == 112

@@ -20,6 +20,7 @@ from rich.console import Console
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
+from agent.metrics import RunLogger
 from benchmarks.engine.jobs import write_record
 from robot_room.app import command_line
 from robot_room.app.runs.loading import loaded
@@ -71,7 +72,7 @@ def learn(config: Window, watched: bool) -> float:
         agent = Agent("RobotRoom-v0", seed=0, device="cpu")
         viewer = Viewer(SIZE, 0, "learning") if watched else None
         began = time.perf_counter()
-        with closing(Spectator(agent, Path(folder), viewer)) as spectator:
+        with RunLogger(Path(folder)) as log, closing(Spectator(agent, log, viewer)) as spectator:
             agent.learn(config.env_steps, [spectator] if watched else [])
             return time.perf_counter() - began
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
 from agent.auto_checkpoint import AutoCheckpoint
 from agent.datasets import load_episodes
+from agent.eval_callback import EvalCallback
 from agent.metrics import RunLogger
 from agent.replay import Episode
+from agent.training import Callback
 from robot_room.app.evaluation.protocol import env_spec, import_package
 from robot_room.app.runs.locking import held
 from robot_room.app.runs.report import report_run
@@ -46,6 +49,14 @@ class Train:
     """A Minari dataset to learn from offline, instead of --env-steps in the environment."""
     live: bool = False
     """Show the agent in a window while it learns. Closing the window does not stop training."""
+    eval_freq: int | None = None
+    """Environment steps from one evaluation in 20 episodes to the next; None: only at the end."""
+    stop_at_success: float | None = None
+    """Success rate of an evaluation at which learning ends early; needs --eval-freq."""
+    verbose: int = 0
+    """1: print tables of what is logged."""
+    wandb: str | None = None
+    """A project of Weights & Biases to log to as well; needs the package wandb."""
     resume: Path | None = None
     """A run to continue with its own settings and data. If another package registers its environment,
     also give --env-id PACKAGE:NAME."""
@@ -54,6 +65,12 @@ class Train:
     def __post_init__(self) -> None:
         if self.env_steps is not None and self.env_steps < 1:
             raise ValueError(f"env_steps: got {self.env_steps}, allowed: at least 1")
+        if self.stop_at_success is not None and self.eval_freq is None:
+            got = f"{self.stop_at_success} without eval_freq"
+            raise ValueError(f"stop_at_success: got {got}, allowed: only with one")
+        if self.wandb is not None and find_spec("wandb") is None:
+            allowed = "None, or install the package: pip install wandb"
+            raise ValueError(f"wandb: got {self.wandb!r}, allowed: {allowed}")
 
 
 def main(config: Train) -> None:
@@ -100,9 +117,14 @@ def _learn(agent: Agent, episodes: Iterable[Episode], config: Train, run: Path) 
     elif config.env_steps is not None:
         agent.progress.target_timesteps = max(config.env_steps, agent.num_timesteps)
     viewer = Viewer(SIZE, 0, f"{config.env_id} learns") if config.live else None
+    tables = 10 if config.verbose else None
+    first: list[Callback] = []
+    if config.eval_freq is not None:
+        stop = config.stop_at_success
+        first.append(EvalCallback(agent, eval_freq=config.eval_freq, stop_at_success=stop))
     with (
-        RunLogger(run, progress=agent.progress) as log,
+        RunLogger(run, agent.progress, agent.hyperparameters, tables, config.wandb) as log,
         AutoCheckpoint(agent, run / "agent", log.flush) as keep,
-        closing(Spectator(agent, run, viewer)) as spectator,
+        closing(Spectator(agent, log, viewer)) as spectator,
     ):
-        agent.resume([log, keep, spectator])
+        agent.resume([*first, log, keep, spectator], progress_bar=True)

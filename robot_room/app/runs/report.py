@@ -61,7 +61,7 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
     for name, value in (summary | numbers).items():
         console.print(f"{name:>26}  {value}")
     made = ("summary.json", "diagnostics.json", "diagnostics.png", "imagination.png", "rollout.gif")
-    names = [name for name in (*made, "tensorboard", "agent") if (run / name).exists()]
+    names = [name for name in (*made, "metrics.csv", "agent") if (run / name).exists()]
     console.print(f"in {run}: {'  '.join(names)}")
     console.print(f"watch it: robot-room watch {run}")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import imageio.v3 as imageio
 from imageio.v2 import get_writer
-from torch.utils.tensorboard import SummaryWriter
 
 from agent import Agent
 from agent.learner import Progress
+from agent.metrics import RunLogger
 from robot_room.app.watching.display import view
 from robot_room.app.watching.keys import press
 from robot_room.app.watching.session import SPEEDS, Session
@@ -63,13 +63,12 @@ class Spectator:
 
     Args:
         agent: the agent in training.
-        directory: the run's directory; pictures go to its `tensorboard`.
+        log: the run's log, among whose TensorBoard events the pictures are.
         viewer: the window; None: pictures only.
     """
 
-    def __init__(self, agent: Agent, directory: Path, viewer: Viewer | None = None) -> None:
-        self.agent, self.viewer = agent, viewer
-        self._writer = SummaryWriter(str(directory / "tensorboard"))
+    def __init__(self, agent: Agent, log: RunLogger, viewer: Viewer | None = None) -> None:
+        self.agent, self.viewer, self._log = agent, viewer, log
         self._session: Session | None = None
         self._began, self._spent = time.perf_counter(), 0.0
         self._drawn = self._due(agent.progress)
@@ -108,7 +107,7 @@ class Spectator:
             for _ in range(PICTURE_STEPS):
                 session.step()
             picture = to_picture(draw(replace(view(session), help=()), PICTURE_SIZE))
-        self._writer.add_image("agent_view", picture, step, dataformats="HWC")
+        self._log.add_image("agent_view", picture, step)
 
     def _show(self, viewer: Viewer) -> None:
         if self._session is None:
@@ -124,8 +123,7 @@ class Spectator:
         return Session(self.agent, self.agent.env_spec, LIVE_SEED)
 
     def close(self) -> None:
-        """Close the window and files."""
-        self._writer.close()
+        """Close the window and the environment."""
         if self.viewer is not None:
             self.viewer.close()
         if self._session is not None:
