@@ -69,7 +69,7 @@ from agent.parts import (
 from agent.parts import (
     path as import_path,
 )
-from agent.planning import ICEM, OwnPlanner, Planner
+from agent.planning import ICEM, PLANNERS, OwnPlanner, Planner
 from agent.progress_bar import ProgressBar
 from agent.protocols import Model, check_model, telling
 from agent.replay import Episode, Replay, as_array, checked_episode
@@ -246,8 +246,12 @@ class Agent:
                 model = world_model((height, width, channels), size, settings)
         if isinstance(model, nn.Module):
             model = model.to(self.device)
-        check_model(model, shape, size)
-        self.config = replace(config, planner=tried_planner(planner, model))  # pyright: ignore[reportArgumentType]
+        if type(model) not in OWN_MODELS:
+            check_model(model, shape, size)
+        if type(planner) not in PLANNERS:
+            planner = tried_planner(planner, model)
+            config = replace(config, planner=planner)  # pyright: ignore[reportArgumentType]
+        self.config = config
         default = _default_exploration(config.training)
         self.exploration = made_exploration(exploration, default)
         if exploration is not None:
@@ -645,9 +649,9 @@ class Agent:
             training = TrainingConfig(**settings.training)  # pyright: ignore[reportArgumentType]
             agent_config = AgentConfig(
                 loaded_model_settings(kind, settings.world_model),  # pyright: ignore[reportArgumentType]
-                loaded_planner(settings.planner_type, settings.planner, planner),  # pyright: ignore[reportArgumentType]
-                training,
+                training=training,
             )
+            plans = loaded_planner(settings.planner_type, settings.planner, planner)
             explores = loaded_exploration(
                 settings.exploration_type,
                 settings.exploration,
@@ -675,6 +679,10 @@ class Agent:
                 env = remade(env, form)
             parts = restorer, gate, kind, threads, None, explores
             agent = cls(env, agent_config, config.seed, device, *parts)
+            if planner is None:  # not tried, as the memory that it takes is up to the file
+                agent.config = replace(agent.config, planner=plans)  # pyright: ignore[reportArgumentType]
+            else:
+                agent.planner = plans
             for name in ("observation_space", "action_space"):
                 got, saved = _describe(getattr(agent, name)), getattr(config, name)
                 if got != saved:

@@ -215,14 +215,26 @@ def table(record: Record) -> str:
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases, whose package `wandb` must be installed."""
+    """A run of Weights & Biases, whose package `wandb` must be installed.
 
-    def __init__(self, project: str, name: str, hyperparameters: Mapping[str, Any]) -> None:
+    Args:
+        project: its project.
+        folder: the run's folder, where its id is kept, so that it is gone on with; None: a new run.
+        hyperparameters: shown as its configuration.
+    """
+
+    def __init__(self, project: str, folder: Path | None, hyperparameters: Mapping[str, Any]) -> None:
         import wandb  # pyright: ignore[reportMissingImports] - only where it is asked for
 
-        self._run: Any = wandb.init(
-            project=project, name=name, id=name, resume="allow", config=dict(hyperparameters)
-        )
+        options: dict[str, Any] = {"project": project, "config": dict(hyperparameters)}
+        known = None if folder is None else folder / "wandb_id"
+        if folder is not None:
+            options["name"] = folder.name
+        if known is not None and known.exists():
+            options |= {"id": known.read_text().strip(), "resume": "allow"}
+        self._run: Any = wandb.init(**options)
+        if known is not None:
+            replace_file(known, f"{self._run.id}\n".encode())
 
     def write(self, step: int, record: Record) -> None:
         """See `Log.write`."""

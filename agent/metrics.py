@@ -84,11 +84,11 @@ class RunLogger:
         told = hyperparameters or {}
         self._logs: list[logs.Log] = []
         self._tensorboard: logs.TensorBoard | None = None
-        if wandb is not None:
-            name = f"run-{told.get('seed', 0)}" if directory is None else directory.name
-            self._logs.append(logs.WeightsAndBiases(wandb, name, told))
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
+        if wandb is not None:
+            self._logs.append(logs.WeightsAndBiases(wandb, directory, told))
+        if directory is not None:
             found = logs.JsonLines.read(directory / "metrics.jsonl")
             kept = 0 if progress is None else sum(map(partial(_up_to, progress), found))
             self._tensorboard = logs.TensorBoard(directory, kept, told)

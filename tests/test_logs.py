@@ -201,6 +201,8 @@ def test_weights_and_biases_gets_the_same(learned, tmp_path, monkeypatch):
     calls = []
 
     class Run:
+        id = "a1b2"
+
         def log(self, values, step):
             calls.append((step, values))
 
@@ -211,12 +213,15 @@ def test_weights_and_biases_gets_the_same(learned, tmp_path, monkeypatch):
     module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
     module.init = lambda **told: calls.append(told) or Run()
     monkeypatch.setitem(sys.modules, "wandb", module)
-    made().learn(32, wandb="rooms", tensorboard_log=tmp_path)
+    agent = made().learn(32, wandb="rooms", tensorboard_log=tmp_path)
     assert calls[0]["project"] == "rooms" and calls[0]["config"]["planner.candidates"] == 8
-    assert calls[-1] == "finished"
+    assert calls[-1] == "finished" and "id" not in calls[0]
     assert [step for step, _ in calls[1:-1]] == list(range(4, 33, 4))
     last = {k: v for k, v in calls[-2][1].items() if k not in OF_TIME}
     assert last == {k: v for k, v in records(folder)[-1].items() if k not in OF_TIME}
+    agent.learn(4, wandb="rooms", tensorboard_log=tmp_path)
+    again = next(call for call in calls[1:] if isinstance(call, dict))
+    assert (again["id"], again["resume"], again["name"]) == ("a1b2", "allow", "Agent_1")
 
 
 @pytest.mark.parametrize(
