@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,6 +83,24 @@ def copies() -> Iterator[int]:
         yield NUM_ENVS
 
 
+FIRST_STEP = """
+import gymnasium, robot_room
+env = gymnasium.make("RobotRoom-v0", compiled={compiled})
+env.reset(seed=0)
+env.step(env.action_space.sample())
+"""
+
+
+def starts(code: str) -> float:
+    """Processes per second of their CPU time that run some code and end."""
+    began = os.times()
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    ended = os.times()
+    return 1 / (
+        ended.children_user + ended.children_system - began.children_user - began.children_system
+    )
+
+
 def rate(steps: Iterator[int], seconds: float) -> float:
     """Frames per second of CPU time, after a warm-up."""
     for _ in range(8):
@@ -121,7 +140,10 @@ def timings(config: EnvSpeed) -> dict[str, Callable[[], float]]:
         return lambda: rate(one, config.seconds)
 
     found = {name: timed(one) for name, one in steps.items()}
+    found["import gymnasium"] = lambda: starts("import gymnasium")
     for kind, kwargs in kinds.items():
+        code = FIRST_STEP.format(**kwargs)
+        found[f"first step{kind}"] = lambda code=code: starts(code)
         env = gym.make("RobotRoom-v0", **kwargs)
         envs: Any = gym.make_vec("RobotRoom-v0", NUM_ENVS, "vector_entry_point", **kwargs)
         whole = int(np.ceil(config.seconds))  # s
@@ -149,6 +171,12 @@ def figures(rates: dict[str, list[float]], kind: str) -> Iterator[tuple[str, flo
     if "minigrid" in rates:
         yield "single over Minigrid 64×64", 40, f"single{kind}", "minigrid"
         yield "single over gym-pusht 96×96", 100, f"single{kind}", "pusht"
+    yield (
+        "CPU time to a first step over importing Gymnasium",
+        1.5,
+        "import gymnasium",
+        f"first step{kind}",
+    )
     yield "native vector over SyncVectorEnv", 10, v0, f"sync{kind}"
     yield "all factors varied over v0", 0.3, f"RobotRoomVaried-v0{kind}", v0
     others = [f"{name}{kind}" for name in robot_room.VARIANTS if "Varied" not in name]
