@@ -60,6 +60,7 @@ from agent.parts import (
     made_exploration,
     made_planner,
     model_settings,
+    require_plain,
     saved_planner,
     tried_exploration,
     tried_gate,
@@ -227,6 +228,7 @@ class Agent:
             raise ValueError(f"world_model: got {world_model!r:.200}, allowed: {allowed}")
         planner = config.planner if planner is None else made_planner(planner)
         settings = model_settings(world_model, config.world_model)
+        require_plain("world_model", settings)
         config = replace(config, world_model=settings, planner=planner)  # pyright: ignore[reportArgumentType]
         self.device = _device(device)
         self.env = as_vector_env(env, config.training.num_envs)

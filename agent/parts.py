@@ -7,7 +7,7 @@ imported already. Anything else has to be passed to `Agent.load`.
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -38,6 +38,19 @@ def path(named: Any) -> str:
     return f"{named.__module__}.{getattr(named, '__qualname__', type(named).__qualname__)}"
 
 
+def require_plain(field: str, settings: Config) -> None:
+    """Require settings that a file can hold.
+
+    Raises:
+        ValueError: one is something else than a bool, a number, a string or None.
+    """
+    for name, value in dataclasses.asdict(cast(Any, settings)).items():
+        if value is not None and type(value) not in (bool, int, float, str):
+            allowed = "a bool, a number, a string or None, as settings are saved"
+            kind = type(settings).__name__
+            raise ValueError(f"{field}: {kind}.{name}: got {value!r:.200}, allowed: {allowed}")
+
+
 # ---- planner ---------------------------------------------------------------------------------------
 
 
@@ -66,6 +79,8 @@ def tried_planner(planner: Planner, model: Model) -> Planner:
         ValueError: it raises an error, or returns something else than plans within the bounds.
     """
     name = described(planner)
+    if not isinstance(planner, FunctionPlanner):
+        require_plain("planner", planner)
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(0)
     with torch.no_grad():
@@ -143,6 +158,7 @@ def tried_exploration(exploration: Exploration, planner: Planner, model: Model) 
         ValueError: it raises an error, or returns something else than actions and a problem.
     """
     name, size = type(exploration).__name__, (TRIED, model.action_size)
+    require_plain("exploration", exploration)
     device = next(model.parameters()).device
     with torch.no_grad(), telling("exploration", name, "trying it"):
         last, starts = np.zeros(size, np.float32), np.ones(TRIED, np.bool_)

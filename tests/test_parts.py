@@ -326,6 +326,26 @@ def test_explorations_that_break_the_protocol_are_refused_at_once(changes, messa
         Agent(ENV, SMALL, exploration=5)
 
 
+def test_settings_that_no_file_could_hold_are_refused_at_once():
+    @dataclass(frozen=True)
+    class Lists(Config):
+        sizes: tuple = (3, 4)
+
+    @dataclass(frozen=True)
+    class Towards(Exploration):
+        place: list = None
+
+    class Listed(Tiny):
+        def __init__(self, frame_shape, action_size, config=None):
+            super().__init__(frame_shape, action_size)
+            self.config = Lists()
+
+    with pytest.raises(ValueError, match=r"world_model: Lists\.sizes: got \(3, 4\), allowed: a bool"):
+        Agent(ENV, PLAIN, world_model=Listed((64, 64, 3), 2))
+    with pytest.raises(ValueError, match=r"exploration: Towards\.place: got \[1\]"):
+        Agent(ENV, SMALL, exploration=Towards(place=[1]))
+
+
 # ---- restorer and gate -----------------------------------------------------------------------------
 
 
