@@ -2,18 +2,17 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Self, TypedDict, Unpack, cast
+from typing import Annotated, Any, Self, Unpack, cast
 
 import gymnasium as gym
 import msgspec
 import numpy as np
 import torch
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ from agent.checkpoint import (
     Finite,
     Settings,
     Whole,
-    checked_path,
     load_checkpoint,
     require_shapes,
     save_checkpoint,
@@ -49,6 +47,7 @@ from agent.control import ControlState, Decision, decide
 from agent.exploration import Exploration
 from agent.gate import AcceptAll, Gate
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
+from agent.log_options import LogOptions, checked_log, told
 from agent.parts import (
     OWN_MODELS,
     AnyExploration,
@@ -71,7 +70,6 @@ from agent.parts import (
     path as import_path,
 )
 from agent.planning import ICEM, PLANNERS, OwnPlanner, Planner
-from agent.progress_bar import ProgressBar
 from agent.protocols import Model, check_model, telling
 from agent.replay import Episode, Replay, as_array, checked_episode
 from agent.restoration.restorer import DiffusionRestorer, Identity, Restorer
@@ -79,24 +77,6 @@ from agent.seeded import Seeded
 from agent.threads import torch_threads
 from agent.training import Callback, OnlineRun, fit, train
 from agent.world_model import WorldModel, WorldModelConfig
-
-
-class LogOptions(TypedDict, total=False):
-    """How `learn` tells what it does, with the names of stable-baselines3."""
-
-    tensorboard_log: str | Path | None
-    """A folder. A new one in it, `tb_log_name_1`, `_2`, …, gets one file of TensorBoard's events,
-    `metrics.csv` and `metrics.jsonl`. An agent that has learned before goes on in the last one; what
-    had been logged beyond it is removed. None: nothing is written."""
-    tb_log_name: str
-    """"Agent" unless given. Runs that learn at the same time need different ones."""
-    verbose: int
-    """1: print a table; 0, the default: do not."""
-    log_interval: int
-    """Records, one for each vector step, from one table to the next; 10 unless given."""
-    wandb: str | None
-    """A project of Weights & Biases, to which the same numbers go; its package must be installed."""
-
 
 MakeWorldModel = Callable[[tuple[int, int, int], int, Any], Model]
 """A class of world models, or a function that makes one: (frame shape, A, settings) ↦ model."""
@@ -331,7 +311,7 @@ class Agent:
         """
         least = 1 if self._interrupted is None else 0
         total_timesteps = checked("total_timesteps", total_timesteps, Annotated[int, Ge(least)])
-        callbacks, log = _callbacks(callback), _checked_log(log)
+        callbacks, log = _callbacks(callback), checked_log(log)
         self._run = self._resumed() or self._begun()
         self._interrupted = None
         self.progress.target_timesteps = self.num_timesteps + total_timesteps
@@ -356,29 +336,10 @@ class Agent:
             self.replay.finish_all()
         return self
 
-    @contextmanager
     def _told(
         self, callbacks: Sequence[Callback], progress_bar: bool, log: LogOptions
-    ) -> Iterator[list[Callback]]:
-        """All callbacks, with those that show and write what is asked for.
-
-        Evaluations come first, so that they are logged, and what may stop the run last.
-        """
-        folder, wandb, verbose = (log.get(name) for name in ("tensorboard_log", "wandb", "verbose"))
-        with ExitStack() as stack:
-            shown: list[Callback] = []
-            if folder is not None or wandb is not None or verbose:
-                from agent.metrics import RunLogger, next_run  # here, as TensorBoard takes a second
-
-                goes_on, name = self.num_timesteps > 0, log.get("tb_log_name", "Agent")
-                run = None if folder is None else next_run(Path(str(folder)), name, goes_on)
-                interval = log.get("log_interval", 10) if verbose else None
-                logger = RunLogger(run, self.progress, self.hyperparameters, interval, log.get("wandb"))
-                shown.append(stack.enter_context(logger))
-            if progress_bar:
-                shown.append(stack.enter_context(ProgressBar()))
-            first = [each for each in callbacks if getattr(each, "evaluates", False)]
-            yield [*first, *shown, *(each for each in callbacks if each not in first)]
+    ) -> AbstractContextManager[list[Callback]]:
+        return told(callbacks, progress_bar, log, self.progress, self.hyperparameters)
 
     @property
     def hyperparameters(self) -> dict[str, bool | int | float | str | None]:
@@ -460,7 +421,7 @@ class Agent:
                 and the replay is left unchanged.
             FloatingPointError: a term of the loss is not finite.
         """
-        callbacks, log = _callbacks(callback), _checked_log(log)
+        callbacks, log = _callbacks(callback), checked_log(log)
         self.add(episodes)
         with self._told(callbacks, progress_bar, log) as several, torch_threads(self.threads):
             fit(self.learner, several)
@@ -748,27 +709,6 @@ def _callbacks(callback: Callback | Sequence[Callback] | None) -> Sequence[Callb
         allowed = "None, a callable, or several"
         raise ValueError(f"callback: got {callback!r}, allowed: {allowed}")
     return several
-
-
-def _checked_log(log: LogOptions) -> LogOptions:
-    """The options.
-
-    Raises:
-        TypeError: one is unknown.
-        ValueError: one has a value that is not allowed.
-    """
-    known = LogOptions.__annotations__
-    if unknown := sorted(set(log) - set(known)):
-        raise TypeError(f"learn: got unexpected arguments {unknown}, allowed: {sorted(known)}")
-    checked("verbose", log.get("verbose", 0), Annotated[int, Ge(0), Le(2)])
-    checked("log_interval", log.get("log_interval", 10), Count)
-    checked("tb_log_name", log.get("tb_log_name", "Agent"), str)
-    if (folder := log.get("tensorboard_log")) is not None:
-        checked_path(folder)
-    if checked("wandb", log.get("wandb"), str | None) and find_spec("wandb") is None:
-        allowed = "None, or install the package: pip install wandb"
-        raise ValueError(f"wandb: got {log.get('wandb')!r}, allowed: {allowed}")
-    return log
 
 
 def _flags(value: Any) -> NDArray[Any]:

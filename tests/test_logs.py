@@ -231,6 +231,7 @@ def test_weights_and_biases_gets_the_same(learned, tmp_path, monkeypatch):
         ({"tensorboard_log": 5}, "path: got 5, allowed: a path"),
         ({"log_interval": 0}, "log_interval: got 0"),
         ({"tb_log_name": 5}, "tb_log_name: got 5, allowed: a string"),
+        ({"tb_log_name": "../x"}, "tb_log_name: got '../x', allowed: the name of a folder"),
     ],
 )
 def test_senseless_options_are_refused_before_anything_is_learned(options, message):
@@ -245,7 +246,7 @@ def test_senseless_options_are_refused_before_anything_is_learned(options, messa
 
 
 def test_a_project_without_the_package_is_refused(monkeypatch):
-    monkeypatch.setattr("agent.agent.find_spec", lambda name: None)
+    monkeypatch.setattr("agent.log_options.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"wandb: got 'rooms', allowed: None, or .*pip install wandb"):
         Agent(ENV, SMALL).learn(8, wandb="rooms")
 

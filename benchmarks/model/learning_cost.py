@@ -24,7 +24,8 @@ import torch
 from rich.console import Console
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
+from agent.learner import TrainingConfig
 from benchmarks.engine.jobs import at_least_one, command, write_record
 
 KINDS = ("silent", "told", "two threads")
@@ -34,8 +35,8 @@ KINDS = ("silent", "told", "two threads")
 class LearningCost:
     """Measure, and print ratios."""
 
-    env_steps: int = 120
-    """Environment steps of each run."""
+    env_steps: int = 48
+    """Environment steps of each run, of which the first 16 are random."""
     rounds: int = 5
     """Rounds; the first, which warms up, is not counted."""
     out: Path = Path("benchmarks/results/learning_cost.json")
@@ -75,7 +76,9 @@ def terminal() -> Iterator[None]:
 
 def learn(kind: str, env_steps: int) -> tuple[float, float]:
     """Seconds and CPU seconds of one run."""
-    agent = Agent("RobotRoom-v0", seed=0, device="cpu", threads=2 if kind == "two threads" else 1)
+    config = AgentConfig(training=TrainingConfig(random_steps=16))
+    threads = 2 if kind == "two threads" else 1
+    agent = Agent("RobotRoom-v0", config, seed=0, device="cpu", threads=threads)
     with TemporaryDirectory() as folder, terminal():
         options: dict[str, Any] = {}
         if kind == "told":
@@ -86,19 +89,20 @@ def learn(kind: str, env_steps: int) -> tuple[float, float]:
 
 
 def main(config: LearningCost) -> None:
-    """Run the benchmark."""
+    """Run the benchmark; the file has all rounds so far."""
     times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
-    before = torch.get_num_threads()
-    for round_number in range(config.rounds + 1):
-        for kind in KINDS if round_number % 2 else KINDS[::-1]:
-            seconds = learn(kind, config.env_steps)
-            if round_number > 0:
-                times[kind].append(seconds)
+    before, columns = torch.get_num_threads(), _columns(times)
+    for kind in KINDS:  # warms up
+        learn(kind, config.env_steps)
+    for number in range(config.rounds):
+        for kind in KINDS if number % 2 else KINDS[::-1]:
+            times[kind].append(learn(kind, config.env_steps))
+        record = {"env_steps": config.env_steps, "load": os.getloadavg(), "cores": os.cpu_count()}
+        record["processor"] = platform.processor() or platform.machine()
+        columns = _columns(times)
+        record |= {kind: {"seconds": s, "cpu": c} for kind, (s, c) in columns.items()}
+        write_record(config.out, record)
     assert torch.get_num_threads() == before
-    record = {"env_steps": config.env_steps, "load": os.getloadavg(), "cores": os.cpu_count()}
-    record |= {kind: {"seconds": s, "cpu": c} for kind, (s, c) in _columns(times).items()}
-    write_record(config.out, {**record, "processor": platform.processor() or platform.machine()})
-    columns = _columns(times)
     for kind in KINDS[1:]:
         for name, measured, base in zip(("time", "CPU"), columns[kind], columns["silent"], strict=True):
             ratios = np.array(measured) / np.array(base)
@@ -109,7 +113,7 @@ def main(config: LearningCost) -> None:
 def _columns(times: dict[str, list[tuple[float, float]]]) -> dict[str, tuple[list[float], ...]]:
     """Seconds and CPU seconds of all rounds, by kind."""
     return {
-        kind: tuple([round(each, 4) for each in column] for column in zip(*rounds, strict=True))
+        kind: tuple([round(each[number], 4) for each in rounds] for number in (0, 1))
         for kind, rounds in times.items()
     }
 
