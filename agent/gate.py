@@ -1,10 +1,12 @@
-"""The gate decides whether the filter uses a frame.
+"""The gate decides how much the filter believes a frame.
 
-It sees the restorer's plausibility verdict and the filter's innovation. If a frame is rejected, the
-belief is propagated by the transition alone. Two consecutive plausible frames that are consistent
+It sees the restorer's doubt and the filter's innovation, and gives each frame a weight w in [0, 1],
+the power to which the frame's evidence is raised: the frame's variance is divided by w. With w = 0
+the belief is propagated by the transition alone. Two consecutive sound frames that are consistent
 under the transition override the belief, which is reset to the second.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -12,12 +14,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from agent.types import SOUND_DOUBT
+
 
 class GateDecision(NamedTuple):
-    """The decision for each frame; if neither holds, the frame is rejected."""
+    """The decision for each frame."""
 
-    accepted: Bool[Tensor, "N"]  # noqa: F821 - the filter updates on it
-    reset: Bool[Tensor, "N"]  # noqa: F821 - the belief is reset to it
+    weight: Float[Tensor, "N"]  # noqa: F821 - of the frame's evidence, 0 to 1
+    reset: Bool[Tensor, "N"]  # noqa: F821 - whether the belief is reset to the frame
 
 
 @runtime_checkable
@@ -26,18 +30,18 @@ class Gate(Protocol):
 
     def decide(
         self,
-        plausible: Bool[Tensor, "N"],  # noqa: F821
+        doubt: Float[Tensor, "N"],  # noqa: F821
         innovation: Float[Tensor, "N"],  # noqa: F821
         single_frame_innovation: Float[Tensor, "N"],  # noqa: F821
         initialised: Bool[Tensor, "N"],  # noqa: F821
     ) -> GateDecision:
-        """Decide whether to use each frame.
+        """Decide how much to believe each frame.
 
         Args:
-            plausible: the restorer's verdict.
-            innovation: d² between the frame and the filter's prediction.
-            single_frame_innovation: d² between the frame and the prediction from the last frame
-                alone; NaN where that was implausible.
+            doubt: the restorer's; the frame's variance should be 1 + doubt times as large.
+            innovation: d² between the frame, with that variance, and the filter's prediction.
+            single_frame_innovation: d² between the frame, with that variance, and the prediction from
+                the last frame alone; NaN where that was not sound.
             initialised: whether a frame of the episode has been used before.
         """
         ...
@@ -45,34 +49,64 @@ class Gate(Protocol):
 
 @dataclass(frozen=True)
 class AcceptAll:
-    """The gate that accepts every frame."""
+    """The gate that believes every frame."""
 
     def decide(
         self,
-        plausible: Bool[Tensor, "N"],  # noqa: F821
+        doubt: Float[Tensor, "N"],  # noqa: F821
         innovation: Float[Tensor, "N"],  # noqa: F821
         single_frame_innovation: Float[Tensor, "N"],  # noqa: F821
         initialised: Bool[Tensor, "N"],  # noqa: F821
     ) -> GateDecision:
         """See `Gate`."""
-        return GateDecision(torch.ones_like(plausible), torch.zeros_like(plausible))
+        return GateDecision(torch.ones_like(doubt), torch.zeros_like(initialised))
+
+
+@dataclass(frozen=True)
+class SoftGate:
+    """Inflates a frame's variance by its doubt, and if asked to by its surprise.
+
+    The weight is w = min(1, τ/d²)/(1 + h), h the doubt. With τ the influence of a frame that
+    contradicts the prediction is bounded, as under Huber's loss. It is never nothing, so a belief
+    that is wrong is found out, but until then a frame pays for the transition's mistakes, and so
+    there is no τ by default.
+    """
+
+    innovation_threshold: float = math.inf
+    """τ, see `agent.calibration.innovation_threshold`; infinite: contradiction alone is no reason to
+    doubt a frame."""
+
+    def decide(
+        self,
+        doubt: Float[Tensor, "N"],  # noqa: F821
+        innovation: Float[Tensor, "N"],  # noqa: F821
+        single_frame_innovation: Float[Tensor, "N"],  # noqa: F821
+        initialised: Bool[Tensor, "N"],  # noqa: F821
+    ) -> GateDecision:
+        """See `Gate`. Before a frame has been used, nothing is surprising."""
+        limit = self.innovation_threshold
+        surprising = initialised & (innovation > limit)
+        weight = torch.where(surprising, limit / innovation, 1.0) / (1 + doubt)
+        agreed = single_frame_innovation <= limit
+        return GateDecision(weight, surprising & (doubt <= SOUND_DOUBT) & agreed)
 
 
 @dataclass(frozen=True)
 class ConformalGate:
-    """Accepts a frame that is plausible and whose d² is at most a threshold."""
+    """Believes a frame fully if it is sound and its d² is at most a threshold, and else not at all."""
 
     innovation_threshold: float
     """Conformal threshold on d², see `agent.calibration`."""
 
     def decide(
         self,
-        plausible: Bool[Tensor, "N"],  # noqa: F821
+        doubt: Float[Tensor, "N"],  # noqa: F821
         innovation: Float[Tensor, "N"],  # noqa: F821
         single_frame_innovation: Float[Tensor, "N"],  # noqa: F821
         initialised: Bool[Tensor, "N"],  # noqa: F821
     ) -> GateDecision:
-        """See `Gate`. The first plausible frame is always accepted."""
-        limit = self.innovation_threshold
-        accepted = plausible & ((innovation <= limit) | ~initialised)
-        return GateDecision(accepted, plausible & ~accepted & (single_frame_innovation <= limit))
+        """See `Gate`. The first sound frame is always believed."""
+        limit, sound = self.innovation_threshold, doubt <= SOUND_DOUBT
+        accepted = sound & ((innovation <= limit) | ~initialised)
+        reset = sound & ~accepted & (single_frame_innovation <= limit)
+        return GateDecision(accepted.to(doubt.dtype), reset)

@@ -13,6 +13,8 @@ from agent.agent import Agent
 from agent.collection import scale_actions
 from agent.control import Decision
 from agent.restoration import diffusion
+from agent.restoration.autoencoder import Autoencoder
+from agent.restoration.degradation import OPERATORS
 from agent.restoration.denoiser import Denoiser, to_frames, to_images
 
 Picture = NDArray[np.uint8]
@@ -79,18 +81,30 @@ def diffusion_samples(denoiser: Denoiser, count: int = 48, steps: int = 50, scal
 
 
 @torch.no_grad()
-def denoised_frames(
-    denoiser: Denoiser, frames: torch.Tensor, stds: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0, 1.5)
-) -> Picture:
-    """Clean frames, then noisy and denoised ones for each noise std (images in [−1, 1])."""
+@torch.no_grad()
+def restored_frames(network: Denoiser | Autoencoder, frames: torch.Tensor) -> Picture:
+    """Clean frames, then degraded and restored ones.
+
+    A denoiser is shown noise of several stds (images in [−1, 1]), which it is told; an autoencoder is
+    shown each operator of `agent.restoration.degradation`, and is not told.
+    """
     generator = torch.Generator().manual_seed(0)
     images, rows = to_images(frames), {"clean": list(frames.numpy())}
-    for std in stds:
+
+    def show(name: str, seen: torch.Tensor, restored: torch.Tensor) -> None:
+        rows[name] = list(to_frames(seen).numpy())
+        rows[f"restored from {name}"] = list(to_frames(restored).numpy())
+
+    if isinstance(network, Autoencoder):
+        for operator in OPERATORS:
+            seen = operator(images, generator).clamp(-1, 1)
+            show(operator.__name__.replace("_", " "), seen, network.read(seen).images)
+        return sheet(rows, 1)
+    for std in (0.1, 0.3, 0.6, 1.0, 1.5):
         noisy = images + std * torch.randn(images.shape, generator=generator)
-        n = denoiser.schedule.nearest(std)
-        xn = denoiser.schedule.alpha_bar[n].sqrt().float() * noisy
-        rows[f"noise {std:g}"] = list(to_frames(noisy).numpy())
-        rows[f"denoised from {std:g}"] = list(to_frames(denoiser.denoise(xn, n)).numpy())
+        n = network.schedule.nearest(std)
+        xn = network.schedule.alpha_bar[n].sqrt().float() * noisy
+        show(f"noise {std:g}", noisy, network.denoise(xn, n))
     return sheet(rows, 1)
 
 

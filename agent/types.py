@@ -41,3 +41,7 @@ class Batch(NamedTuple):
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """The planner's dynamics: (z, a) ↦ (next z, the reward that arrives with it), one step for each
 row. z is (N, D), a is (N, A) within the planner's bounds, the reward is (N,)."""
+
+
+SOUND_DOUBT = 1.0
+"""A frame whose restorer doubts it by at most this is sound: its variance is at most doubled."""

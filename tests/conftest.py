@@ -10,7 +10,8 @@ from jaxtyping import install_import_hook
 TENSORS = (
     "types distributions networks posteriors world_model belief gate control replay "
     "restoration.denoiser restoration.noise restoration.inpainting restoration.critic "
-    "restoration.conformal restoration.restorer planning.problem planning.colour planning.planner "
+    "restoration.conformal restoration.restorer restoration.autoencoder restoration.degradation "
+    "restoration.harm planning.problem planning.colour planning.planner "
     "planning.random_shooting planning.cem planning.icem planning.mppi"
 ).split()
 install_import_hook([f"agent.{name}" for name in TENSORS], "beartype.beartype")

@@ -10,7 +10,7 @@ from test_agent import SMALL
 from agent import Agent
 from agent.belief import Belief, BeliefState, advance, innovation, observe
 from agent.distributions import Normal, product
-from agent.gate import AcceptAll, ConformalGate
+from agent.gate import AcceptAll, ConformalGate, SoftGate
 from agent.restoration.critic import Critic
 from agent.restoration.restorer import DiffusionRestorer, Identity, Restored
 from agent.world_model import WorldModel, WorldModelConfig
@@ -38,19 +38,20 @@ class Line(WorldModel):
 
 
 class Eye(Identity):
-    """Finds a frame implausible where its second pixel is black."""
+    """Doubts a frame wholly where its second pixel is black, and else by its third pixel's value."""
 
     def restore(self, frames):
-        plausible = frames[:, 0, 1, 0] > 0
-        return Restored(frames, 1.0 - plausible.float(), plausible)
+        doubt = torch.where(frames[:, 0, 1, 0] > 0, 255.0 - frames[:, 0, 2, 0], torch.inf)
+        return Restored(frames, doubt, doubt)
 
 
 GATE = ConformalGate(9.0)
 
 
-def frame(place, plausible=True):
+def frame(place, plausible=True, doubt=0):
     picture = torch.full((1, 16, 16, 3), 255 if plausible else 0, dtype=torch.uint8)
     picture[0, 0, 0, 0] = round(100 * place)
+    picture[0, 0, 2, 0] = 255 - doubt
     return picture
 
 
@@ -154,6 +155,71 @@ def test_the_innovation_is_a_chi_square_where_predictions_are_right():
     )
     assert d2.mean().item() == pytest.approx(8, rel=0.02)
     assert d2.var().item() == pytest.approx(16, rel=0.05)
+
+
+# ---- the soft gate ---------------------------------------------------------------------------------
+
+SOFT = SoftGate(9.0)
+
+
+def kalman(mean, variance, told, told_variance):
+    """The product of two normal densities, as the textbook's gain."""
+    gain = variance / (variance + told_variance)
+    return mean + gain * (told - mean), (1 - gain) * variance
+
+
+def test_sound_frames_that_were_expected_are_believed_as_without_a_gate():
+    for soft, plain in zip(
+        follow(walk(6), Eye(), SOFT), follow(walk(6), Identity(), AcceptAll()), strict=True
+    ):
+        assert torch.equal(soft.density.mean, plain.density.mean)
+        assert torch.equal(soft.density.std, plain.density.std)
+
+
+def test_doubt_inflates_a_frames_variance():
+    """The filter written out: the frame's variance is 1 + h times as large."""
+    for doubt in (1, 5, 250):
+        belief = follow([*walk(3), frame(0.9, doubt=doubt)], Eye(), SOFT)[3]
+        known = follow(walk(3), Eye(), SOFT)[2].density.mean.item()
+        mean, variance = kalman(known + 0.1, MOVED**2, 0.9, TOLD**2 * (1 + doubt))
+        assert belief.density.mean.item() == pytest.approx(mean, abs=1e-6)
+        assert belief.density.std.item() ** 2 == pytest.approx(variance, rel=1e-5)
+
+
+def test_a_surprising_frame_moves_belief_by_a_bounded_step_and_not_by_nothing():
+    """w = τ/d²: twice the surprise does not pull twice as hard, as it would without a gate."""
+    steps = []
+    for place in (1.4, 2.0, 2.5):  # 0.8 is expected
+        belief = follow([*walk(3), frame(place)], Eye(), SOFT)[3]
+        weight = belief.weight.item()
+        assert weight == pytest.approx(9.0 / belief.innovation.item(), rel=1e-5) and weight < 1
+        steps.append(belief.density.mean.item() - 0.8)
+    assert 0 < steps[2] < steps[1] < steps[0] < 0.25
+
+
+@pytest.mark.parametrize("first", [frame(2.2), frame(2.2, doubt=3), frame(0.1, plausible=False)])
+def test_belief_that_began_wrong_finds_itself(first):
+    """Whatever the first frame told, a few good ones outvote it."""
+    beliefs = follow([first, *walk(10, 0.9)], Eye(), SOFT)
+    assert beliefs[3].density.mean.item() == pytest.approx(1.1, abs=0.25)
+    assert beliefs[10].density.mean.item() == pytest.approx(1.8, abs=0.06)
+
+
+def test_frames_that_all_are_doubted_still_tell_where_it_is():
+    """Nothing is ever sound, and belief has begun far off: it may not stay blind for ever."""
+    frames = [frame(0.2 + 0.1 * k, doubt=20) for k in range(20)]
+    beliefs = follow(frames, Eye(), SOFT)
+    assert not any(each.used.any() for each in beliefs[1:])
+    assert beliefs[-1].density.mean.item() == pytest.approx(2.1, abs=0.1)
+    hard = follow([frame(2.2), *frames], Eye(), GATE)
+    assert abs(hard[-1].density.mean.item() - 2.1) > 1  # the hard gate does stay blind
+
+
+def test_the_share_of_variance_that_was_not_observed_is_carried_on():
+    beliefs = follow([*walk(3), frame(0.8, doubt=3), frame(0.9, plausible=False)], Eye(), SOFT)
+    seen = beliefs[3].density.std.item() ** 2
+    expected = MOVED**2 + (1 - 1 / 4) * seen
+    assert beliefs[4].density.std.item() ** 2 == pytest.approx(expected, rel=1e-5)
 
 
 # ---- the agent -------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_the_average_is_of_parameters_alone_and_follows_them():
     frames = squares()
     fresh.fit(frames)
     for name, average in fresh.averaged.named_parameters():
-        raw = dict(fresh.denoiser.named_parameters())[name]
+        raw = dict(fresh.network.named_parameters())[name]
         torch.testing.assert_close(average, start[name].lerp(raw, 1 - 1 / 10))  # (1 + 0)/(10 + 0)
     torch.testing.assert_close(fresh.averaged.mean_image, to_images(frames).mean(0))
 

@@ -50,7 +50,7 @@ def test_new_episodes_are_accused_about_as_often_as_promised():
 
 
 def test_calibration_needs_frames_that_the_denoiser_knows(small):
-    with pytest.raises(ValueError, match=r"denoiser: got shape \(32, 32, 3\), allowed: \(64, 64, 3\)"):
+    with pytest.raises(ValueError, match=r"network: got shape \(32, 32, 3\), allowed: \(64, 64, 3\)"):
         calibrate_restorer(small[0], Denoiser((32, 32, 3)), 18, 0.1)
     with pytest.raises(ValueError, match="episodes: got 10, allowed: at least 18"):
         calibrate_restorer(small[0], Denoiser((64, 64, 3)), 10, 0.1)

@@ -21,7 +21,7 @@ from agent.calibration import calibrate_restorer
 from agent.learner import TrainingConfig
 from agent.replay import Episode
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
-from agent.restoration.training import DenoiserTrainer
+from agent.restoration.training import AutoencoderTrainer, DenoiserTrainer
 from robot_room.app.runs.loading import loaded
 
 pytestmark = pytest.mark.slow
@@ -143,18 +143,39 @@ def test_a_run_goes_on_to_where_it_was_to_go(tmp_path, dataset):
     assert summary["updates"] == 2 * summary["env_steps"]
 
 
-def test_a_restorer_learns_from_a_runs_frames_and_continues(trained):
-    sizes = ("--denoiser.width", "8", "--denoiser.steps", "20")
-    few = ("--calibration-episodes", "18", "--false-alarms", "0.1")
-    code, _, err = run("train_restorer", trained, *sizes, "--training.updates", "3", *few)
+@pytest.mark.parametrize(
+    ("kind", "sizes", "updates", "trainer", "pictures"),
+    [
+        (
+            "diffusion",
+            ("--denoiser.width", "8", "--denoiser.steps", "20"),
+            "--training.updates",
+            (DenoiserTrainer, "restorer_training"),
+            ("restorer_samples.png", "restorer_restored.png"),
+        ),
+        (
+            "autoencoder",
+            ("--autoencoder.width", "8"),
+            "--autoencoder-training.updates",
+            (AutoencoderTrainer, "autoencoder_training"),
+            ("restorer_restored.png",),
+        ),
+    ],
+)
+def test_a_restorer_learns_from_a_runs_frames_and_continues(
+    trained, kind, sizes, updates, trainer, pictures
+):
+    few = ("--kind", kind, "--calibration-episodes", "18", "--false-alarms", "0.1")
+    code, _, err = run("train_restorer", trained, *sizes, updates, "3", *few)
     assert code == 0, err
-    for name in ("restorer_samples.png", "restorer_denoised.png"):
+    for name in pictures:
         assert imageio.imread(trained / name).std() > 10
-    done = DenoiserTrainer.load(trained / "restorer_training")
-    assert done.updates == 3 and done.denoiser.config.width == 8
-    code, _, err = run("train-prior", trained, "--training.updates", "5", *few)
+    made, folder = trainer
+    done = made.load(trained / folder)
+    assert done.updates == 3 and done.network.config.width == 8
+    code, _, err = run("train-prior", trained, updates, "5", *few)
     assert code == 0, err
-    assert DenoiserTrainer.load(trained / "restorer_training").updates == 5
+    assert made.load(trained / folder).updates == 5
     failing = ("--env-kwargs", '{"corruption": "blackout", "severity": 5}')
     code, out, err = run(
         "evaluate", trained, "--episodes", 2, "--seed", 7, "--json", "--restorer", *failing

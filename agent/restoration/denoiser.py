@@ -17,7 +17,7 @@ convolutions run on a sixteenth of the pixels, at two resolutions with one resid
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -49,25 +49,27 @@ class DenoiserConfig(Config):
 
 
 class Block(nn.Module):
-    """A residual block of two 3 × 3 convolutions with FiLM conditioning on the noise level."""
+    """A residual block of two 3 × 3 convolutions; with `size_level`, FiLM conditioning on the noise."""
 
-    def __init__(self, size_in: int, size_out: int, size_level: int) -> None:
+    def __init__(self, size_in: int, size_out: int, size_level: int | None = None) -> None:
         super().__init__()
         self.norm_in, self.norm_out = nn.GroupNorm(GROUPS, size_in), nn.GroupNorm(GROUPS, size_out)
         self.first = nn.Conv2d(size_in, size_out, 3, padding=1)
         self.second = nn.Conv2d(size_out, size_out, 3, padding=1)
-        self.level = nn.Linear(size_level, 2 * size_out)
+        self.level = None if size_level is None else nn.Linear(size_level, 2 * size_out)
         self.skip = nn.Conv2d(size_in, size_out, 1) if size_in != size_out else nn.Identity()
         nn.init.zeros_(self.second.weight)  # a block starts as its skip connection
-        nn.init.zeros_(self.level.weight)
-        nn.init.zeros_(self.level.bias)
+        if self.level is not None:
+            nn.init.zeros_(self.level.weight)
+            nn.init.zeros_(self.level.bias)
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
         """The block's output, (B, size_out, H, W)."""
-        h = self.first(F.silu(self.norm_in(x)))
-        scale, shift = self.level(level)[:, :, None, None].chunk(2, 1)
-        h = self.second(F.silu(self.norm_out(h) * (1 + scale) + shift))
-        return self.skip(x) + h
+        h = self.norm_out(self.first(F.silu(self.norm_in(x))))
+        if self.level is not None:
+            scale, shift = self.level(level)[:, :, None, None].chunk(2, 1)
+            h = h * (1 + scale) + shift
+        return self.skip(x) + self.second(F.silu(h))
 
 
 class Denoiser(nn.Module):
@@ -223,12 +225,19 @@ def to_frames(images: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B H W C"]:
     return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def check_frames(denoiser: Denoiser, frames: Tensor) -> None:
-    """Check that frames fit the denoiser.
+@runtime_checkable
+class Shaped(Protocol):
+    """A network of frames of one shape."""
+
+    shape: tuple[int, int, int]
+
+
+def check_frames(network: Shaped, frames: Tensor) -> None:
+    """Check that frames fit a network.
 
     Raises:
-        ValueError: the shape is not the denoiser's, or the dtype is not uint8.
+        ValueError: the shape is not the network's, or the dtype is not uint8.
     """
-    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1:] != denoiser.shape:
-        got, allowed = f"{frames.dtype} {tuple(frames.shape)}", f"torch.uint8 (N, *{denoiser.shape})"
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1:] != network.shape:
+        got, allowed = f"{frames.dtype} {tuple(frames.shape)}", f"torch.uint8 (N, *{network.shape})"
         raise ValueError(f"frames: got {got}, allowed: {allowed}, values 0 to 255")

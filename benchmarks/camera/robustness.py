@@ -1,4 +1,4 @@
-"""Control with a failing camera: the restorer compared with simpler methods.
+"""Control with a failing camera: the diffusion model as a restorer, compared with simpler methods.
 
     python -m benchmarks.camera.robustness
 
@@ -14,7 +14,7 @@ The arms:
     innovation gate     frames with too large an innovation are rejected
     gate                the same, and frames that the critic finds implausible are rejected
     restorer            frames are denoised and inpainted, and every frame is used
-    restorer + gate     both: what `--restorer` switches on
+    restorer + gate     both: what `train-restorer --kind diffusion` makes
 
 A job is one corruption, severity and seed with all arms. Intervals are 95 % bootstrap intervals over
 seeds and over starts, which all seeds share; few seeds make them too narrow. Differences are paired by

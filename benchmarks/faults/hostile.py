@@ -16,7 +16,7 @@ import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.calibration import Restoration
 from agent.datasets import load_episodes
-from agent.restoration.training import DenoiserTrainer
+from agent.restoration.training import AutoencoderTrainer, DenoiserTrainer
 from benchmarks.comparison.records import Records
 from benchmarks.faults import samples
 from benchmarks.faults.processes import forked
@@ -38,8 +38,9 @@ RUNS_CODE = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.P
 def kinds(folder: Path) -> dict[str, tuple[Path, Callable[[Path], object]]]:
     """A good sample of each kind of thing, and what reads and uses it."""
     samples.stopped_agent(folder / "agent")
-    samples.restoration(folder / "restorer")
+    samples.restorations(folder / "restorer", folder / "diffusion")
     samples.trainer().save(folder / "trainer")
+    samples.autoencoder_trainer().save(folder / "autoencoder")
     os.environ["MINARI_DATASETS_PATH"] = str(folder / "datasets")
     env = gym.make("RobotRoom-v0")
     recorder = Recorder("a-v0", env, "random", append=False)
@@ -53,7 +54,9 @@ def kinds(folder: Path) -> dict[str, tuple[Path, Callable[[Path], object]]]:
     return {
         "agent": (folder / "agent", _use_agent),
         "restorer": (folder / "restorer", Restoration.load),
+        "diffusion": (folder / "diffusion", Restoration.load),
         "trainer": (folder / "trainer", DenoiserTrainer.load),
+        "autoencoder": (folder / "autoencoder", AutoencoderTrainer.load),
         "dataset": (folder / "datasets" / "a-v0" / "data", _use_dataset),
         "records": (folder / "records", Records),
     }

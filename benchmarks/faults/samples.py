@@ -10,8 +10,14 @@ from agent.calibration import calibrate_restorer
 from agent.learner import Progress, TrainingConfig
 from agent.planning import CEM
 from agent.replay import Episode
+from agent.restoration.autoencoder import Autoencoder, AutoencoderConfig
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
-from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
+from agent.restoration.training import (
+    AutoencoderTrainer,
+    AutoencoderTrainingConfig,
+    DenoiserTrainer,
+    DenoiserTrainingConfig,
+)
 from agent.world_model import WorldModelConfig
 
 SMALL = AgentConfig(
@@ -46,12 +52,15 @@ def stopped_agent(path: Path) -> Agent:
     return agent
 
 
-def restoration(path: Path) -> None:
-    """A restorer and its gate, saved."""
+def restorations(blind: Path, diffusion: Path) -> None:
+    """A restorer and its gate of each kind, saved."""
     agent = small_agent().learn(24)
-    calibrate_restorer(agent, Denoiser((64, 64, 3), DenoiserConfig(width=8, steps=20)), 18, 0.1).save(
-        path
-    )
+    networks = {
+        blind: Autoencoder((64, 64, 3), AutoencoderConfig(width=8)),
+        diffusion: Denoiser((64, 64, 3), DenoiserConfig(width=8, steps=20)),
+    }
+    for path, network in networks.items():
+        calibrate_restorer(agent, network, 18, 0.1).save(path)
 
 
 def trainer() -> DenoiserTrainer:
@@ -61,6 +70,12 @@ def trainer() -> DenoiserTrainer:
         DenoiserConfig(width=8, steps=20),
         DenoiserTrainingConfig(updates=3, batch_size=2),
     )
+
+
+def autoencoder_trainer() -> AutoencoderTrainer:
+    """An autoencoder in training."""
+    sizes, training = AutoencoderConfig(width=8), AutoencoderTrainingConfig(updates=3, batch_size=2)
+    return AutoencoderTrainer((64, 64, 3), sizes, training)
 
 
 def episodes(count: int) -> list[Episode]:

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -50,7 +51,7 @@ class Evaluation:
     steps: NDArray[np.int64]
     returns: NDArray[np.float64]
     oracle_steps: NDArray[np.int64] | None  # optimal number, if known
-    decision_ms: float  # median time per action, one environment
+    decision_ms: float  # median time per action, one environment; NaN if it was not timed
 
     def summary(self) -> dict[str, Any]:
         """The figures of `evaluate --json`. A failed episode counts with all the steps it took.
@@ -135,6 +136,7 @@ def evaluate(
     episodes: int,
     seed: int = HELD_OUT_SEED,
     deterministic: bool = True,
+    timed: bool = True,
 ) -> Evaluation:
     """Run `episodes` complete episodes; episode i starts from `reset(seed=seed + i)`.
 
@@ -146,6 +148,7 @@ def evaluate(
         episodes: number of episodes.
         seed: seed of the first start.
         deterministic: passed to `predict`; some policies do better with their noise.
+        timed: whether to time decisions, too.
 
     Raises:
         ValueError: episodes is below 1, or seed is negative.
@@ -156,7 +159,7 @@ def evaluate(
         raise ValueError(f"seed: got {seed}, allowed: 0 or more")
     spec = limited(env if isinstance(env, EnvSpec) else env_spec(env))
     success, steps, returns, best = _run_episodes(policy, spec, episodes, seed, deterministic)
-    decision_ms = _decision_ms(policy, spec, seed)
+    decision_ms = _decision_ms(policy, spec, seed) if timed else math.nan
     known = best if (best > 0).all() else None
     return Evaluation(spec.id, spec.kwargs, seed, success, steps, returns, known, decision_ms)
 
