@@ -260,12 +260,13 @@ def tried_restorer(restorer: Restorer, frame_shape: tuple[int, ...], device: tor
     """
     name, frames = type(restorer).__name__, torch.zeros(TRIED, *frame_shape, dtype=torch.uint8)
     with torch.no_grad(), telling("restorer", name, "restore"):
-        restored, score, plausible = restorer.restore(frames.to(device))
+        restored, score, doubt = restorer.restore(frames.to(device))
         shaped("restorer", "frames", restored, tuple(frames.shape))
-        if restored.dtype != torch.uint8 or plausible.dtype != torch.bool:
-            got = f"{restored.dtype}, {plausible.dtype}"
-            raise ValueError(f"frames, plausible: got {got}, allowed: uint8, bool")
-        shaped("restorer", "plausible", plausible, (TRIED,))
+        if restored.dtype != torch.uint8:
+            raise ValueError(f"frames: got {restored.dtype}, allowed: uint8")
+        shaped("restorer", "doubt", doubt, (TRIED,))
+        if not doubt.is_floating_point() or not (doubt >= 0).all():  # false for NaN, too
+            raise ValueError(f"doubt: got {doubt}, allowed: floats from 0 to infinity")
         shaped("restorer", "score", score.nan_to_num(), (TRIED,))
 
 
@@ -277,10 +278,13 @@ def tried_gate(gate: Gate, device: torch.device) -> None:
     """
     yes, zero = torch.ones(TRIED, dtype=torch.bool, device=device), torch.zeros(TRIED, device=device)
     with torch.no_grad(), telling("gate", type(gate).__name__, "decide"):
-        for flags in gate.decide(yes, zero, zero, yes):
-            shaped("gate", "decision", flags, (TRIED,))
-            if flags.dtype != torch.bool:
-                raise ValueError(f"decision: got {flags.dtype}, allowed: bool")
+        weight, reset = gate.decide(zero, zero, zero, yes)
+        shaped("gate", "weight", weight, (TRIED,))
+        shaped("gate", "reset", reset, (TRIED,))
+        if not weight.is_floating_point() or not ((weight >= 0) & (weight <= 1)).all():
+            raise ValueError(f"weight: got {weight}, allowed: floats from 0 to 1")
+        if reset.dtype != torch.bool:
+            raise ValueError(f"reset: got {reset.dtype}, allowed: bool")
 
 
 # ---- looking up ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from agent.exploration import Exploration
 from agent.gate import GateDecision
 from agent.learner import TrainingConfig
 from agent.planning import CEM, ICEM, RandomShooting, imagined_return
-from agent.restoration.restorer import Identity, Restored
+from agent.restoration.restorer import Identity
 from agent.world_model import WorldModel, WorldModelConfig
 
 SMALL = AgentConfig(
@@ -352,11 +352,19 @@ def test_settings_that_no_file_could_hold_are_refused_at_once():
 def test_a_restorer_and_a_gate_are_tried():
     class Half(Identity):
         def restore(self, frames):
-            return Restored(frames[:, ::2], torch.zeros(len(frames)), torch.ones(len(frames)) > 0)
+            return super().restore(frames[:, ::2])
+
+    class Sure(Identity):
+        def restore(self, frames):
+            return super().restore(frames)._replace(doubt=-torch.ones(len(frames)))
 
     class Odd:
         def decide(self, *arguments):
-            return GateDecision(torch.ones(1), torch.ones(1))
+            return GateDecision(torch.ones(1), torch.zeros(1) > 0)
+
+    class Heavy:
+        def decide(self, *arguments):
+            return GateDecision(torch.full((2,), 2.0), torch.zeros(2) > 0)
 
     with pytest.raises(
         ValueError, match=r"restorer: Half .*\(2, 32, 64, 3\), allowed: .*\(2, 64, 64, 3\)"
@@ -364,6 +372,10 @@ def test_a_restorer_and_a_gate_are_tried():
         Agent(ENV, SMALL, restorer=Half())
     with pytest.raises(ValueError, match=r"gate: Odd .*\(1,\), allowed: .*\(2,\)"):
         Agent(ENV, SMALL, gate=Odd())
+    with pytest.raises(ValueError, match=r"restorer: Sure .*doubt: .*allowed: floats from 0"):
+        Agent(ENV, SMALL, restorer=Sure())
+    with pytest.raises(ValueError, match=r"gate: Heavy .*weight: .*allowed: floats from 0 to 1"):
+        Agent(ENV, SMALL, gate=Heavy())
 
 
 # ---- files -----------------------------------------------------------------------------------------

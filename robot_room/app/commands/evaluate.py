@@ -25,7 +25,7 @@ class Evaluate:
     env_kwargs: str = "{}"
     """Arguments to change as JSON, for example '{"corruption": "occluder", "severity": 3}'."""
     restorer: Annotated[bool, tyro.conf.arg(aliases=["--prior"])] = False
-    """Restore frames and reject implausible ones; see `train-restorer`."""
+    """Restore frames, and believe them as far as they are not doubted; see `train-restorer`."""
     episodes: int = 1000
     """Number of episodes."""
     seed: int = HELD_OUT_SEED
