@@ -3,10 +3,9 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 import numpy as np
@@ -86,7 +85,7 @@ class Restoration:
         known = None if math.isinf(threshold) else threshold
         if isinstance(self.restorer, BlindRestorer):
             network = self.restorer.autoencoder
-            kind = {"autoencoder": dataclasses.asdict(network.config)}
+            kind: dict[str, Any] = {"autoencoder": dataclasses.asdict(network.config)}
             model = _prefixed("network", network) | _prefixed("harm", self.restorer.harm)
         else:
             critic = self.restorer.critic
@@ -147,7 +146,7 @@ class _Blind(nn.Module):
 
 
 def _blind_restorer(
-    shape: tuple[int, int, int], settings: Settings, model: Mapping[str, Tensor], device: str
+    shape: tuple[int, int, int], settings: Settings, model: dict[str, Tensor], device: str
 ) -> BlindRestorer:
     config = AutoencoderConfig(**settings)  # pyright: ignore[reportArgumentType]
     with torch.device("meta"):  # no memory is taken for sizes that the file does not hold

@@ -102,7 +102,7 @@ class Trainer(Generic[Network, Sizes]):
         updates: number of updates made.
     """
 
-    made: type[Network]
+    made: Callable[..., Network]
     sizes: type[Sizes]
     settings: ClassVar[type[DenoiserTrainingConfig]]
     name: ClassVar[str]

@@ -316,15 +316,18 @@ def headlines(scores: Scores, severities: Sequence[int]) -> list[str]:
 
 def draw(scores: Scores, severities: Sequence[int], path: Path) -> None:
     """All kinds at once: a row for each, a column for each arm, a block for each severity."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     arms = list(next(iter(scores.values())))
     kinds = [(group, kind) for group, members in measured(scores).items() for kind in members]
     figure = Figure(figsize=(4.2 * len(severities) + 1.5, 9), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(severities), sharey=True))
+    colours = ScalarMappable(Normalize(0, 100), "RdYlGn")
     for panel, severity in zip(panels, severities, strict=True):
         values = np.array([[scores[kind, severity][arm].mean() for arm in arms] for _, kind in kinds])
-        picture = panel.imshow(values, cmap="RdYlGn", vmin=0, vmax=100, aspect="auto")
+        panel.imshow(values, cmap=colours.cmap, norm=colours.norm, aspect="auto")
         for row, column in np.ndindex(*values.shape):
             panel.text(column, row, f"{values[row, column]:.0f}", ha="center", va="center", fontsize=7)
         edges = np.cumsum([len(members) for members in measured(scores).values()])[:-1]
@@ -333,7 +336,7 @@ def draw(scores: Scores, severities: Sequence[int], path: Path) -> None:
         panel.set_yticks(range(len(kinds)), [kind.replace("_", " ") for _, kind in kinds], fontsize=8)
         panel.set_title(f"severity {severity}")
         panel.tick_params(length=0)
-    figure.colorbar(picture, ax=panels, shrink=0.4, label=f"success within {LIMIT} steps, %")
+    figure.colorbar(colours, ax=panels, shrink=0.4, label=f"success within {LIMIT} steps, %")
     figure.savefig(path, dpi=100)
 
 

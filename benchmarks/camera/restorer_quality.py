@@ -36,7 +36,9 @@ from agent import Agent
 from agent.calibration import Restoration
 from agent.control import ControlState, decide
 from agent.restoration import diffusion
+from agent.restoration.critic import Critic
 from agent.restoration.denoiser import to_frames, to_images
+from agent.restoration.restorer import DiffusionRestorer
 from agent.restoration.training import DenoiserTrainer
 from benchmarks.camera.robustness import MIDDLE, ROOM, TRAINING_STEPS, learned_restoration, plain
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
@@ -96,6 +98,12 @@ def denoiser_errors(seed: int, frames: int = 200) -> dict[str, float]:
     return errors
 
 
+def critic_of(restoration: Restoration) -> Critic:
+    """The critic of a diffusion model."""
+    assert isinstance(restoration.restorer, DiffusionRestorer)
+    return restoration.restorer.critic
+
+
 class Watched(NamedTuple):
     """Recordings of N environments over T steps, (T, N, …)."""
 
@@ -117,7 +125,7 @@ def watch(agent: Agent, restoration: Restoration, kwargs: dict[str, object]) -> 
     for _ in range(STEPS):
         decision, state = agent.decide(seen, state, starting)
         frames.append(torch.from_numpy(seen.copy()))
-        scores.append(restoration.restorer.critic.score(frames[-1]))
+        scores.append(critic_of(restoration).score(frames[-1]))
         innovations.append(decision.belief.innovation)
         starts.append(torch.from_numpy(starting))
         seen, _, terminated, truncated, _ = env.step(decision.action.numpy())
@@ -138,7 +146,7 @@ def detection(agent: Agent, restoration: Restoration) -> dict[str, dict[str, flo
     expected = innovations[~starts]  # there is no prediction for the first frame of an episode
     result = {
         "accused": {
-            "score": (scores > restoration.restorer.critic.threshold).float().mean().item(),
+            "score": (scores > critic_of(restoration).threshold).float().mean().item(),
             "innovation": (expected > restoration.gate.innovation_threshold).float().mean().item(),
         }
     }
@@ -159,7 +167,7 @@ def detection(agent: Agent, restoration: Restoration) -> dict[str, dict[str, flo
     apart = ((first > 250).all(-1) & (other > 140).all(-1)).flatten(1).sum(1) == 0
     two = torch.maximum(first, other)[apart]
     for name, wrong in (("missing robot", empty[:1]), ("two robots", two)):
-        result[name] = {"score": area(scores, restoration.restorer.critic.score(wrong))}
+        result[name] = {"score": area(scores, critic_of(restoration).score(wrong))}
     return result
 
 
