@@ -59,7 +59,7 @@ COMMANDS = {
     "train-restorer": Command(
         "robot_room.app.commands.train_restorer",
         "TrainRestorer",
-        "train a diffusion model that restores frames",
+        "train an autoencoder that restores frames",
     ),
     "benchmark": Command(
         "benchmarks.comparison.command", "Benchmark", "compare algorithms (in a clone)"
