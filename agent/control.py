@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,8 +14,12 @@ from agent.exploration import Exploration
 from agent.gate import AcceptAll, Gate
 from agent.planning import Plan, Planner, Problem
 from agent.planning.function import described
+from agent.planning.value import StateValues, state_values
 from agent.protocols import Model
 from agent.restoration.restorer import Identity, Restorer
+from agent.types import Step
+
+REFRESH = 20  # steps for which the values of states are used before they are computed anew
 
 
 class ControlState(NamedTuple):
@@ -23,13 +27,22 @@ class ControlState(NamedTuple):
 
     belief: BeliefState
     plans: Float[Tensor, "N W H A"]  # the last plan and its runner-up candidates, shifted by one step
+    values: StateValues  # of states beyond the horizon, S of them
+    age: Int[Tensor, "N"]  # noqa: F821 - steps since these were computed; -1: never
 
     @classmethod
     def initial(cls, world_model: Model, planner: Planner, num_envs: int) -> "ControlState":
         """The state before the first frame of an episode."""
         belief = BeliefState.initial(world_model, num_envs)
         size = (num_envs, 1 + planner.alternatives, planner.horizon, world_model.action_size)
-        return cls(belief, belief.action.new_zeros(size))
+        plans = belief.action.new_zeros(size)
+        z, _, _ = _imagination(world_model, planner, belief.predicted.mean, None)
+        values = StateValues(
+            z.new_zeros(num_envs, planner.states, z.shape[1] if planner.states else 0),
+            z.new_zeros(num_envs, planner.states),
+            z.new_ones(num_envs),
+        )
+        return cls(belief, plans, values, torch.full((num_envs,), -1, device=z.device))
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -99,13 +112,12 @@ def decide(
     state = _where(episode_start, fresh, state)
     belief = observe(world_model, restorer, gate, frames, state.belief)
 
-    bound = state.belief.action.new_ones(world_model.action_size)
     z = belief.density.mean
-    start, step, continuation = world_model.imagine(z)
-    if planner.particles > 1:
-        start, step = z, world_model.sampled_step(generator)
-        continuation = world_model.continuation if continuation is not None else None
-    problem = Problem(step, -bound, bound, continuation=continuation)
+    values, age = _refreshed(world_model, planner, z, state)
+    bound = state.belief.action.new_ones(world_model.action_size)
+    start, step, continuation = _imagination(world_model, planner, z, generator)
+    value = values if planner.states > 0 else None
+    problem = Problem(step, -bound, bound, terminal_value=value, continuation=continuation)
     if exploration is not None:
         problem = exploration.problem(problem, world_model)
     plan = planner.plan(problem, start, state.plans, generator)
@@ -118,8 +130,38 @@ def decide(
         _require_bounded(type(exploration).__name__, action)
 
     plans = plan.shifted(planner.alternatives)
-    state = ControlState(advance(world_model, belief, action), plans)
+    state = ControlState(advance(world_model, belief, action), plans, values, age)
     return Decision(action, belief, plan), state
+
+
+def _imagination(
+    world_model: Model, planner: Planner, z: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Step, Callable[[Tensor], Tensor] | None]:
+    """How plans are rolled out from z; see `Model.imagine`."""
+    start, step, continuation = world_model.imagine(z)
+    if planner.particles > 1:
+        start, step = z, world_model.sampled_step(generator)
+        continuation = world_model.continuation if continuation is not None else None
+    return start, step, continuation
+
+
+def _refreshed(
+    world_model: Model, planner: Planner, z: Tensor, state: ControlState
+) -> tuple[StateValues, Tensor]:
+    """The values of states beyond the horizon, computed anew where they are too old, and their age."""
+    values, age = state.values, state.age + 1
+    due = (state.age < 0) | (age >= REFRESH)
+    if planner.states == 0 or not due.any():
+        return values, age
+    bound = state.belief.action.new_ones(world_model.action_size)
+    values = StateValues(*(each.clone() for each in values))
+    for row in due.nonzero().flatten().tolist():  # one at a time: distances take states² numbers
+        start, step, continuation = _imagination(world_model, planner, z[row : row + 1], None)
+        problem = Problem(step, -bound, bound, continuation=continuation)
+        found = state_values(problem, start, planner.discount, planner.states)
+        for old, new in zip(values, found, strict=True):
+            old[row] = new[0]
+    return values, torch.where(due, 0, age)
 
 
 def _require_bounded(name: str, action: Tensor) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -30,6 +30,10 @@ class Exploration(Config):
     """Probability that a random action is repeated, to produce longer displacements."""
     exploration_std: NonNegative = 0.3
     """Std of the noise on the planner's actions."""
+    random_amplitude: Annotated[float, Ge(1), Le(100)] = 1.0
+    """Random actions are uniform in ± this, then clipped to ±1. Those on the bounds lead farther."""
+    until_reward: bool = False
+    """Whether random actions go on until the reward has varied: a constant one prefers no plan."""
 
     def random_actions(
         self,
@@ -37,7 +41,7 @@ class Exploration(Config):
         episode_start: NDArray[np.bool_],
         generator: np.random.Generator,
     ) -> NDArray[np.float32]:
-        """Actions of the first `random_steps`: uniform, each repeated with some probability.
+        """Actions before the planner takes over, each repeated with some probability.
 
         Args:
             last: the last actions, (N, A) in [−1, 1].
@@ -45,7 +49,8 @@ class Exploration(Config):
             generator: the only source of randomness.
         """
         changed = generator.random(len(last)) >= self.random_correlation
-        drawn = generator.uniform(-1, 1, last.shape).astype(np.float32)
+        amplitude = self.random_amplitude
+        drawn = generator.uniform(-amplitude, amplitude, last.shape).clip(-1, 1).astype(np.float32)
         return np.where((changed | episode_start)[:, None], drawn, last)
 
     def problem(self, problem: Problem, model: Model) -> Problem:

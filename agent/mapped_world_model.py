@@ -12,26 +12,36 @@ part of the transition begin as least squares fits to the first episodes, so tha
 steps do not have to find the robot, and training moves the encoder only slowly away from there.
 """
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.distributions import Normal, kl_divergence, product
-from agent.networks import KeypointEncoder, SeparableDecoder, mlp
-from agent.posteriors import MIN_STD, FilterPosterior, RecurrentPosterior, inverse_softplus, normal
+from agent.networks import SeparableDecoder, mlp
+from agent.posteriors import MIN_STD, inverse_softplus, normal
 from agent.static_map import StaticMap
+from agent.things import Things
 from agent.types import Batch, Step
 from agent.world_model import WorldModel, WorldModelConfig
 
 MAP_CHANNELS = 8
-LANDMARKS = 8  # features of the static image that rewards depend on
+THINGS = 6  # coloured things that are told apart, of those that move and of those that do not
 MAP_STD = 0.1  # of a frame's evidence of the map; its numbers have unit scale
 MAP_DRIFT = 0.05  # σ_s
-POINTER_SCALE = 2.0  # std of the two latents that tell the position: others have 1, for a coarser use
+PLACE_SCALE = 4.0  # std of the two latents that tell the place: others have 1, for a coarser use
 ENCODER_RATE = 0.1  # learning rate of the encoder, relative to the others
 EVIDENCE_BIAS = -4.0  # std of a frame's evidence of m at first, before softplus
+RECALLED = 4096  # steps of the place that are kept
+REHEARSED = 256  # of these, in each update
+DISPLACEMENT = 2.5  # pixels, std; places that the presence is to tell from real ones
+PRESENCE_WIDTH = 64  # hidden units
+LEAST_PRESENCE = -3.0  # log-odds
+UNCERTAIN = 1.4  # std of a step of the place, over the typical one, with which none is imagined
+UNSEEN_STD = 100.0  # of a frame's evidence of the place where the thing is not seen
 
 
 class MappedWorldModel(WorldModel):
@@ -41,9 +51,22 @@ class MappedWorldModel(WorldModel):
         frame_shape: (H, W, C) of a frame.
         action_size: A.
         config: as for `WorldModel`.
+
+    Raises:
+        ValueError: the configuration is for another posterior than the filter, or for a number of
+            latents that the encoder cannot give.
     """
 
     initial_length = 16  # so that what moves has left its place by the end
+    controlled: Tensor
+    place_offset: Tensor
+    place_scale: Tensor
+    landmark_offset: Tensor
+    landmark_scale: Tensor
+    recalled: Tensor
+    displaced: Tensor
+    num_recalled: Tensor
+    typical_std: Tensor
 
     def __init__(
         self,
@@ -51,28 +74,44 @@ class MappedWorldModel(WorldModel):
         action_size: int,
         config: WorldModelConfig | None = None,
     ) -> None:
+        config = config or WorldModelConfig()
+        most = config.num_keypoints + 2
+        if config.posterior != "filter":
+            raise ValueError(f"posterior: got {config.posterior!r}, allowed: 'filter'")
+        if not 3 <= config.latent_dim <= most:
+            allowed = f"from 3 to {most}, num_keypoints + 2"
+            raise ValueError(f"latent_dim: got {config.latent_dim}, allowed: {allowed}")
         super().__init__(frame_shape, action_size, config)
         moving, width = self.config.latent_dim, self.config.hidden_dim
         self.map = StaticMap(frame_shape, MAP_CHANNELS)
         self.moving_dim, self.latent_dim = moving, moving + self.map.size
-        posterior, decoder = self.posterior, self.decoder
-        assert isinstance(posterior, FilterPosterior | RecurrentPosterior)
+        decoder = self.decoder
         assert isinstance(decoder, SeparableDecoder)
-        self.posterior = MappedPosterior(posterior, moving)
+        self.posterior = MappedPosterior(config.num_keypoints, moving)
         self.decoder = MappedDecoder(decoder, self.map, moving)
-        self.landmarks = KeypointEncoder(frame_shape, self.config.num_keypoints, LANDMARKS)
-        self.landmarks.requires_grad_(False)
-        self.pointer = nn.Linear(moving, 2)  # m ↦ (row, column) in cells
-        self.drive = nn.Linear(action_size, moving, bias=False)
-        inputs = moving + action_size + self.map.num_surroundings
-        self.transition_net = mlp(inputs, width, 2 * moving)
-        self.reward_net = mlp(moving + LANDMARKS, width, 1)
+        self.movers, self.fixtures = Things(frame_shape, THINGS), Things(frame_shape, THINGS)
+        self.register_buffer("controlled", torch.tensor(0))  # which of the movers is steered
+        self.register_buffer("place_offset", torch.zeros(2))
+        self.register_buffer("place_scale", torch.ones(2))
+        landmarks = 3 * THINGS
+        self.register_buffer("landmark_offset", torch.zeros(landmarks))
+        self.register_buffer("landmark_scale", torch.ones(landmarks))
+        self.drive = nn.Linear(action_size, 2, bias=False)
+        inputs = moving - 2 + action_size + self.map.num_surroundings
+        self.place_net = mlp(inputs, width, 2 * 2)
+        self.transition_net = mlp(moving + action_size, width, 2 * (moving - 2))
+        self.register_buffer("recalled", torch.zeros(RECALLED, inputs + 2))
+        self.register_buffer("num_recalled", torch.tensor(0))
+        self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
+        self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
+        self.register_buffer("typical_std", torch.tensor(math.inf))  # of the place's steps
+        self.reward_net = mlp(moving + landmarks, width, 1)
         if self.continuation_net is not None:
-            self.continuation_net = mlp(moving + LANDMARKS, width, 1)
+            self.continuation_net = mlp(moving + landmarks, width, 1)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """See `WorldModel.parameter_groups`."""
-        slow = [*self.encoder.parameters(), *self.posterior.moving.parameters()]
+        slow = [*self.encoder.parameters(), *self.posterior.parameters()]
         kept = {id(each) for each in slow}
         fast = [each for each in self.parameters() if id(each) not in kept and each.requires_grad]
         return [{"params": slow, "rate": ENCODER_RATE}, {"params": fast, "rate": 1.0}]
@@ -80,28 +119,109 @@ class MappedWorldModel(WorldModel):
     # ---- the densities -------------------------------------------------------------------------
 
     def _features(self, frames: Float[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
-        """What moves, by the encoder, then the map and whether its numbers are known."""
-        s, known = self.map.read(frames)
-        return torch.cat([self.encoder(frames - self.map.draw(s)), s, known.float()], -1)
+        """The place of what is steered and whether it is seen; the encoder's features; the map."""
+        moving = self.map.moving(frames).float()
+        s, known = self._read(frames, moving)
+        moved = frames - self.map.draw(s)
+        place, seen = self._place(moved, moving)
+        return torch.cat([place, seen, self.encoder(moved), s, known.float()], -1)
+
+    def _read(self, frames: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+        """The map behind what moves, and which of its numbers are known."""
+        return self.map.read(frames, self.movers.hidden(frames, moving))
+
+    def _place(self, moved: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+        """The two latents that tell the place, (N, 2), and whether it is seen, (N, 1)."""
+        centres, masses = self.movers(moved, moving, int(self.controlled))
+        centre, mass = centres[:, 0], masses[:, 0]
+        place = PLACE_SCALE * (centre - self.place_offset) / self.place_scale
+        return place, (mass > 0).float()[:, None]
+
+    def pointer(self, m: Float[Tensor, "N M"]) -> Float[Tensor, "N 2"]:
+        """The row and column, in pixels, where m says that the steered thing is."""
+        centre = m[..., :2] / PLACE_SCALE * self.place_scale + self.place_offset
+        height, width, _ = self.map.shape
+        return (centre + 1) / 2 * centre.new_tensor([height - 1, width - 1])
+
+    def _landmarks(self, image: Tensor) -> Tensor:
+        """Centres and masses of the things of static images, (N, 3 K), of unit scale."""
+        centres, masses = self.fixtures(image)
+        found = torch.cat([centres.flatten(1), masses.sqrt()], -1)
+        return (found - self.landmark_offset) / self.landmark_scale
 
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}); see the module's docstring."""
         m, s = self._split(z)
-        moved, drift = self._moved(m, s, action), torch.full_like(s, MAP_DRIFT)
+        moved, drift = self._moved(m, self.map.draw(s), action), torch.full_like(s, MAP_DRIFT)
         return Normal(torch.cat([moved.mean, s], -1), torch.cat([moved.std, drift], -1))
 
-    def _moved(self, m: Tensor, s: Tensor, action: Tensor) -> Normal:
-        surroundings = self.map.surroundings(s, self.pointer(m))
-        density = normal(self.transition_net(torch.cat([m, action, surroundings], -1)), bias=-1.0)
-        return Normal(m + self.drive(action) + density.mean, density.std)
+    def _moved(self, m: Tensor, image: Tensor, action: Tensor) -> Normal:
+        place = normal(frozen(self.place_net, self._place_inputs(m, image, action)), bias=-1.0)
+        rest = normal(self.transition_net(torch.cat([m, action], -1)), bias=-1.0)
+        mean = torch.cat([m[:, :2] + self.drive(action) + place.mean, rest.mean], -1)
+        return Normal(mean, torch.cat([place.std, rest.std], -1))
+
+    def _place_inputs(self, m: Tensor, image: Tensor, action: Tensor) -> Tensor:
+        """What the place's next step depends on: not the place itself, but what surrounds it."""
+        surroundings = self.map.surroundings(image, self.pointer(m))
+        return torch.cat([m[:, 2:], action, surroundings], -1)
+
+    def further_loss(
+        self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
+    ) -> Tensor:
+        """−log p(place_t | place_{t−1}, a_{t−1}, surroundings) and a loss of the presence, means, nats.
+
+        The place is read from frames nearly exactly, so that its transition is fitted to what was read,
+        and not to samples of z. It is a sharp function of the walls around, which takes many examples:
+        those of earlier batches cost no encoding.
+
+        The presence tells real places from those displaced at random, by their surroundings. The best
+        classifier's log-odds are ln p(place) / p̃(place), p̃ being p blurred: near 0 in the open, however
+        rarely the thing comes there, and −∞ inside of a wall.
+        """
+        if torch.is_grad_enabled():
+            self._remember(features.detach().view(*batch.mask.shape, -1), q, batch, generator)
+        count = min(int(self.num_recalled), RECALLED)
+        if count == 0:
+            return q.mean.new_zeros(())
+        chosen = torch.randint(count, (REHEARSED,), generator=generator, device=q.mean.device)
+        inputs, step = self.recalled[chosen].split([self.recalled.shape[1] - 2, 2], -1)
+        density = normal(self.place_net(inputs), bias=-1.0)
+        if torch.is_grad_enabled():
+            self.typical_std.copy_(density.std.detach().norm(dim=1).median())
+        real = self.presence_net(inputs[:, -self.map.num_surroundings :])
+        unreal = self.presence_net(self.displaced[chosen])
+        presence = F.softplus(-real).mean() + F.softplus(unreal).mean()
+        return presence - density.log_prob(step).mean()
+
+    @torch.no_grad()
+    def _remember(
+        self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
+    ) -> None:
+        """Store the place's steps of a batch, in place of the oldest ones."""
+        seen = batch.mask.bool() & (features[..., 2] > 0)
+        pairs = seen[:, 1:] & seen[:, :-1]
+        if not pairs.any():
+            return
+        places, action = features[..., :2], batch.actions[pairs]
+        m = torch.cat([places, q.mean[..., 2 : self.moving_dim]], -1)[:, :-1][pairs]
+        image = self.map.draw(q.mean[:, :-1, self.moving_dim :][pairs])
+        step = (places[:, 1:] - places[:, :-1])[pairs] - self.drive(action)
+        rows = torch.cat([self._place_inputs(m, image, action), step], -1)[-RECALLED:]
+        at = (self.num_recalled + torch.arange(len(rows), device=rows.device)) % RECALLED
+        self.recalled[at] = rows
+        noise = torch.randn(len(m), 2, generator=generator, device=m.device)
+        displaced = self.map.surroundings(image, self.pointer(m) + DISPLACEMENT * noise)
+        self.displaced[at] = displaced[-RECALLED:]
+        self.num_recalled += len(rows)
 
     def _outcome_inputs(self, z: Tensor) -> Tensor:
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
         m, s = self._split(z)
         if z.ndim == 3:
-            landmarks = self.landmarks(self.map.draw(s[:, 0]))[:, None].expand(-1, z.shape[1], -1)
+            landmarks = self._landmarks(self.map.draw(s[:, 0]))[:, None].expand(-1, z.shape[1], -1)
         else:
-            landmarks = self.landmarks(self.map.draw(s))
+            landmarks = self._landmarks(self.map.draw(s))
         return torch.cat([m, landmarks], -1)
 
     def divergence(self, q: Normal, p: Normal) -> Tensor:
@@ -113,16 +233,25 @@ class MappedWorldModel(WorldModel):
         return kl_divergence(*moving)
 
     def imagine(self, z: Float[Tensor, "N D"]) -> tuple[Tensor, Step, Any]:
-        """See `WorldModel.imagine`. Only m is rolled out: the map is held as it is."""
+        """See `WorldModel.imagine`. Only m is rolled out: the map is held as it is.
+
+        A step is not taken if the model is uncertain of it, or if it leads to a place that looks like
+        none where the thing has ever been. A search for the best of many plans finds every wall that
+        a model believes open.
+        """
         m, s = self._split(z)
-        landmarks = self.landmarks(self.map.draw(s))
+        image = self.map.draw(s)
+        landmarks = self._landmarks(image)
 
         def beside(m: Tensor) -> Tensor:
             return torch.cat([m, landmarks.repeat_interleave(len(m) // len(landmarks), 0)], -1)
 
         @torch.no_grad()
         def step(m: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-            m = self._moved(m, s, action).mean
+            moved = self._moved(m, image, action)
+            certain = moved.std[:, :2].norm(dim=1, keepdim=True) <= UNCERTAIN * self.typical_std
+            presence = self.presence_net(self.map.surroundings(image, self.pointer(moved.mean)))
+            m = torch.where(certain & (presence >= LEAST_PRESENCE), moved.mean, m)
             return m, self._reward(beside(m))
 
         @torch.no_grad()
@@ -142,60 +271,107 @@ class MappedWorldModel(WorldModel):
 
     @torch.no_grad()
     def initialise(self, batch: Batch) -> None:
-        """Fit map, encoder, pointer and the linear part of the transition to whole episodes."""
+        """Fit map, places, encoder and the linear part of the transition to whole episodes."""
         super().initialise(batch)
         mask = batch.mask.bool()
         frames = self._centred(batch.frames.flatten(0, 1))
-        moving = self.map.initialise(frames.view(*mask.shape, *frames.shape[1:]), mask)
-        s, _ = self.map.read(frames)
+        kept = mask.flatten()
+        moved = self.map.initialise(frames.view(*mask.shape, *frames.shape[1:]), mask).flatten(0, 1)
+        moving = self.map.moving(frames).float()
+        self.movers.initialise(moved[kept], moving[kept])
+        self.movers.forget_unsteady(frames[kept], moving[kept])
+        s, _ = self._read(frames, moving)
         static = self.map.draw(s)
-        self.landmarks.initialise(static[mask.flatten()])
-        frames = frames - static
-        where = self.encoder.initialise_moving(frames[mask.flatten()], moving[mask], POINTER_SCALE)
-        extent = where.new_tensor([self.map.rows - 1, self.map.columns - 1]) / 2
-        self.pointer.weight.zero_()
-        self.pointer.weight[:, :2] = extent[:, None] * where[:, :2]
-        self.pointer.bias.copy_(extent * (where[:, 2] + 1))
-        self.posterior.moving.start_std(EVIDENCE_BIAS)
+        moved = frames - static
+        centres, masses = self.movers(moved, moving)
+        self.controlled.fill_(
+            steered(centres.view(*mask.shape, -1, 2), masses.view(*mask.shape, -1), batch)
+        )
+        centre = centres[kept & (masses[:, self.controlled] > 0), self.controlled]
+        if len(centre) > 1:
+            self.place_offset.copy_(centre.mean(0))
+            self.place_scale.copy_(centre.std(0) + 0.02)
+        self.fixtures.initialise(static[kept])
+        found = self._landmarks(static[kept])
+        self.landmark_offset.copy_(found.mean(0))
+        self.landmark_scale.copy_(found.std(0) + 0.02)
 
-        m = self.encoder(frames)[:, : self.moving_dim].view(*mask.shape, -1)
+        place, _ = self._place(moved, moving)
+        self.encoder.initialise_beside(moved[kept], place[kept])
+        m = torch.cat([place, self.encoder(moved)[:, : self.moving_dim - 2]], -1).view(*mask.shape, -1)
         pairs = mask[:, 1:]
-        change, action = (m[:, 1:] - m[:, :-1])[pairs], batch.actions[pairs]
+        change, action = (m[:, 1:, :2] - m[:, :-1, :2])[pairs], batch.actions[pairs]
         drive = torch.linalg.lstsq(action, change).solution
-        std = (change - action @ drive).std(0)
         self.drive.weight.copy_(drive.T)
-        first, last = self.transition_net[0], self.transition_net[-1]
-        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-        first.weight[:, self.moving_dim + self.action_size :] = 0  # the map begins without influence
-        last.weight.mul_(0.1)
-        last.bias[: self.moving_dim] = 0
-        last.bias[self.moving_dim :] = inverse_softplus((std - MIN_STD).clamp(min=0.01)) + 1.0
+        for net, left in (
+            (self.place_net, change - action @ drive),
+            (self.transition_net, m[..., 2:][mask]),
+        ):
+            last, std = net[-1], left.std(0)
+            assert isinstance(last, nn.Linear)
+            last.weight.mul_(0.1)
+            last.bias[: len(std)] = 0
+            last.bias[len(std) :] = inverse_softplus((std - MIN_STD).clamp(min=0.01)) + 1.0
+
+
+def frozen(network: nn.Sequential, inputs: Tensor) -> Tensor:
+    """A network's output, with its parameters taken as constants."""
+    constants = {name: value.detach() for name, value in network.named_parameters()}
+    return torch.func.functional_call(network, constants, (inputs,))
+
+
+def steered(centres: Tensor, masses: Tensor, batch: Batch) -> int:
+    """The thing whose steps a linear function of the actions explains best, by R² of the steps."""
+    best, chosen = -math.inf, 0
+    for k in range(centres.shape[2]):
+        seen = batch.mask.bool() & (masses[..., k] > 0)
+        pairs = seen[:, 1:] & seen[:, :-1]
+        if pairs.sum() < 2 * (batch.actions.shape[-1] + 1):
+            continue
+        step, action = (centres[:, 1:, k] - centres[:, :-1, k])[pairs], batch.actions[pairs]
+        left = step - action @ torch.linalg.lstsq(action, step).solution
+        share = pairs.sum() / batch.mask[:, 1:].sum()
+        explained = (1 - left.square().sum() / step.square().sum().clamp(min=1e-9)) * share
+        if explained > best:
+            best, chosen = explained.item(), k
+    return chosen
 
 
 class MappedPosterior(nn.Module):
-    """q(z_t) = q(m_t | ·) q(s_t | x_t, s_{t−1}), the latter a Kalman update where s is known.
+    """q(z_t) = q(m_t | ·) q(s_t | x_t, s_{t−1}): Kalman updates with a frame's evidence.
+
+    Where the steered thing is not seen, there is no evidence of its place, and where a number of the
+    map is not known, none of that.
 
     Args:
-        moving: the posterior of m.
+        features: features of the encoder.
         size: dimensions of m.
     """
 
-    def __init__(self, moving: FilterPosterior | RecurrentPosterior, size: int) -> None:
+    memory_size = 0
+
+    def __init__(self, features: int, size: int) -> None:
         super().__init__()
-        self.moving, self.size, self.memory_size = moving, size, moving.memory_size
+        self.features, self.size = features, size
+        self.std = nn.Linear(2 + features, size)
+        with torch.no_grad():
+            self.std.weight.mul_(0.1)
+            self.std.bias.fill_(EVIDENCE_BIAS)
 
     def forward(
         self, features: Tensor, prior: Normal, action: Tensor, memory: Tensor
     ) -> tuple[Normal, Tensor]:
-        """See `agent.posteriors`. The features are those of m, then s and whether it is known."""
+        """See `agent.posteriors`; the features are those of `MappedWorldModel.features`."""
         static = Normal(prior.mean[:, self.size :], prior.std[:, self.size :])
-        rest = features.shape[1] - 2 * static.mean.shape[1]
-        seen, s, known = features.split([rest, *[static.mean.shape[1]] * 2], -1)
-        moved = Normal(prior.mean[:, : self.size], prior.std[:, : self.size])
-        q, memory = self.moving(seen, moved, action, memory)
+        cells = static.mean.shape[1]
+        place, seen, encoded, s, known = features.split([2, 1, self.features, cells, cells], -1)
+        std = F.softplus(self.std(torch.cat([place, encoded], -1))) + MIN_STD
+        std = torch.cat([torch.where(seen > 0, std[:, :2], UNSEEN_STD), std[:, 2:]], -1)
+        evidence = Normal(torch.cat([place, encoded[:, : self.size - 2]], -1), std)
+        moved = product(Normal(prior.mean[:, : self.size], prior.std[:, : self.size]), evidence)
         updated = product(static, Normal(s, torch.full_like(s, MAP_STD)))
         mean, std = (torch.where(known > 0, a, b) for a, b in zip(updated, static, strict=True))
-        return Normal(torch.cat([q.mean, mean], -1), torch.cat([q.std, std], -1)), memory
+        return Normal(torch.cat([moved.mean, mean], -1), torch.cat([moved.std, std], -1)), memory
 
 
 class MappedDecoder(nn.Module):

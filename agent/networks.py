@@ -33,7 +33,7 @@ def ridge(
 ) -> Float[Tensor, "P Q"]:
     """Least squares weights, penalised by `strength` times the inputs' mean square."""
     gram = inputs.T @ inputs / len(inputs)
-    penalty = strength * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
+    penalty = (strength * gram.diagonal().mean() + 1e-9) * torch.eye(len(gram), device=gram.device)
     return torch.linalg.solve(gram + penalty, inputs.T @ targets / len(inputs))
 
 
@@ -93,46 +93,17 @@ class KeypointEncoder(nn.Module):
         self.mix.bias[: len(whiten)] = -whiten @ centre
 
     @torch.no_grad()
-    def initialise_moving(
-        self, frames: Float[Tensor, "N H W C"], moving: Float[Tensor, "N H W"], scale: float
-    ) -> Float[Tensor, "2 3"]:
-        """As `initialise`, but the first two features tell where something moves.
-
-        The first map is fitted to `moving`, then a linear function of all keypoints to its centroid,
-        both by ridge regression. The other features are the principal components of what is left.
-
-        Args:
-            frames: centred frames.
-            moving: how much each pixel of them moves.
-            scale: std of the first two features; the others have 1.
-
-        Returns:
-            The affine map from the first two features to that place: row and column from −1 to 1.
-        """
-        patches = F.silu(self.patches(F.pad(frames.permute(0, 3, 1, 2), self.pad)))
-        responses = F.unfold(patches, 3, padding=1).transpose(1, 2).flatten(0, 1)
-        cells = F.avg_pool2d(F.pad(moving, self.pad)[:, None], PATCH).flatten(1)
-        self.maps.weight[0] = ridge(responses, cells.view(-1, 1)).view_as(self.maps.weight[0])
+    def initialise_beside(self, frames: Float[Tensor, "N H W C"], known: Float[Tensor, "N P"]) -> None:
+        """As `initialise`, but without what a linear function of numbers known already explains."""
         keypoints = self._scaled_keypoints(frames)
         centre = keypoints.mean(0)
         keypoints = keypoints - centre
-
-        mass = cells.sum(1, keepdim=True)
-        places = cells @ self.grid.T / mass.clamp(min=1e-9)  # (N, 2)
-        weight = (mass / mass.mean().clamp(min=1e-9)).clamp(max=1).sqrt()  # little where nothing moves
-        place = (weight**2 * places).sum(0) / (weight**2).sum().clamp(min=1e-9)
-        found = ridge(weight * keypoints, weight * (places - place), 1e-3)  # (3 · maps, 2)
-        std = (keypoints @ found).std(0) / scale + 0.02
-        found = found / std
-        seen = keypoints @ found
-        rest = _whitening(
-            keypoints - seen @ torch.linalg.lstsq(seen, keypoints).solution, len(self.mix.weight) - 2
-        )
+        known = known - known.mean(0)
+        rest = keypoints - known @ ridge(known, keypoints)
+        whiten = _whitening(rest, len(self.mix.weight))
         self.mix.weight.zero_()
-        self.mix.weight[:2] = found.T
-        self.mix.weight[2 : 2 + len(rest)] = rest
+        self.mix.weight[: len(whiten)] = whiten
         self.mix.bias.copy_(-self.mix.weight @ centre)
-        return torch.cat([std.diag(), place[:, None]], 1)
 
     def _scaled_keypoints(self, frames: Tensor) -> Tensor:
         """Scale the maps by their logits on frames, and return the keypoints."""

@@ -146,6 +146,12 @@ class Replay:
         self.num_steps += 1
         self._forget(episode)
 
+    def rewards_vary(self) -> bool:
+        """Whether two of the rewards differ."""
+        rewards = (reward for episode in self.episodes for reward in episode.rewards)
+        first = next(rewards, None)
+        return any(reward != first for reward in rewards)
+
     def finish_all(self) -> None:
         """Finish every open episode; those without a step are dropped."""
         self.episodes = [episode for episode in self.episodes if episode.actions]

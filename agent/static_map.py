@@ -20,10 +20,15 @@ from torch import Tensor, nn
 
 from agent.networks import PATCH, PATCH_WIDTH, ridge
 
-REACH = (-1.5, -0.5, 0.5, 1.5)
-"""Offsets, in cells and on both axes, at which surroundings are sampled."""
+REACH = 9
+SPACING = 1.6
+"""Surroundings are REACH × REACH points around a place, `SPACING` pixels apart."""
 LEAST_VARIANCE = 3e-3
 """Variance of a patch, summed over its pixels, below which a component is not drawn."""
+FILLING = 5
+"""Iterations of filling in hidden pixels."""
+MOST_HIDDEN = 0.6
+"""Fraction of a cell's pixels; if more are hidden the cell is not known."""
 RARE = 2e-3
 """Fraction of all cells whose values are too rare, on either side, to be taken for background."""
 
@@ -55,7 +60,8 @@ class StaticMap(nn.Module):
         self.register_buffer("lowest", torch.zeros(channels))
         self.register_buffer("highest", torch.zeros(channels))
         self.register_buffer("threshold", torch.tensor(0.0))
-        self.register_buffer("offsets", torch.cartesian_prod(torch.tensor(REACH), torch.tensor(REACH)))
+        offsets = SPACING * (torch.arange(REACH) - (REACH - 1) / 2)
+        self.register_buffer("offsets", torch.cartesian_prod(offsets, offsets))
         self.patches = nn.Conv2d(colours, PATCH_WIDTH, PATCH, stride=PATCH)
         self.motion = nn.Conv2d(PATCH_WIDTH, 1, 3, padding=1, bias=False)
         self.requires_grad_(False)
@@ -63,18 +69,42 @@ class StaticMap(nn.Module):
     @property
     def num_surroundings(self) -> int:
         """Numbers that `surroundings` returns for a point."""
-        return self.channels * len(self.offsets)
+        return (self.shape[2] + 1) * len(self.offsets)
 
-    def read(self, frames: Float[Tensor, "N H W C"]) -> tuple[Tensor, Tensor]:
-        """The map (N, S) that centred frames show, and whether each of its numbers is known, (N, S).
+    def moving(self, frames: Float[Tensor, "N H W C"]) -> Bool[Tensor, "N H W"]:
+        """Whether something moves near a pixel of centred frames."""
+        moving = F.max_pool2d(self.motion(self._responses(frames)), 3, 1, 1) >= self.threshold
+        height, width, _ = self.shape
+        near = moving[:, 0].repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)
+        return near[:, :height, :width]
 
-        Cells that show something moving are not known, and 0 is read there.
+    def read(
+        self, frames: Float[Tensor, "N H W C"], hidden: Bool[Tensor, "N H W"]
+    ) -> tuple[Float[Tensor, "N S"], Bool[Tensor, "N S"]]:
+        """The map that centred frames show, and whether each of its numbers is known.
+
+        Hidden pixels are filled in by the map that the other pixels of their cell show, which is the
+        EM algorithm for principal components with missing data. A cell with many is not known.
+
+        Args:
+            frames: centred frames.
+            hidden: pixels where something is in front of the map.
         """
-        found = (self._cut(frames) @ self.components).clamp(self.lowest, self.highest)
-        s = torch.where(self.scales > 0, found / self.scales, 0.0).permute(0, 3, 1, 2)
-        moving = F.max_pool2d(self.motion(self._responses(frames)), 3, 1, 1)
-        known = (moving < self.threshold) & (self.scales > 0)[:, None, None]
-        return (s * known).flatten(1), known.flatten(1)
+        missing = self._cut(hidden.float()[..., None])  # (N, rows, columns, pixels of a patch)
+        pixels, share = self._cut(frames), missing.mean(-1, keepdim=True)
+        found = (pixels @ self.components).clamp(self.lowest, self.highest)
+        partly = share[..., 0].nonzero(as_tuple=True)
+        if len(partly[0]) > 0:
+            gaps, drawn = missing[partly].repeat_interleave(self.shape[2], 1), self.scales > 0
+            some = pixels[partly] * (1 - gaps)
+            values = torch.zeros_like(found[partly])
+            for _ in range(FILLING):
+                filled = some + gaps * (values @ self.components.T)
+                values = (filled @ self.components).clamp(self.lowest, self.highest) * drawn
+            found = found.index_put(partly, values)
+        known = (share < MOST_HIDDEN) & (self.scales > 0)
+        s = torch.where(known, found / self.scales.clamp(min=1e-9), 0.0)
+        return s.permute(0, 3, 1, 2).flatten(1), known.permute(0, 3, 1, 2).flatten(1)
 
     def draw(self, s: Float[Tensor, "N S"]) -> Float[Tensor, "N H W C"]:
         """The image of a map, in the units of centred frames."""
@@ -86,25 +116,25 @@ class StaticMap(nn.Module):
         return image[:, :height, :width]
 
     def surroundings(
-        self, s: Float[Tensor, "N S"], where: Float[Tensor, "M 2"]
+        self, image: Float[Tensor, "N H W C"], where: Float[Tensor, "M 2"]
     ) -> Float[Tensor, "M R"]:
-        """The maps around points, by bilinear interpolation; 0 beyond the edge.
+        """What images show around places, by bilinear interpolation, and whether it is inside, 1 or 0.
 
         Args:
-            s: the maps.
-            where: rows and columns in cells, M a multiple of N: M / N points on each map in turn.
+            image: static images, from `draw`.
+            where: rows and columns in pixels, M a multiple of N: M / N places in each image in turn.
         """
-        cells = s.view(-1, self.channels, self.rows, self.columns)
-        points = where.view(len(cells), -1, 1, 2) + self.offsets  # (N, M / N, 16, 2)
-        extent = points.new_tensor([self.rows - 1, self.columns - 1])
+        pixels = F.pad(image, (0, 1), value=1.0).permute(0, 3, 1, 2)
+        points = where.view(len(pixels), -1, 1, 2) + self.offsets  # (N, M / N, R, 2)
+        extent = points.new_tensor(pixels.shape[2:]) - 1
         grid = (2 * points / extent - 1).flip(-1)  # grid_sample takes x before y
-        sampled = F.grid_sample(cells, grid, align_corners=True)  # (N, channels, M / N, 16)
+        sampled = F.grid_sample(pixels, grid, align_corners=True)  # (N, C + 1, M / N, R)
         return sampled.transpose(1, 2).flatten(0, 1).flatten(1)
 
     @torch.no_grad()
     def initialise(
         self, frames: Float[Tensor, "B T H W C"], mask: Bool[Tensor, "B T"]
-    ) -> Float[Tensor, "B T H W"]:
+    ) -> Float[Tensor, "B T H W C"]:
         """Find out what stays and what moves in the first episodes.
 
         The background of frames is their median. The components are those of the covariance of an
@@ -117,20 +147,20 @@ class StaticMap(nn.Module):
             mask: which of them are not padding.
 
         Returns:
-            How far pixels are from the background of their episode, mean over colours; 0 where padded.
+            How far pixels are from the background of their episode; 0 where padded.
         """
-        moving = torch.zeros(frames.shape[:-1])
+        moved = torch.zeros_like(frames)
         halves = []
         for episode, (images, kept) in enumerate(zip(frames, mask, strict=True)):
             images = images[kept]
             half = len(images) // 2
             if half >= 2:
                 halves.append((images[:half].median(0).values, images[half:].median(0).values))
-            moving[episode, kept] = (images - images.median(0).values).abs().mean(-1)
+            moved[episode, kept] = images - images.median(0).values
         if halves:
             self._fit_components(*(self._cut(torch.stack(each)) for each in zip(*halves, strict=True)))
-        self._fit_motion(frames[mask], moving[mask])
-        return moving
+        self._fit_motion(frames[mask], moved[mask].abs().mean(-1))
+        return moved
 
     def _fit_components(self, early: Tensor, late: Tensor) -> None:
         a, b = early.flatten(0, 2), late.flatten(0, 2)
@@ -160,6 +190,6 @@ class StaticMap(nn.Module):
     def _cut(self, frames: Tensor) -> Tensor:
         """Frames as (N, rows, columns, pixels and colours of a patch)."""
         frames = F.pad(frames, (0, 0, *self.pad))
-        colours = self.shape[2]
+        colours = frames.shape[-1]
         patches = frames.reshape(-1, self.rows, PATCH, self.columns, PATCH, colours)
         return patches.transpose(2, 3).flatten(3)

@@ -121,12 +121,19 @@ def train(
         began = time.perf_counter()
         return going
 
+    def random() -> bool:
+        """Whether the planner does not act yet. In the end updates follow in any case."""
+        if progress.num_timesteps < random_steps:
+            return True
+        ended = progress.num_updates > 0 or progress.num_timesteps >= progress.target_timesteps
+        return exploration.until_reward and not ended and not learner.replay.rewards_vary()
+
     while run.updating or progress.num_timesteps < progress.target_timesteps:
         progress.stepped = False
         if not run.updating:
-            _step(learner, run, planner, exploration, progress.num_timesteps < random_steps)
+            _step(learner, run, planner, exploration, random())
             run.updating = True
-        if progress.num_timesteps >= random_steps:
+        if not random():
             if progress.num_updates == 0:
                 longest = max(len(episode.frames) for episode in learner.replay.episodes)
                 learner.initialise(learner.replay.all(longest))

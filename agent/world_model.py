@@ -213,7 +213,8 @@ class WorldModel(nn.Module):
         """
         mask, steps = batch.mask, batch.mask.sum()
         frames = self._centred(batch.frames.flatten(0, 1))
-        q, p, z = self.follow(self._features(frames), batch, generator)
+        features = self._features(frames)
+        q, p, z = self.follow(features, batch, generator)
 
         terms = {
             "log_p_frames": (self._log_p_frames(z, frames) * mask).sum() / steps,
@@ -226,7 +227,22 @@ class WorldModel(nn.Module):
             elbo = elbo + terms["log_p_continues"]
         log_p, kl = (term / steps for term in self.open_loop(q, p, z, batch, generator))
         loss = -elbo - self.config.open_loop_weight * (log_p - kl)
+        if (further := self.further_loss(features, q, batch, generator)) is not None:
+            loss = loss + further
         return loss, {**terms, "open_loop_log_p_rewards": log_p, "open_loop_kl": kl, "elbo": elbo}
+
+    def further_loss(
+        self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
+    ) -> Tensor | None:
+        """A term of subclasses that is added to the loss; None: none.
+
+        Args:
+            features: the features of the batch's frames, (B · T, F).
+            q: their posteriors, (B, T, D).
+            batch: the batch.
+            generator: as for `loss`.
+        """
+        return None
 
     @torch.no_grad()
     def log_weights(

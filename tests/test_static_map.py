@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.static_map import REACH, StaticMap
+from agent.static_map import MOST_HIDDEN, REACH, SPACING, StaticMap
 from robot_room import layouts, rendering
 from robot_room.room import RoomParams
 
@@ -40,6 +40,11 @@ def known():
     return static, mean
 
 
+def nothing(frames):
+    """No pixel is hidden."""
+    return torch.zeros(frames.shape[:3], dtype=torch.bool)
+
+
 def walls(frames):
     """Which pixels are closer to the walls' grey, 48, than to the floor's, 128; the goal is neither."""
     return (frames.amax(-1) * 255 < 88).numpy()
@@ -49,7 +54,7 @@ def test_walls_of_mazes_never_seen_are_drawn(known):
     static, mean = known
     frames, masks = frames_of_mazes(20, 1, seed=1, first=500)
     centred = frames[:, 0].float() / 255 - mean
-    s, seen = static.read(centred)
+    s, seen = static.read(centred, (frames[:, 0] > 200).all(-1))
     drawn = walls(mean + static.draw(s))
     known_pixels = (
         seen.view(20, 8, 16, 16)[:, 0].repeat_interleave(4, 1).repeat_interleave(4, 2).numpy()
@@ -60,15 +65,30 @@ def test_walls_of_mazes_never_seen_are_drawn(known):
     assert known_pixels.mean() > 0.9
 
 
-def test_the_robot_is_not_read_as_background(known):
+def test_what_moves_is_found(known):
     static, mean = known
-    frames, _ = frames_of_mazes(1, 8, seed=3, first=700)
-    for frame in frames[0]:
-        s, seen = static.read(frame[None].float() / 255 - mean)
-        image = mean + static.draw(s)[0]
-        robot = (frame > 200).all(-1)
-        assert (image[robot] < 0.75).all()  # white is 1
-        assert not seen.view(8, 16, 16)[0].repeat_interleave(4, 0).repeat_interleave(4, 1)[robot].all()
+    frames, _ = frames_of_mazes(4, 8, seed=3, first=700)
+    for episode in frames:
+        near = static.moving(episode.float() / 255 - mean)
+        robot = (episode > 200).all(-1)
+        assert near[robot].all() and near.float().mean() < 0.15
+
+
+def test_the_map_behind_hidden_pixels_is_filled_in(known):
+    """The rest of a cell tells most of it; a wrong colour in their place tells nothing."""
+    static, mean = known
+    frames, masks = frames_of_mazes(20, 1, seed=1, first=500)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.rand(20, 64, 64, generator=generator) < 0.3
+    pictures = torch.where(hidden[..., None], 1.0, frames[:, 0].float() / 255)
+    s, seen = static.read(pictures - mean, hidden)
+    drawn = walls(mean + static.draw(s))
+    robot = (frames[:, 0] > 200).all(-1).numpy()
+    true, found = masks & ~robot, drawn & ~robot
+    assert 2 * (true & found).sum() / (true.sum() + found.sum()) > 0.9
+    share = hidden.view(20, 16, 4, 16, 4).float().mean((2, 4))
+    known_cells = seen.view(20, 8, 16, 16)[:, 0]
+    assert torch.equal(known_cells, share < MOST_HIDDEN)
 
 
 def test_where_nothing_stays_nothing_is_drawn():
@@ -82,12 +102,13 @@ def test_where_nothing_stays_nothing_is_drawn():
     frames = torch.from_numpy(np.stack(frames, 1)).float() / 255
     static = StaticMap((64, 64, 3), 8)
     mean = frames.mean((0, 1))
-    moving = static.initialise(frames - mean, torch.ones(20, 12, dtype=torch.bool))
+    moved = static.initialise(frames - mean, torch.ones(20, 12, dtype=torch.bool))
     assert (static.scales == 0).all()
-    s, seen = static.read(frames[0] - mean)
+    s, seen = static.read(frames[0] - mean, nothing(frames[0]))
     assert (s == 0).all() and not seen.any() and (static.draw(s) == 0).all()
     white = (frames > 0.9).all(-1)
-    assert moving[white].mean() > 0.3 and moving[~white].mean() < 0.02
+    moved = moved.abs().mean(-1)
+    assert moved[white].mean() > 0.3 and moved[~white].mean() < 0.02
 
 
 def test_drawing_what_was_read_is_a_projection(known):
@@ -96,26 +117,29 @@ def test_drawing_what_was_read_is_a_projection(known):
     static.threshold.fill_(torch.inf)
     static.lowest.fill_(-torch.inf)
     static.highest.fill_(torch.inf)
-    once = static.draw(static.read(frames[:, 0].float() / 255 - mean)[0])
-    torch.testing.assert_close(static.draw(static.read(once)[0]), once, atol=1e-5, rtol=1e-4)
+    none = nothing(frames[:, 0])
+    once = static.draw(static.read(frames[:, 0].float() / 255 - mean, none)[0])
+    torch.testing.assert_close(static.draw(static.read(once, none)[0]), once, atol=1e-5, rtol=1e-4)
 
 
-def test_surroundings_are_interpolated_between_the_nearest_cells():
+def test_surroundings_are_interpolated_between_the_nearest_pixels():
     static = StaticMap((12, 20, 3), 2)
     generator = torch.Generator().manual_seed(0)
-    s = torch.randn(2, static.size, generator=generator)
-    where = torch.rand(6, 2, generator=generator) * torch.tensor([2.0, 4.0])
-    found = static.surroundings(s, where)
-    assert found.shape == (6, static.num_surroundings) == (6, 32)
-    grids = np.pad(s.view(2, 2, 3, 5).numpy(), ((0, 0), (0, 0), (4, 4), (4, 4)))
+    images = torch.randn(2, 12, 20, 3, generator=generator)
+    where = torch.rand(6, 2, generator=generator) * torch.tensor([11.0, 19.0])
+    found = static.surroundings(images, where)
+    assert found.shape == (6, static.num_surroundings) == (6, 4 * REACH**2)
+    inside = np.concatenate([images.numpy(), np.ones((2, 12, 20, 1))], -1)
+    pixels = np.pad(inside, ((0, 0), (20, 20), (20, 20), (0, 0)))
+    steps = SPACING * (np.arange(REACH) - (REACH - 1) / 2)
     for n, (row, column) in enumerate(where.tolist()):
         expected = []
-        for channel in range(2):
-            for down in REACH:
-                for right in REACH:
-                    y, x = row + down + 4, column + right + 4
+        for channel in range(4):
+            for down in steps:
+                for right in steps:
+                    y, x = row + down + 20, column + right + 20
                     i, j = int(np.floor(y)), int(np.floor(x))
-                    patch = grids[n // 3, channel, i : i + 2, j : j + 2]
+                    patch = pixels[n // 3, i : i + 2, j : j + 2, channel]
                     across = patch @ [1 - (x - j), x - j]
                     expected.append(float(np.dot([1 - (y - i), y - i], across)))
         np.testing.assert_allclose(found[n].numpy(), expected, atol=1e-5)
@@ -125,6 +149,6 @@ def test_frames_of_any_size_are_padded():
     static = StaticMap((30, 42, 1), 3)
     frames = torch.rand(4, 6, 30, 42, 1, generator=torch.Generator().manual_seed(0))
     static.initialise(frames - frames.mean((0, 1)), torch.ones(4, 6, dtype=torch.bool))
-    s, seen = static.read(frames[0])
+    s, seen = static.read(frames[0], nothing(frames[0]))
     assert s.shape == seen.shape == (6, 3 * 8 * 11)
     assert static.draw(s).shape == (6, 30, 42, 1)

@@ -10,6 +10,7 @@ from test_agent import SMALL
 
 from agent import Agent, AgentConfig
 from agent.denormals import flushed_denormals
+from agent.exploration import Exploration
 from agent.learner import Learner, TrainingConfig
 from agent.planning import ICEM
 from agent.world_model import WorldModel, WorldModelConfig
@@ -145,3 +146,50 @@ def test_the_end_of_episodes_is_learned():
         q, _ = model.posterior(features, prior[0], torch.zeros(1, 2), prior[1])
         probability[place] = model.continuation(q.mean).item()
     assert probability[0.03, 0.02] < 0.5 < 0.9 < min(probability[0.3, 0.0], probability[-0.6, 0.5])
+
+
+def test_bold_random_actions_are_often_on_the_bounds_and_lead_farther():
+    generator, last = np.random.default_rng(0), np.zeros((20_000, 2), np.float32)
+    starts = np.ones(20_000, np.bool_)
+    for amplitude, share in ((1.0, 0.0), (2.0, 0.5), (4.0, 0.75)):
+        actions = Exploration(random_amplitude=amplitude).random_actions(last, starts, generator)
+        assert (np.abs(actions) == 1).mean() == pytest.approx(share, abs=0.01)
+        inside = actions[np.abs(actions) < 1]
+        assert inside.mean() == pytest.approx(0, abs=0.02)
+        assert inside.std() == pytest.approx(3**-0.5, abs=0.01)  # uniform
+
+
+class Late(gym.Wrapper):
+    """A reward of 0 until the environment has made so many steps, then 1."""
+
+    def __init__(self, env, steps):
+        super().__init__(env)
+        self.left = steps
+
+    def step(self, action):
+        self.left -= 1
+        frame, _, terminated, truncated, info = self.env.step(action)
+        return frame, float(self.left < 0), terminated, truncated, info
+
+
+@pytest.mark.parametrize(("until_reward", "first"), [(False, 10), (True, 31)])
+def test_random_actions_go_on_until_the_reward_varies(until_reward, first):
+    """The first update comes with the first step of the planner."""
+    updates = {}
+    config = AgentConfig(training=TrainingConfig(random_steps=10, updates_per_step=0.1))
+    explores = Exploration(until_reward=until_reward)
+    env = Late(gym.make("RobotRoom-v0"), 30)
+    agent = Agent(env, config, seed=0, device="cpu", exploration=explores)
+    agent.learn(40, callback=lambda p: updates.setdefault(p.num_timesteps, p.num_updates))
+    assert min(steps for steps, count in updates.items() if count > 0) == first
+    assert agent.progress.num_updates == 4
+
+
+def test_without_any_reward_the_last_step_is_followed_by_all_updates():
+    config = AgentConfig(training=TrainingConfig(random_steps=10, updates_per_step=0.1))
+    env = Late(gym.make("RobotRoom-v0"), 1000)
+    agent = Agent(env, config, seed=0, device="cpu", exploration=Exploration(until_reward=True))
+    agent.learn(40)
+    assert agent.num_timesteps == 40 and agent.progress.num_updates == 4
+    agent.learn(10)  # and the planner acts from then on
+    assert agent.progress.planning_seconds > 0

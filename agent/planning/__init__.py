@@ -15,6 +15,7 @@ never gets there.
     colour           noise whose power falls with frequency
     random_shooting, cem, icem, mppi     one planner each
     function         any function as a planner
+    value            a value of the states beyond a planner's horizon
 """
 
 from agent.planning.cem import CEM

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
 import torch
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,6 +46,9 @@ class Planner(Config, ABC):
     """K, action sequences evaluated per iteration."""
     particles: Size = 1
     """Rollouts per candidate, whose returns are averaged; useful if `step` is stochastic."""
+    states: Annotated[int, Ge(0), Le(10_000)] = 0
+    """States sampled in imagination, whose values count beyond the horizon; see `agent.planning.value`.
+    0: nothing beyond the horizon counts."""
 
     @abstractmethod
     def plan(

@@ -67,14 +67,14 @@ def imagined_return(
     for action in actions.unbind(1):
         weight *= discount
         if problem.penalty is not None:
-            total = total - weight * alive * _shaped("penalty", problem.penalty(z, action), total)
+            total = total - weight * alive * shaped("penalty", problem.penalty(z, action), total)
         following, reward = problem.step(z, action)
-        z = _shaped("step", following, z)
-        total = total + weight * alive * _shaped("step", reward, total)
+        z = shaped("step", following, z)
+        total = total + weight * alive * shaped("step", reward, total)
         if problem.continuation is not None:
-            alive = alive * _shaped("continuation", problem.continuation(z), total)
+            alive = alive * shaped("continuation", problem.continuation(z), total)
     if problem.terminal_value is not None:
-        total = total + weight * alive * _shaped("terminal_value", problem.terminal_value(z), total)
+        total = total + weight * alive * shaped("terminal_value", problem.terminal_value(z), total)
     if not torch.isfinite(total).all():
         hooks = ("continuation", "penalty", "terminal_value")
         names = ", ".join(["step", *(name for name in hooks if getattr(problem, name) is not None)])
@@ -82,7 +82,12 @@ def imagined_return(
     return total.view(num_envs, candidates, particles).mean(2)
 
 
-def _shaped(name: str, got: Tensor, like: Tensor) -> Tensor:
+def shaped(name: str, got: Tensor, like: Tensor) -> Tensor:
+    """What a hook has returned.
+
+    Raises:
+        ValueError: it has another shape than `like`.
+    """
     if got.shape != like.shape:
         shapes = f"got shape {tuple(got.shape)}, allowed: {tuple(like.shape)}"
         raise ValueError(f"{name}: {shapes}; it takes z (N, D) and returns z (N, D), values (N,)")

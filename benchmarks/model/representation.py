@@ -8,6 +8,7 @@ The table gives means over training seeds (lowest to highest) of
 
 * the robot's position, read from z by a small network that was fitted on other episodes;
 * the same after 1, 6 and 12 steps imagined open loop, with actions each held for some steps;
+* the same after six pushes to the left, from 0.2 m right of the wall: against it, and through its door;
 * the walls: F1 of wall pixels in decoded frames.
 """
 
@@ -23,7 +24,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.collection import Collector
 from agent.diagnostics import beliefs, random_rollouts
 from agent.mapped_world_model import MappedWorldModel
@@ -32,11 +33,18 @@ from agent.world_model import WorldModel
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from benchmarks.model.ablation import settings
+from benchmarks.model.rooms import CONFIG
+from robot_room import layouts
 from robot_room.rendering import FLOOR, WALL
+from robot_room.room import RoomParams
 
-MODELS: dict[str, type[WorldModel]] = {"the recipe": WorldModel, "static map": MappedWorldModel}
+MODELS: dict[str, tuple[type[WorldModel], AgentConfig]] = {
+    "the recipe": (WorldModel, settings()),
+    "static map": (MappedWorldModel, CONFIG),
+}
 ENVIRONMENTS = ("RobotRoomDoor-v0", "RobotRoomMaze-v0")
 AHEAD = (1, 6, 12)
+PUSHES = ("against the wall, cm", "through the door, cm")
 FIRST_SEED = 400
 LONGEST, HELD = 20, 0.85
 WARM_UP = 2  # frames filtered before the imagination begins
@@ -62,7 +70,8 @@ class Represent:
 def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
     """Learn, and measure on 100 episodes from seeds that are not used for training."""
     torch.set_num_threads(1)
-    agent = Agent(env_id, settings(longest_episode=LONGEST), seed, "cpu", world_model=MODELS[name])
+    kind, config = MODELS[name]
+    agent = Agent(env_id, config, seed, "cpu", world_model=kind)
     _act_at_random(agent, seed, env_steps)
     agent.learn_from([])
     spec = copy.deepcopy(gym.spec(env_id))
@@ -71,6 +80,9 @@ def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
     frames, actions = (torch.from_numpy(each) for each in (rollouts.frames, rollouts.actions))
     positions = torch.from_numpy(rollouts.positions["robot_position"]).float()
     scores = measure(agent.world_model, frames, actions, positions)
+    if "Door" in env_id:
+        for passing in (False, True):
+            scores[PUSHES[passing]] = pushes(agent.world_model, frames, actions, positions, passing)
     return {"model": name, "training_seed": seed, "updates": agent.progress.num_updates, **scores}
 
 
@@ -113,6 +125,39 @@ def measure(
     total = (true_walls.sum() + drawn.sum()).item()
     scores["wall_f1"] = 2 * (true_walls & drawn).sum().item() / total if total else None
     return scores
+
+
+@torch.no_grad()
+def pushes(
+    model: WorldModel, frames: Tensor, actions: Tensor, positions: Tensor, passing: bool
+) -> float:
+    """Median error after six pushes to the left in rooms with a door, in centimetres.
+
+    Args:
+        model: the model.
+        frames: frames of episodes, to which the probe is fitted.
+        actions: their actions.
+        positions: the robot's positions in them.
+        passing: whether the robot stands before the door, or where the wall is shut.
+    """
+    size = model.config.latent_dim
+    z, _ = beliefs(model, frames, actions)
+    probe = fitted_probe(z[..., :size].flatten(0, 1), positions.flatten(0, 1))
+    env, errors = gym.make("RobotRoomDoor-v0", terminate_on_goal=False), []
+    for door in range(0, layouts.DOORS, 2):
+        height = layouts.features(RoomParams(walls="door"), np.array([door])).item()
+        if not passing:
+            height += -0.6 if height > 0 else 0.6
+        options = {"layout": door, "robot_position": (0.45, height)}
+        frame, info = env.reset(seed=door, options=options)
+        q, _ = beliefs(model, torch.from_numpy(frame)[None, None], actions[:1, :0])
+        imagined, push = q[:, 0], torch.tensor([[-1.0, 0.0]])
+        for _ in range(6):
+            imagined = model.transition(imagined, push).mean
+            _, _, _, _, info = env.step(push[0].numpy())
+        true = torch.from_numpy(info["robot_position"]).float()
+        errors.append(100 * (probe(imagined[:, :size])[0] - true).norm().item())
+    return float(np.median(errors))
 
 
 def fitted_probe(inputs: Tensor, targets: Tensor, steps: int = 600) -> nn.Module:
@@ -159,6 +204,7 @@ def main(config: Represent) -> None:
         "model",
         "robot, cm",
         *(f"{k} ahead, cm" for k in AHEAD),
+        *PUSHES,
         "walls, F1",
     ):
         table.add_column(heading)
@@ -171,8 +217,10 @@ def main(config: Represent) -> None:
             ]
             keys = ["position_cm", *(f"ahead_{k}_cm" for k in AHEAD)]
             cells = [spread([row[key] for row in rows], 1) for key in keys]
-            table.add_row(env_id, name, *cells, spread([row["wall_f1"] for row in rows], 3))
-    Console(width=160).print(table)
+            pushed = [spread([row[key] for row in rows if key in row], 1) for key in PUSHES]
+            walls = spread([row["wall_f1"] for row in rows], 3)
+            table.add_row(env_id, name, *cells, *pushed, walls)
+    Console(width=200).print(table)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""A value beyond the planning horizon: dynamic programming on states sampled in imagination.
+
+From the current state, the model is rolled out with a fixed set of actions, each held for some steps,
+and the states that are reached farthest from all others are expanded next, until there are S of them.
+On these states, fitted value iteration solves
+
+    V(z_i) = max_a [ Σ_{k=1..m} γ^k C_k r(z_{i,k}) + γ^m C_{m+1} Σ_j w_j(z_{i,m}) V(z_j) ],
+
+where z_{i,k} is reached from z_i after k steps of a, C_k is the probability that the episode has not
+ended before, and w_j(z) are the weights of the states nearest to z. Weights that are positive and sum
+to one make the operator a contraction, so that the sweeps converge (Gordon, 1995). Sampling the states
+breaks the curse of the grid: S does not grow with the dimension of z, only with what can be reached
+(Rust, 1997).
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from agent.planning.problem import Problem, shaped
+
+ACTIONS = 16  # tried in each state
+HELD = 2  # m, steps for which each is held
+NEAREST = 4  # states whose values are averaged
+EXPANDED = 32  # states expanded together
+MOST_SWEEPS = 500
+TOLERANCE = 1e-3  # of the largest change in a sweep, relative to the largest value
+
+
+class StateValues(NamedTuple):
+    """States and their values, for N environments."""
+
+    states: Float[Tensor, "N S D"]
+    values: Float[Tensor, "N S"]
+    spacing: Float[Tensor, "N"]  # noqa: F821 - how far apart they are
+
+    def __call__(self, z: Float[Tensor, "M D"]) -> Float[Tensor, "M"]:  # noqa: F821 - a shape
+        """The value of M / N states of each environment in turn, averaged over the nearest states."""
+        rows = z.view(len(self.states), -1, z.shape[-1])
+        near, weights = _nearest(rows, self.states, self.spacing)
+        return _averaged(self.values, near, weights).flatten()
+
+
+@torch.no_grad()
+def state_values(problem: Problem, z: Float[Tensor, "N D"], discount: float, count: int) -> StateValues:
+    """`count` states that can be reached from z, z among them, and their values.
+
+    Raises:
+        ValueError: `step` or a hook returns a wrong shape.
+    """
+    num_envs, size = z.shape
+    actions = _directions(problem, ACTIONS)
+    states, frontier = z[:, None], z[:, None]
+    pool, apart = z.new_zeros(num_envs, 0, size), z.new_zeros(num_envs, 0)
+    outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
+    spacing = z.new_zeros(num_envs)
+    while True:
+        reached, rewards, remaining = _held(problem, frontier, actions, discount, HELD)
+        outcomes.append((reached, rewards, remaining))
+        if states.shape[1] >= count:
+            break
+        distance = torch.cdist(reached, states).amin(-1) * (remaining > 0.5 * discount**HELD)
+        pool, apart = torch.cat([pool, reached], 1), torch.cat([apart, distance], 1)
+        chosen = []
+        for _ in range(min(EXPANDED, count - states.shape[1])):
+            spacing, farthest = apart.max(1)
+            chosen.append(pool[torch.arange(num_envs), farthest])
+            apart = torch.minimum(apart, (pool - chosen[-1][:, None]).norm(dim=-1))
+        frontier = torch.stack(chosen, 1)
+        states = torch.cat([states, frontier], 1)
+    reached, rewards, remaining = (torch.cat(each, 1) for each in zip(*outcomes, strict=True))
+    near, weights = _nearest(reached, states, spacing)
+    values = z.new_zeros(states.shape[:2])
+    for _ in range(MOST_SWEEPS):
+        returns = rewards + remaining * _averaged(values, near, weights)
+        improved = returns.view(num_envs, -1, len(actions)).amax(-1)
+        change, values = (improved - values).abs().max(), improved
+        if change <= TOLERANCE * values.abs().max():
+            break
+    return StateValues(states, values, spacing)
+
+
+def _held(
+    problem: Problem, states: Tensor, actions: Tensor, discount: float, steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each action leads from each state, (N, F · A, …): states, returns and γ^m C_{m+1}."""
+    num_envs, count, size = states.shape
+    z = states.repeat_interleave(len(actions), 1).flatten(0, 1)
+    action = actions.repeat(num_envs * count, 1)
+    returns, remaining = z.new_zeros(len(z)), z.new_ones(len(z))
+    for _ in range(steps):
+        remaining = remaining * discount
+        if problem.penalty is not None:
+            returns = returns - remaining * shaped("penalty", problem.penalty(z, action), returns)
+        following, reward = problem.step(z, action)
+        z = shaped("step", following, z)
+        returns = returns + remaining * shaped("step", reward, returns)
+        if problem.continuation is not None:
+            remaining = remaining * shaped("continuation", problem.continuation(z), returns)
+    shape = num_envs, count * len(actions)
+    return z.view(*shape, size), returns.view(shape), remaining.view(shape)
+
+
+def _directions(problem: Problem, count: int) -> Tensor:
+    """Actions on the boundary of the box: evenly spaced if it is a square, else drawn at random."""
+    low, high = problem.low, problem.high
+    if len(low) == 1:
+        unit = torch.linspace(-1, 1, count)[:, None]
+    elif len(low) == 2:
+        angles = 2 * torch.pi * torch.arange(count) / count
+        unit = torch.stack([angles.cos(), angles.sin()], 1)
+        unit = unit / unit.abs().amax(1, keepdim=True)
+    else:
+        generator = torch.Generator().manual_seed(0)
+        unit = torch.randn(count, len(low), generator=generator)
+        unit = unit / unit.abs().amax(1, keepdim=True)
+    return low + (unit.to(low) + 1) / 2 * (high - low)
+
+
+def _nearest(z: Tensor, states: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest states of each environment, and their weights by a Gaussian kernel."""
+    count = min(NEAREST, states.shape[1])
+    distances, near = torch.cdist(z, states).topk(count, largest=False)
+    width = (spacing / 2).clamp(min=1e-6).view(-1, 1, 1)
+    excess = distances.square() - distances[..., :1].square()
+    weights = (-excess / (2 * width.square())).exp()
+    return near, weights / weights.sum(-1, keepdim=True)
+
+
+def _averaged(values: Tensor, near: Tensor, weights: Tensor) -> Tensor:
+    gathered = values.gather(1, near.flatten(1)).view_as(weights)
+    return (gathered * weights).sum(-1)
