@@ -382,6 +382,21 @@ def test_the_card_tells_every_policy_that_has_acted(tmp_path):
     assert "| policy | random: " in card and "; expert: " in card and "| episodes | 4 |" in card
 
 
+def test_frames_take_the_place_of_their_pixels_and_keep_what_minari_wrote(tmp_path):
+    assert run("collect", "a-v0", "--policy", "expert", "--episodes", 3)[0] == 0
+    with h5py.File(tmp_path / "a-v0" / "data" / "main_data.hdf5") as file:
+        assert sorted(file) == ["episode_0", "episode_1", "episode_2"]
+        for number in range(3):
+            episode = file[f"episode_{number}"]
+            assert set(episode.attrs) >= {"id", "seed", "total_steps"}
+            assert episode.attrs["id"] == number
+            frames = episode["observations"]
+            assert frames.id.get_storage_size() == frames.size
+            steps = episode.attrs["total_steps"]
+            assert frames.shape == (steps + 1, 64, 64, 3)
+            assert episode["infos/distance"].shape == (steps + 1,)
+
+
 def test_what_a_stranger_says_about_success_is_read_with_care(tmp_path):
     env = gym.make("RobotRoom-v0")
     Recorder("a-v0", env, "random", append=False).add(record(env, Scripted(env, "random"), 0))
