@@ -30,8 +30,7 @@ from benchmarks.comparison.tables import (
 from robot_room.app import command_line
 
 COMMANDS = """\
-scripts/run python -m benchmarks.comparison.tune --algorithm ppo    # each of the baselines
-scripts/run python -m benchmarks.comparison.tune --env-id RobotRoomRandomGoal-v0 --seconds 240
+scripts/run python -m benchmarks.comparison.tune --algorithm ppo    # anew; here they were tried by hand
 scripts/run python -m benchmarks.comparison.sweep --workers 2    # or --backend ray --address HOST:PORT
 scripts/run python -m benchmarks.comparison.sweep --workers 2 --env-ids RobotRoomRandomGoal-v0 \\
     --seconds-scale 5 --seeds 2 --other-seeds 3 --out benchmarks/results/sweep_long
