@@ -10,10 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.comparison.budgets import Budget
+from benchmarks.comparison.job import run_job
 from benchmarks.engine.backends import Failure, OnRay, Processes, attempt
 from benchmarks.engine.jobs import FailedJobsError, read_record, run_jobs
 
 pytestmark = pytest.mark.slow
+
+
+OUTSIDE = ("straight", "RobotRoom-v0", 0, Budget(0.99, 100, 1.0), False, "outside:make")
+"""A job of the comparison, of an algorithm that is not its own."""
 
 
 def number(value):
@@ -52,6 +58,12 @@ def test_a_job_runs_once_and_leaves_its_record(tmp_path):
     path.write_text(json.dumps(kept))
     assert run_jobs(number, jobs, {})[1] == kept
     assert sorted(each.name for each in path.parent.iterdir()) == ["0.json", "1.json", "2.json"]
+
+
+def test_a_job_of_an_algorithm_from_outside_runs_in_another_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    (record,) = run_jobs(run_job, {tmp_path / "0.json": OUTSIDE}, {})
+    assert record["curve"][-1]["success_rate"] == 1 and record["algorithm"] == "straight"
 
 
 def test_older_records_are_read_with_the_names_of_today(tmp_path):
@@ -159,9 +171,11 @@ def test_a_lost_node_costs_no_job_and_repeats_none(tmp_path, monkeypatch):
         backend = Killing(on_ray, lambda: cluster.remove_node(lost, False))
         stored = str(tmp_path / "shared")
         records = run_jobs(slow, jobs, {}, backend=backend, stored=stored)
+        (outside,) = run_jobs(run_job, {tmp_path / "outside.json": OUTSIDE}, {}, backend=on_ray)
     finally:
         backend.close()
         cluster.shutdown()
+    assert outside["curve"][-1]["success_rate"] == 1
     assert [record["value"] for record in records] == list(range(6))
     assert len(list((tmp_path / "out").iterdir())) == 6
     for path in jobs:
