@@ -3,8 +3,9 @@
     python -m benchmarks.model.learning_cost
 
 The same agent learns again and again in one process, in turn: silently; with a progress bar, tables,
-CSV, JSON lines and TensorBoard, on a pseudo-terminal; and silently with two threads. Ratios are to the
-silent one of the same round. CPU seconds are those of the whole process, all threads together.
+CSV, JSON lines and TensorBoard, on a pseudo-terminal; and, if asked for, silently with two threads.
+Ratios are to the silent one of the same round. CPU seconds are those of the whole process, all threads
+together.
 """
 
 import os
@@ -39,6 +40,9 @@ class LearningCost:
     """Environment steps of each run, of which the first 16 are random."""
     rounds: int = 5
     """Rounds; the first, which warms up, is not counted."""
+    two_threads: bool = False
+    """Whether to measure two threads, too. Where other processes use the cores, they wait for each
+    other, and this takes long."""
     out: Path = Path("benchmarks/results/learning_cost.json")
     """File of the raw times."""
 
@@ -90,12 +94,13 @@ def learn(kind: str, env_steps: int) -> tuple[float, float]:
 
 def main(config: LearningCost) -> None:
     """Run the benchmark; the file has all rounds so far."""
-    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
+    kinds = KINDS if config.two_threads else KINDS[:2]
+    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     before, columns = torch.get_num_threads(), _columns(times)
-    for kind in KINDS:  # warms up
+    for kind in kinds:  # warms up
         learn(kind, config.env_steps)
     for number in range(config.rounds):
-        for kind in KINDS if number % 2 else KINDS[::-1]:
+        for kind in kinds if number % 2 else kinds[::-1]:
             times[kind].append(learn(kind, config.env_steps))
         record = {"env_steps": config.env_steps, "load": os.getloadavg(), "cores": os.cpu_count()}
         record["processor"] = platform.processor() or platform.machine()
@@ -103,7 +108,7 @@ def main(config: LearningCost) -> None:
         record |= {kind: {"seconds": s, "cpu": c} for kind, (s, c) in columns.items()}
         write_record(config.out, record)
     assert torch.get_num_threads() == before
-    for kind in KINDS[1:]:
+    for kind in kinds[1:]:
         for name, measured, base in zip(("time", "CPU"), columns[kind], columns["silent"], strict=True):
             ratios = np.array(measured) / np.array(base)
             told = f"{np.median(ratios):.3f} ({ratios.min():.3f} to {ratios.max():.3f})"
