@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import checking, layouts, room
-from robot_room.panels import View
+from robot_room.panels import Frame, View
 from robot_room.rendering import FRAME_SIZE
 from robot_room.room import (
     ActionKind,
@@ -302,9 +302,9 @@ installation has them |
         if self._viewer is None:
             self._viewer = Viewer(WINDOW_SIZE, render_fps(self.params), "RobotRoom")
         distance = float(self._rooms.distance[0])
-        status = (f"distance  {distance:.2f} m", f"step  {int(self._rooms.steps[0])}")
-        camera = {"observation": self._rooms.frames()[0]}
-        self._viewer.show(View(picture, frames=camera, status=status))
+        facts = (("step", f"{int(self._rooms.steps[0])}"), ("distance", f"{distance:.2f} m"))
+        camera = Frame("observation", self._rooms.frames()[0], "what an agent sees")
+        self._viewer.show(View(picture, frames=(camera,), facts=facts))
         return None
 
     def close(self) -> None:

@@ -1,6 +1,9 @@
 """Shapes in signatures are checked while testing; one thread, so that sums are repeatable."""
 
 import os
+import shutil
+import subprocess
+import sys
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -25,3 +28,19 @@ import robot_room  # noqa: F401 - registers its environments
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def browser():
+    """A headless Chromium: the system's, or else Playwright's own, which is fetched once."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield chromium
+        chromium.close()

@@ -52,10 +52,10 @@ def test_arrows_steer_and_both_pictures_follow(monkeypatch):
     np.testing.assert_allclose(centres[2] - centres[0], [-51.2, -51.2], atol=1.0)  # 0.2 m of 2 m
     np.testing.assert_allclose(centres[3], centres[2])
     for view in shown:
-        (seen,) = view.frames.values()
+        seen = view.frames[0].picture
         room = view.room.astype(int).reshape(64, 8, 64, 8, 3).mean((1, 3))
         assert np.abs(room - seen).max() <= 1
-    assert shown[2].status[0].startswith("step 2, ") and len(shown[2].curves["received"]) == 2
+    assert shown[2].facts[0][1].startswith("2, ") and len(shown[2].plots[0].curves["received"]) == 2
 
 
 def test_the_robot_comes_to_the_mouse_where_it_is_held(monkeypatch):
@@ -67,8 +67,8 @@ def test_the_robot_comes_to_the_mouse_where_it_is_held(monkeypatch):
 def test_a_new_episode_comes_at_the_end_and_when_asked_for(monkeypatch):
     script = [{"pointer": (0.0, 0.0)}] * 30 + [{"keys": ["r"]}, {}, {"close": True}]
     shown = session(monkeypatch, script, seed=3)
-    assert any("last episode: arrived" in view.status[2] for view in shown)
-    starts = [view for view in shown if view.status[0].startswith("step 0,")]
+    assert any(view.facts[2][1].startswith("arrived after ") for view in shown)
+    starts = [view for view in shown if view.facts[0][1].startswith("0, ")]
     assert len(starts) >= 3
 
 
@@ -80,7 +80,7 @@ def test_other_environments_are_refused():
 def test_without_a_screen_the_error_says_what_to_do(monkeypatch):
     pygame.display.quit()
     monkeypatch.setenv("SDL_VIDEODRIVER", "nonsense")
-    with pytest.raises(RuntimeError, match="needs a screen"):
+    with pytest.raises(RuntimeError, match=r"needs a screen .*--web.*--record"):
         Viewer((64, 64), 10, "test")
 
 

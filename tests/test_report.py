@@ -1,9 +1,6 @@
 """What the comparison makes of raw scores, and its page, in a real browser."""
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -287,22 +284,6 @@ def test_half_a_file_and_no_file_are_refused(results, tmp_path):
     half.write_text('{"algorithm": "a2c", ')
     with pytest.raises(ValueError, match=r"a2c-seed0\.json: got no record"):
         Scores(results)
-
-
-@pytest.fixture
-def browser():
-    """A headless Chromium: the system's, or else Playwright's own, which is fetched once."""
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True)
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=quiet)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.screen

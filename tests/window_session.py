@@ -166,14 +166,19 @@ def main(folder):
     user.press("f1", lambda: not session.chosen.help_shown)
     user.press("f1", lambda: session.chosen.help_shown)
     os.chdir(folder)
-    user.press("s", lambda: list(folder.glob("still-*.png")))
+    user.press("s", lambda: list(folder.glob("stills/*.png")))
+    user.press("t", lambda: session.chosen.theme == "light")
+    still("light")
+    user.press("t", lambda: session.chosen.theme == "dark")
 
     assert user.pressed == ACTIONS.keys() - {"escape", "q"}
 
     if REAL:
-        xdotool("windowsize", window, 700, 900)
-        user.until(lambda: pygame.display.get_surface().get_size() == (700, 900), "resize")
-        still("resized")
+        for size in ((700, 900), (560, 900)):
+            xdotool("windowsize", window, *size)
+            resized = lambda size=size: pygame.display.get_surface().get_size() == size  # noqa: E731
+            user.until(resized, "resize")
+            still(f"resized-{size[0]}")
     user.press("space", lambda: not session.chosen.paused)
     for _ in range(5):
         session.step()

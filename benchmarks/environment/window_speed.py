@@ -27,7 +27,8 @@ from robot_room.app.runs.loading import loaded
 from robot_room.app.watching.display import view
 from robot_room.app.watching.live import Spectator
 from robot_room.app.watching.session import Session
-from robot_room.panels import SIZE, draw
+from robot_room.drawing import draw
+from robot_room.panels import SIZE
 from robot_room.viewer import Viewer
 
 

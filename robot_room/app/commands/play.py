@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 import robot_room  # noqa: F401 - registers its environments
 from robot_room.app.evaluation.protocol import env_spec
+from robot_room.app.watching.page import served
 from robot_room.env import WINDOW_SIZE
-from robot_room.panels import View
+from robot_room.panels import Frame, View
+from robot_room.plots import Plot
 from robot_room.room import STEP_LENGTH
-from robot_room.viewer import Viewer
+from robot_room.theme import THEMES
+from robot_room.viewer import Hands, Viewer
 
-HELP = "arrows, WASD or hold the mouse: steer     R: new episode     Esc: quit"
+HELP = (("ARROWS WASD", "steer"), ("MOUSE", "hold: steer"), ("R", "new episode"), ("T", "theme"))
+HELP = (*HELP, ("ESC", "quit"))
 
 
 @dataclass
@@ -28,9 +32,13 @@ class Play:
     """Seed of the first episode."""
     frames_per_second: int = 10
     """10 is real time."""
+    web: bool = False
+    """Serve the window as a page for a browser, on the loopback address; its address is printed."""
+    port: int = 0
+    """Port of the page; 0: any that is free."""
 
 
-def steer(viewer: Viewer, robot: NDArray[np.float64]) -> NDArray[np.float32]:
+def steer(viewer: Hands, robot: NDArray[np.float64]) -> NDArray[np.float32]:
     """The action chosen by keys or mouse."""
     target = viewer.pointer()
     if target is None:
@@ -44,24 +52,29 @@ def main(config: Play) -> None:
     observation, info = env.reset(seed=config.seed)
     if "robot_position" not in info:
         raise ValueError(f"env_id: got {config.env_id}, allowed: a RobotRoom")
-    viewer = Viewer(WINDOW_SIZE, config.frames_per_second, config.env_id)
-    steps, rewards, outcome, over = 0, [], "", False
+    if config.web:
+        viewer = served(config.env_id, config.frames_per_second, config.port)
+    else:
+        viewer = Viewer(WINDOW_SIZE, config.frames_per_second, config.env_id)
+    steps, rewards, outcome, over, theme = 0, [], "–", False, "dark"
     while True:
         view = View(
             np.asarray(env.render(), np.uint8),
             title=config.env_id,
-            frames={"observation": observation},
-            curves={"received": rewards},
-            curves_title="reward",
-            status=[
-                f"step {steps}, {info['distance']:.2f} m to go",
-                f"return {sum(rewards):+.2f}",
-                outcome,
+            frames=[Frame("observation", observation, "what an agent sees")],
+            plots=[Plot("reward per step", {"received": rewards}, "step of the episode", 1)],
+            facts=[
+                ("step", f"{steps}, {info['distance']:.2f} m to go"),
+                ("return", f"{sum(rewards):+.2f}"),
+                ("before", outcome),
             ],
-            help=[HELP],
+            keys=HELP,
+            theme=THEMES[theme],
         )
         if not viewer.show(view) or {"escape", "q"} & set(viewer.keys):
             break
+        if "t" in viewer.keys:
+            theme = "light" if theme == "dark" else "dark"
         if over or "r" in viewer.keys:
             observation, info = env.reset()
             steps, rewards, over = 0, [], False
@@ -71,7 +84,5 @@ def main(config: Play) -> None:
         rewards = [*rewards, float(reward)]
         steps, over = steps + 1, terminated or truncated
         if over:
-            outcome = (
-                f"last episode: {'arrived' if info['is_success'] else 'out of time'}, {steps} steps"
-            )
+            outcome = f"{'arrived' if info['is_success'] else 'out of time'} after {steps} steps"
     viewer.close()

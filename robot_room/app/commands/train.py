@@ -125,6 +125,6 @@ def _learn(agent: Agent, episodes: Iterable[Episode], config: Train, run: Path) 
     with (
         RunLogger(run, agent.progress, agent.hyperparameters, tables, config.wandb) as log,
         AutoCheckpoint(agent, run / "agent", log.flush) as keep,
-        closing(Spectator(agent, log, viewer)) as spectator,
+        closing(Spectator(agent, log, viewer, run / "stills")) as spectator,
     ):
         agent.resume([*first, log, keep, spectator], progress_bar=True)

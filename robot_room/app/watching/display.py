@@ -1,51 +1,140 @@
 """What the window shows of a session."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 
+from agent.learner import Progress
 from robot_room.app.watching.keys import HELP, NO_HELP
+from robot_room.app.watching.paths import LEGEND
 from robot_room.app.watching.session import NOISES, SPEEDS, Session
-from robot_room.panels import View
+from robot_room.panels import Frame, View
+from robot_room.plots import Plot
+from robot_room.theme import THEMES
+
+PLANNERS = {"ICEM": "iCEM", "RandomShooting": "random shooting"}
+NOTES = {
+    "belief": "what it thinks is there",
+    "frame rejected": "belief without this frame",
+    "restored": "the frame, cleaned",
+    "implausible": "restored, but not trusted",
+    "uncertainty": "bright: unsure",
+}
+ALARMS = ("frame rejected", "implausible")
 
 
-def view(session: Session) -> View:
-    """The session's current state as a view."""
-    chosen, episode, inspection = session.chosen, session.episode, session.inspection
+@dataclass
+class Learning:
+    """The course of a training, sampled as the window saw it."""
+
+    updates: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    success: list[float] = field(default_factory=list)
+    """Of the last episodes; NaN before the first one."""
+
+    def add(self, progress: Progress) -> None:
+        """Note where training stands; of a long course every second sample is dropped."""
+        if self.updates and self.updates[-1] == progress.num_updates:
+            return
+        outcomes = progress.outcomes
+        self.updates.append(progress.num_updates)
+        self.loss.append(progress.metrics.get("loss", float("nan")))
+        self.success.append(float(np.mean(outcomes)) if outcomes else float("nan"))
+        if len(self.updates) > 400:
+            for values in (self.updates, self.loss, self.success):
+                del values[::2]
+
+
+def view(session: Session, learning: Learning | None = None) -> View:
+    """The session's current state as a view; during a training, with its course."""
+    chosen, inspection = session.chosen, session.inspection
+    located = "robot_position" in session.info
     return View(
         room=session.picture(),
-        title="imagined paths, best ones (yellow), plan (pink)",
-        alarm="paused" if chosen.paused else "",
-        overlay=inspection.paths.draw if "robot_position" in session.info else None,
-        frames={"camera": session.frame} | inspection.frames,
-        filmstrip=inspection.filmstrip,
-        filmstrip_title="predicted frames along the plan",
-        curves={"predicted": list(episode.predicted), "received": list(episode.received)},
-        curves_title="reward",
-        status=_status(session),
-        help=HELP if chosen.help_shown else NO_HELP,
+        title=session.spec.id if learning is None else f"{session.spec.id}: learning",
+        notice=session.notice,
+        alarm=_alarm(session),
+        overlay=inspection.paths.draw if located else None,
+        legend=LEGEND if located else (),
+        frames=_frames(session),
+        filmstrip=[Frame(name, picture) for name, picture in inspection.filmstrip.items()],
+        filmstrip_title="imagined future: the frames it expects along its plan",
+        plots=_rewards(session) if learning is None else _course(learning),
+        facts=_facts(session, learning is not None),
+        keys=HELP if chosen.help_shown else NO_HELP,
+        theme=THEMES[chosen.theme],
     )
 
 
-def _status(session: Session) -> list[str]:
+def _alarm(session: Session) -> str:
+    if session.chosen.paused:
+        return "paused"
+    if session.episode.over:
+        return "arrived" if session.info.get("is_success") else "episode over"
+    return ""
+
+
+def _frames(session: Session) -> list[Frame]:
+    covered = session.chosen.hand
+    frames = [Frame("camera", session.frame, "covered" if covered else "what the agent sees", covered)]
+    for name, picture in session.inspection.frames.items():
+        smooth = name == "uncertainty"
+        frames.append(Frame(name, picture, NOTES.get(name, ""), name in ALARMS, smooth))
+    if session.values is not None and session.values.complete:
+        picture = session.values.picture()
+        frames.append(Frame("value map", picture, "light: high return", smooth=True))
+    return frames
+
+
+def _rewards(session: Session) -> list[Plot]:
+    episode = session.episode
+    curves = {"predicted": list(episode.predicted), "received": list(episode.received)}
+    start = 1 + episode.steps - len(episode.received)
+    return [Plot("reward per step", curves, "step of the episode", start)]
+
+
+def _course(learning: Learning) -> list[Plot]:
+    updates = learning.updates
+    every = (updates[-1] - updates[0]) / (len(updates) - 1) if len(updates) > 1 else 1
+    start = updates[0] if updates else 0
+    return [
+        Plot("loss, nats per step", {"loss": learning.loss}, "update", start, every=every),
+        Plot(
+            f"success of the last {Progress.OUTCOMES} episodes",
+            {"success": learning.success},
+            "update",
+            start,
+            limits=(0.0, 1.0),
+            every=every,
+        ),
+    ]
+
+
+def _facts(session: Session, learning: bool) -> Sequence[tuple[str, str]]:
     chosen, episode, score = session.chosen, session.episode, session.score
-    ratio = f"{np.mean(score.ratios):.2f}" if score.ratios else "–"
     distance = f", {session.info['distance']:.2f} m to go" if "distance" in session.info else ""
-    planner = f"{type(chosen.planner).__name__}, horizon {chosen.planner.horizon}"
-    lines = [
-        f"episode {episode.number + 1}, step {episode.steps}{distance}",
-        f"arrived {score.arrived} of {score.finished}, path ratio {ratio}",
-        f"planner {planner}, {SPEEDS[chosen.speed]} steps a second",
-        f"restorer {_restorer(session)}",
-        session.notice,
+    planner = type(chosen.planner).__name__
+    ratio = f", path ratio {np.mean(score.ratios):.2f}" if score.ratios else ""
+    facts = [("episode", f"{episode.number + 1}, step {episode.steps}{distance}")]
+    if learning:
+        progress = session.agent.progress
+        facts.append(("learned", f"{progress.num_timesteps} steps, {progress.num_updates} updates"))
+    else:
+        disturbed = " (this one: disturbed, not counted)" if episode.touched else ""
+        facts.append(("arrived", f"{score.arrived} of {score.finished}{ratio}{disturbed}"))
+    facts += [
+        ("planner", f"{PLANNERS.get(planner, planner)}, {chosen.planner.horizon} steps ahead"),
+        ("speed", f"{SPEEDS[chosen.speed]} steps a second"),
     ]
     if chosen.noise or chosen.hand:
-        camera = "covered" if chosen.hand else f"noise {NOISES[chosen.noise]:g}"
-        lines.insert(4, f"camera: {camera}")
-    return lines
+        facts.append(("camera", "covered" if chosen.hand else f"noise, std {NOISES[chosen.noise]:g}"))
+    if session.restoration is not None:
+        facts.append(("restorer", _restorer(session)))
+    return facts
 
 
 def _restorer(session: Session) -> str:
-    if session.restoration is None:
-        return "none"
     if not session.chosen.restoring:
         return "off"
     belief = session.decision.belief

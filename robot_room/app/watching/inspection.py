@@ -15,7 +15,7 @@ from agent.planning import Planner
 from agent.world_model import WorldModel
 from robot_room.app.watching.localisation import locate_robot
 from robot_room.app.watching.paths import Paths
-from robot_room.panels import Picture
+from robot_room.pen import Picture
 
 DRAWS = 16  # samples of z from the belief; the spread of their frames is the uncertainty shown
 CHUNK = 48  # frames decoded at a time, so that they fit into the processor's cache
@@ -70,7 +70,7 @@ def inspect_decision(
     if restored:
         name = "restored" if belief.restored.plausible[0] else "implausible"
         frames[name] = belief.restored.frames[0].cpu().numpy()
-    frames["belief" if belief.used[0] else "belief (rejected)"] = here[0]
+    frames["belief" if belief.used[0] else "frame rejected"] = here[0]
     frames["uncertainty"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.num_elites

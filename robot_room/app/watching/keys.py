@@ -25,15 +25,16 @@ KEYS: tuple[tuple[Key, ...], ...] = (
         Key(",", "speed", lambda session: session.change_speed(-1)),
         Key(".", "speed", lambda session: session.change_speed(1)),
         Key("r", "new episode", Session.new_episode),
-        Key("s", "still", Session.request_still),
+        Key("s", "save a still", Session.request_still),
+        Key("t", "theme", Session.toggle_theme),
         HELP_KEY,
         Key("escape", "quit", Session.quit),
         Key("q", "", Session.quit),
     ),
     (
         Key("h", "cover the camera", Session.toggle_hand),
-        Key("[", "noise", lambda session: session.change_noise(-1)),
-        Key("]", "noise", lambda session: session.change_noise(1)),
+        Key("[", "camera noise", lambda session: session.change_noise(-1)),
+        Key("]", "camera noise", lambda session: session.change_noise(1)),
         Key("d", "distractors", Session.toggle_distractors),
         Key("p", "restorer", Session.toggle_restoration),
         Key("m", "planner", Session.next_planner),
@@ -53,14 +54,14 @@ def press(session: Session, keys: Iterable[str]) -> None:
             ACTIONS[key](session)
 
 
-def _help_line(keys: Iterable[Key], *first: str) -> str:
-    entries = [
-        f"{' '.join({'escape': 'esc'}.get(key.name, key.name) for key in same)}: {label}"
+def _help(keys: Iterable[Key]) -> tuple[tuple[str, str], ...]:
+    """Keys and what they do; neighbours with one label are one entry."""
+    return tuple(
+        (" ".join({"escape": "esc"}.get(key.name, key.name).upper() for key in same), label)
         for label, same in groupby(keys, lambda key: key.label)
         if label
-    ]
-    return "    ".join([*first, *entries])
+    )
 
 
-HELP = (_help_line(KEYS[0], "mouse: drag robot or goal"), _help_line(KEYS[1]))
-NO_HELP = (_help_line([HELP_KEY]),)
+HELP = (("MOUSE", "drag robot or goal"), *_help(KEYS[0]), *_help(KEYS[1]))
+NO_HELP = _help([HELP_KEY])

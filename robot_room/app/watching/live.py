@@ -1,58 +1,95 @@
-"""A session in a window, during training, as a film, and as pictures in TensorBoard."""
+"""A session in a window or a browser, during training, as a film, and as pictures in TensorBoard."""
 
 import time
 import warnings
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import imageio.v3 as imageio
+import numpy as np
 from imageio.v2 import get_writer
+from numpy.typing import NDArray
 
 from agent import Agent
 from agent.learner import Progress
 from agent.metrics import RunLogger
-from robot_room.app.watching.display import view
+from robot_room.app.watching.display import Learning, view
 from robot_room.app.watching.keys import press
 from robot_room.app.watching.session import SPEEDS, Session
-from robot_room.panels import draw, to_picture
-from robot_room.viewer import Viewer
+from robot_room.drawing import draw, to_picture
+from robot_room.panels import View
+from robot_room.pen import Picture
 
 SHARE = 0.07  # maximum fraction of training time spent on the window
 PICTURES, PICTURE_STEPS, PICTURE_SIZE = 10, 3, (840, 600)  # in TensorBoard
 LIVE_SEED = 4_000_000  # starts shown during training
 
 
-def frame(session: Session, viewer: Viewer) -> bool:
-    """Show a session once and apply user input; False if the window should be closed."""
-    if not viewer.show(view(session)) or session.closed:
+class Screen(Protocol):
+    """Where a session is shown: a window (`Viewer`) or a page in a browser (`Page`)."""
+
+    keys: list[str]
+
+    def show(self, view: View) -> bool:
+        """Show a view; False if the user has closed it."""
+        ...
+
+    def pointer(self) -> NDArray[np.float64] | None:
+        """Position in metres of a mouse that is held down in the room, or None."""
+        ...
+
+    def picture(self) -> Picture:
+        """What was shown last, (height, width, 3)."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+def frame(
+    session: Session, screen: Screen, stills: Path = Path("stills"), learning: Learning | None = None
+) -> bool:
+    """Show a session once and apply user input; False if the window should be closed.
+
+    Args:
+        session: the session.
+        screen: the window or page.
+        stills: the folder of the user's stills, created for the first one.
+        learning: the course of the training that is watched.
+    """
+    if learning is None:
+        session.explore()
+    if not screen.show(view(session, learning)) or session.closed:
         return False
-    press(session, viewer.keys)
-    session.drag(viewer.pointer())
+    press(session, screen.keys)
+    session.drag(screen.pointer())
     if session.wants_still:
         session.wants_still = False
-        path = Path(f"still-{time.strftime('%m%d-%H%M%S')}-{time.time_ns() % 1000:03d}.png")
+        path = stills / f"{time.strftime('%m%d-%H%M%S')}-{time.time_ns() % 1000:03d}.png"
         try:
-            imageio.imwrite(path, viewer.picture())
+            stills.mkdir(parents=True, exist_ok=True)
+            imageio.imwrite(path, screen.picture())
             session.notice = f"wrote {path}"
         except OSError as error:
             session.notice = f"no still: {error}"
     return not session.closed
 
 
-def live(session: Session, viewer: Viewer) -> None:
-    """Run a session until the window is closed."""
+def live(session: Session, screen: Screen, stills: Path = Path("stills")) -> None:
+    """Run a session until the window is closed; see `frame`."""
     last, owed = time.perf_counter(), 0.0
-    while frame(session, viewer):
-        now = time.perf_counter()
-        owed, last = min(owed + (now - last) * SPEEDS[session.chosen.speed], 10.0), now
-        if session.chosen.paused:
-            owed = 0.0
-        while owed >= 1 and time.perf_counter() - now < 1 / 40:  # more would make the window stutter
-            session.step()
-            owed -= 1
-    viewer.close()
+    with closing(screen):
+        while frame(session, screen, stills):
+            now = time.perf_counter()
+            owed, last = min(owed + (now - last) * SPEEDS[session.chosen.speed], 10.0), now
+            if session.chosen.paused:
+                owed = 0.0
+            while owed >= 1 and time.perf_counter() - now < 1 / 40:  # more would make it stutter
+                session.step()
+                owed -= 1
 
 
 class Spectator:
@@ -65,10 +102,18 @@ class Spectator:
         agent: the agent in training.
         log: the run's log, among whose TensorBoard events the pictures are.
         viewer: the window; None: pictures only.
+        stills: the folder of the user's stills.
     """
 
-    def __init__(self, agent: Agent, log: RunLogger, viewer: Viewer | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        log: RunLogger,
+        viewer: Screen | None = None,
+        stills: Path = Path("stills"),
+    ) -> None:
         self.agent, self.viewer, self._log = agent, viewer, log
+        self._stills, self._learning = stills, Learning()
         self._session: Session | None = None
         self._began, self._spent = time.perf_counter(), 0.0
         self._drawn = self._due(agent.progress)
@@ -77,6 +122,7 @@ class Spectator:
         """Update the window or pictures if due. Errors become a warning and do not stop training."""
         if progress.num_updates == 0:
             return
+        self._learning.add(progress)
         now = time.perf_counter()
         try:
             if (due := self._due(progress)) > self._drawn:
@@ -106,15 +152,15 @@ class Spectator:
         with closing(self._new_session()) as session:
             for _ in range(PICTURE_STEPS):
                 session.step()
-            picture = to_picture(draw(replace(view(session), help=()), PICTURE_SIZE))
+            picture = to_picture(draw(replace(view(session, self._learning), keys=()), PICTURE_SIZE))
         self._log.add_image("agent_view", picture, step)
 
-    def _show(self, viewer: Viewer) -> None:
+    def _show(self, viewer: Screen) -> None:
         if self._session is None:
             self._session = self._new_session()
         elif not self._session.chosen.paused:
             self._session.step()
-        if not frame(self._session, viewer):
+        if not frame(self._session, viewer, self._stills, self._learning):
             viewer.close()
             self.viewer = None
 
@@ -146,7 +192,8 @@ def record(session: Session, path: Path, episodes: int, size: tuple[int, int], r
     writer: Any = get_writer(path, **options)  # writes one picture at a time
     with writer as film:
         while session.episode.number < episodes:
-            shown = replace(view(session), help=())  # a film has no keys
+            session.explore()
+            shown = replace(view(session), keys=())  # a film has no keys
             picture = to_picture(draw(shown, size))
             for _ in range(5 if session.episode.over else 1):  # hold the arrival
                 film.append_data(picture)

@@ -1,14 +1,22 @@
 """Imagined paths and the estimated robot position, drawn over the room."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_room.panels import Rect, import_pygame, to_pixels
+from robot_room.panels import Sign, to_pixels
+from robot_room.pen import Pen, Rect
+from robot_room.theme import CANDIDATE, CHOSEN, ELITE
 
-CANDIDATE, ELITE, CHOSEN = (120, 210, 255, 100), (255, 214, 90, 170), (255, 64, 160, 255)
+SHADOW = (20, 20, 24)
+"""Around the plan, so that it stands out from any floor."""
+LEGEND = (
+    Sign("imagined futures", CANDIDATE),
+    Sign("best of them", ELITE),
+    Sign("plan", CHOSEN),
+    Sign("believed position", CHOSEN, ring=True),
+)
 
 
 @dataclass(frozen=True)
@@ -24,28 +32,26 @@ class Paths:
     believed: NDArray[np.float64] | None = None
     """Estimated position of the robot, (2,)."""
 
-    def draw(self, surface: Any, box: Rect) -> None:
+    def draw(self, pen: Pen, box: Rect) -> None:
         """Draw candidates faintly, elites more strongly, and the plan brightly with a dot per step.
 
         Args:
-            surface: a pygame surface.
+            pen: draws on the surface.
             box: the area of the surface that shows the room.
         """
-        pygame = import_pygame()
-        veil = pygame.Surface((box.width, box.height), pygame.SRCALPHA)
-        inside = Rect(0, 0, box.width, box.height)
-        for paths, colour, width in (
-            (self.candidates, CANDIDATE, 1),
-            (self.elites, ELITE, 2),
-            (self.chosen[None], CHOSEN, 4),
+        for paths, colour, width, opacity in (
+            (self.candidates, CANDIDATE, 1.0, 0.5),
+            (self.elites, ELITE, 1.75, 0.8),
+            (self.chosen[None], SHADOW, 5.5, 0.55),
+            (self.chosen[None], CHOSEN, 3.5, 1.0),
         ):
-            for path in to_pixels(inside, paths):
-                path = path[np.isfinite(path).all(1)]
-                if len(path) > 1:
-                    pygame.draw.lines(veil, colour, False, path.tolist(), width)
-        chosen = to_pixels(inside, self.chosen)
-        for place in chosen[np.isfinite(chosen).all(1)].tolist():
-            pygame.draw.circle(veil, CHOSEN, place, 4)
-        surface.blit(veil, box[:2])
+            pen.lines([_known(path) for path in to_pixels(box, paths)], colour, width, opacity)
+        pen.dots(_known(to_pixels(box, self.chosen))[1:], CHOSEN, 8)
         if self.believed is not None and np.isfinite(self.believed).all():
-            pygame.draw.circle(surface, CHOSEN[:3], to_pixels(box, self.believed), 7, 2)
+            place = to_pixels(box, self.believed)
+            pen.ring(place, SHADOW, 17, 4.5)
+            pen.ring(place, CHOSEN, 17, 2.5)
+
+
+def _known(path: NDArray[np.float64]) -> NDArray[np.float64]:
+    return path[np.isfinite(path).all(1)]

@@ -24,6 +24,7 @@ from agent.planning import PLANNERS, Planner
 from agent.restoration.restorer import Identity
 from robot_room.app.evaluation.protocol import oracle_steps
 from robot_room.app.watching.inspection import Inspection, inspect_decision
+from robot_room.app.watching.value_map import ValueMap
 from robot_room.room import GOAL_LIMIT, ROBOT_LIMIT
 
 NOISES = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5)  # std; images lie in [−1, 1]
@@ -46,11 +47,13 @@ class Choices:
     """Index into `SPEEDS`."""
     paused: bool = False
     help_shown: bool = True
+    theme: str = "dark"
+    """A name in `robot_room.theme.THEMES`."""
 
 
 @dataclass
 class Score:
-    """Results of the undisturbed episodes under the current conditions."""
+    """Results of the undisturbed episodes under some conditions."""
 
     finished: int = 0
     arrived: int = 0
@@ -83,6 +86,9 @@ class Session:
         seed: episode i starts from reset(seed=seed + i).
         restoration: a restorer and gate that can be switched on, or None.
         restoring: whether they are switched on at the start.
+
+    Attributes:
+        scores: results by conditions: planner, number of distractors, whether a restorer is on.
     """
 
     def __init__(
@@ -95,7 +101,9 @@ class Session:
     ) -> None:
         self.agent, self.spec, self.restoration = agent, spec, restoration
         self.chosen = Choices(agent.planner, restoring=restoring and restoration is not None)
-        self.score = Score()
+        self.scores: dict[tuple[Planner, int, bool], Score] = {}
+        self.values: ValueMap | None = None
+        self._valued: Any = None
         self.closed = self.wants_still = False
         self.notice = ""
         self._noise = np.random.default_rng(seed)
@@ -103,6 +111,13 @@ class Session:
         self._env = _made(spec)
         self._held: str | None = None
         self._begin(0)
+
+    @property
+    def score(self) -> Score:
+        """The results under the current conditions."""
+        planner, kwargs = self.chosen.planner, self.spec.kwargs
+        conditions = planner, kwargs.get("distractors", 0), self.chosen.restoring
+        return self.scores.setdefault(conditions, Score())
 
     # ---- stepping ------------------------------------------------------------------------------
 
@@ -158,11 +173,23 @@ class Session:
                 score.ratios.append(episode.steps / episode.oracle_steps)
         self.look()
 
+    def explore(self) -> None:
+        """Compute one more row of the map of expected returns, which begins anew in another room."""
+        room: Any = self._env.unwrapped
+        if "robot_position" not in self.info or not hasattr(room, "params"):
+            return
+        goal, layout = self.info["goal_position"], self.info.get("layout")
+        valued = (goal.tolist(), layout, self.spec.kwargs, self.chosen.planner)
+        if valued != self._valued:
+            self.values, self._valued = ValueMap(), valued
+        if self.values is not None and not self.values.complete:
+            self.values.advance(self.agent, self.chosen.planner, room)
+
     # ---- user input -----------------------------------------------------------------------------
 
     def drag(self, place: NDArray[np.float64] | None) -> None:
         """Drag the robot or the goal to a place, (x, y) in metres; None: the mouse is not held."""
-        if place is None or "robot_position" not in self.info or self.episode.over:
+        if place is None or "robot_position" not in self.info:
             self._held = None
             return
         params: Any = getattr(self._env.unwrapped, "params", None)
@@ -180,12 +207,15 @@ class Session:
             return
         room: Any = self._env.unwrapped
         state = room.get_state()
+        if self.episode.over:  # it goes on in the same room, as an episode of its own
+            self._begin(self.episode.number + 1)
         moved = {self._held: place[None]}
         if self._held == "robot_position":
             moved["seen_robot_position"] = place[None]
         try:
             self.seen, self.info = room.set_state({**state, **moved})
         except ValueError:
+            self.seen, self.info = room.set_state(state)
             self.notice = "there is a wall"
             return
         self.episode.touched = True
@@ -229,7 +259,7 @@ class Session:
         self.seen, self.info = other.unwrapped.set_state({**state, "settings": settings})
         self._env.close()
         self._env, self.spec = other, spec
-        self._reset_score()
+        self._other_conditions()
 
     def toggle_restoration(self) -> None:
         """Switch the restorer and its gate on or off."""
@@ -237,7 +267,7 @@ class Session:
             self.notice = "no restorer: make one with robot-room train-restorer RUN"
             return
         self.chosen.restoring = not self.chosen.restoring
-        self._reset_score()
+        self._other_conditions()
 
     def next_planner(self) -> None:
         """Use the next of the agent's `PLANNERS`, with the same horizon."""
@@ -258,11 +288,15 @@ class Session:
         if self._before is not None:
             fresh = ControlState.initial(self.agent.world_model, planner, 1)
             self._before = self._before._replace(plans=fresh.plans)
-        self._reset_score()
+        self._other_conditions()
 
     def request_still(self) -> None:
         """Ask the window to save a still."""
         self.wants_still = True
+
+    def toggle_theme(self) -> None:
+        """Switch between the dark and the light theme."""
+        self.chosen.theme = "light" if self.chosen.theme == "dark" else "dark"
 
     def toggle_help(self) -> None:
         """Show or hide the keys."""
@@ -272,9 +306,10 @@ class Session:
         """Ask the window to close."""
         self.closed = True
 
-    def _reset_score(self) -> None:
-        """Start a new score, as the conditions have changed."""
-        self.score = Score()
+    def _other_conditions(self) -> None:
+        """Count under the new conditions, where earlier results under the same ones are kept."""
+        score = self.score
+        self.notice = f"counted apart: {score.finished} episodes so far" if score.finished else ""
         self._disturbed()
 
     def _disturbed(self) -> None:
