@@ -1,18 +1,21 @@
-"""Compiles the room's inner loops when robot-room is built or installed, if there is a compiler.
+"""What a build adds: the compiled inner loops, if there is a compiler, and absolute addresses.
 
 The extension uses Python's stable interface, so one wheel serves every Python from 3.11 on. Where it
 cannot be compiled, the wheel has no binary and the environment uses numpy, with the same results.
 """
 
 import os
+import re
 import sys
 import sysconfig
+import tomllib
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 FLAGS = {
     # No fused multiply-adds: results must not depend on the machine.
@@ -62,3 +65,47 @@ class KernelsHook(BuildHookInterface):
 def _built(folder: Path) -> list[Path]:
     """The extensions that lie beside their source."""
     return [*folder.glob("robot_room/_kernels.*so"), *folder.glob("robot_room/_kernels.*pyd")]
+
+
+class AddressesHook(MetadataHookInterface):
+    """Give the package index absolute addresses, also in the README's links and pictures.
+
+    The repository's address is `[tool.robot-room] repository` in pyproject.toml, or where a workflow of
+    GitHub runs. While neither is known, the README is left as it is, and there are no addresses.
+    """
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set `readme` and `urls`."""
+        root = Path(self.root)
+        text = (root / "README.md").read_text(encoding="utf-8")
+        address = repository(root)
+        if address:
+            text = absolute(text, address, f"v{metadata['version']}")
+            metadata["urls"] = {
+                "Repository": address,
+                "Changelog": f"{address}/blob/main/CHANGELOG.md",
+                "Issues": f"{address}/issues",
+            }
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}
+
+
+def repository(root: Path) -> str:
+    """The repository's address without a slash at its end; "" if it is not known."""
+    pyproject = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    address = pyproject["tool"]["robot-room"]["repository"]
+    if not address and "GITHUB_REPOSITORY" in os.environ:
+        server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+        address = f"{server}/{os.environ['GITHUB_REPOSITORY']}"
+    return address.rstrip("/")
+
+
+def absolute(markdown: str, address: str, tag: str) -> str:
+    """Markdown whose relative links and pictures lead to a tag of a repository."""
+
+    def replaced(link: re.Match[str]) -> str:
+        picture, label, target = link.groups()
+        if re.match(r"[a-z]+:|#", target):
+            return link[0]
+        return f"{picture}[{label}]({address}/{'raw' if picture else 'blob'}/{tag}/{target})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", replaced, markdown)

@@ -2,10 +2,11 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Self, Unpack, cast
 
 import gymnasium as gym
@@ -46,6 +47,7 @@ from agent.config import Config, Count, checked
 from agent.control import ControlState, Decision, decide
 from agent.exploration import Exploration
 from agent.gate import AcceptAll, Gate
+from agent.hub import located, model_card, uploaded
 from agent.learner import Learner, LearnerState, Progress, TrainingConfig
 from agent.log_options import LogOptions, checked_log, told
 from agent.parts import (
@@ -526,9 +528,24 @@ class Agent:
         Raises:
             ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
+        self._save(path)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write a checkpoint directory for others: the weights in half precision, to act with.
+
+        It lacks optimiser, replay, random streams and a call of `learn` that was stopped, and takes
+        less than a megabyte. After loading it, `learn` begins with an empty replay.
+
+        Raises:
+            ValueError: `path` exists and is not a checkpoint. It is left unchanged.
+        """
+        self._save(path, weights_only=True)
+
+    def _save(self, path: str | Path, weights_only: bool = False) -> None:
         saved = self.learner.state_dict()
+        state = None if weights_only else self._interrupted
         run, arrays = environment_state.split(
-            self._interrupted if self._run is None else self._run.state()
+            state if self._run is None or weights_only else self._run.state()
         )
         planner_type, planner = saved_planner(self.planner)
         explores = self.exploration
@@ -554,7 +571,55 @@ class Agent:
         )
         state = {f"generators.{name}": array for name, array in saved.generators.items()}
         state |= {f"online_run.{name}": array for name, array in arrays.items()}
-        save_checkpoint(path, Checkpoint(config, saved.model, saved.optimizer, saved.replay, state))
+        contents = saved.model, saved.optimizer, saved.replay, state
+        save_checkpoint(path, Checkpoint(config, *contents, weights_only=weights_only))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> Self:
+        """An agent that somebody has trained.
+
+        Args:
+            name: the id of an environment for which this package ships an agent, such as
+                "RobotRoom-v0" (see `agent.hub.shipped`); the package that registers it must have been
+                imported. Or a directory written by `save_pretrained` or `save`. Or "USER/NAME" on the
+                Hugging Face Hub, the only case in which the network is used.
+            options: as for `load`. Whatever the source, loading runs no code from it.
+
+        Raises:
+            ValueError: there is no such agent, or it cannot be loaded; see `load`.
+            ImportError: huggingface_hub, the extra "hub", is missing.
+        """
+        return cls.load(located(name), **options)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        metrics: Mapping[str, float] | None = None,
+        film: Path | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload this agent, as `save_pretrained` writes it, and a model card to the Hugging Face Hub.
+
+        Args:
+            repo_id: "USER/NAME"; created if it does not exist.
+            metrics: results to state in the card and in the Hub's metadata, by name.
+            film: a .gif or .mp4 to show in the card.
+            private: whether a new repository is private; None: as the account says.
+            token: a token that may write; None: the one that `hf auth login` has stored.
+
+        Returns:
+            The repository's address.
+
+        Raises:
+            ValueError: the name, metrics or film are not as described. Nothing is uploaded.
+            ImportError: huggingface_hub, the extra "hub", is missing.
+        """
+        env = self.env_id or "an environment without an id"
+        card = model_card(repo_id, env, self.num_timesteps, self.seed, metrics or {}, film)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(Path(folder, "agent"))
+            return uploaded(repo_id, Path(folder, "agent"), card, film, private, token)
 
     @classmethod
     def load(
@@ -593,8 +658,10 @@ class Agent:
                 spaces, the checkpoint's environment is not registered in this form, or the agent
                 was saved with other parts, or with other settings than they have now.
         """
-        config, model, optimizer, replay, state = load_checkpoint(path, SavedAgent)
+        config, model, optimizer, replay, state, weights_only = load_checkpoint(path, SavedAgent)
         path = Path(path)
+        if weights_only and config.online_run is not None:
+            raise ValueError(f"{path}: online_run: got one, allowed: none beside weights only")
         own = env is None
         if env is None:
             if config.env_spec is None:
@@ -658,7 +725,8 @@ class Agent:
                 raise ValueError("replay: actions: got some outside of [-1, 1], allowed: scaled ones")
             generators, run = (_below(name, state) for name in ("generators", "online_run"))
             counters = {name: getattr(config, name) for name in Progress().state_dict()}
-            agent.learner.load_state_dict(LearnerState(model, optimizer, replay, counters, generators))
+            saved = LearnerState(model, optimizer, replay, counters, generators, weights_only)
+            agent.learner.load_state_dict(saved)
             if config.online_run is not None:
                 stopped = environment_state.joined(config.online_run, run)
                 if own and stopped["collector"]["environment"] is not None:

@@ -4,6 +4,8 @@ config.json         format version, configs, spaces, counters
 model.safetensors   parameters and buffers
 optimizer.safetensors, replay.npz, state.safetensors    optimiser, replay, and all other arrays: the
                     states of random generators and of an interrupted run; for resuming
+
+A checkpoint of weights only, for sharing, has the first two files, and says so in config.json.
 """
 
 import json
@@ -69,10 +71,14 @@ class Checkpoint(NamedTuple, Generic[Contents]):
     optimizer: dict[str, Tensor]
     replay: Arrays
     state: Arrays
+    weights_only: bool = False
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint[Any]) -> None:
     """Replace the checkpoint at `path`, atomically; see `agent.atomic`.
+
+    With `weights_only`, optimiser, replay and state are left out, and parameters are rounded to half
+    precision, of which loading makes float32 again.
 
     Raises:
         ValueError: `path` exists and is not a checkpoint. It is left unchanged.
@@ -82,15 +88,23 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint[Any]) -> None:
     if path.exists() and not (path / "config.json").is_file():
         raise ValueError(f"path: got {path}, which is not a checkpoint; allowed: a new name")
     state = {name: np.ascontiguousarray(array) for name, array in checkpoint.state.items()}
+    model, few = checkpoint.model, checkpoint.weights_only
+    if few:
+        model = {
+            name: value.half() if value.is_floating_point() else value for name, value in model.items()
+        }
     with replaced_directory(path) as folder:
         try:
-            save_file(checkpoint.model, folder / "model.safetensors")
-            save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
-            safetensors_numpy.save_file(state, folder / "state.safetensors")
+            save_file(model, folder / "model.safetensors")
+            if not few:
+                save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
+                safetensors_numpy.save_file(state, folder / "state.safetensors")
         except SafetensorError as error:  # which hides the operating system's
             raise OSError(str(error)) from error
-        np.savez(folder / "replay.npz", **checkpoint.replay)  # pyright: ignore[reportArgumentType]
-        config = {"format_version": FORMAT_VERSION, **msgspec.to_builtins(checkpoint.config)}
+        if not few:
+            np.savez(folder / "replay.npz", **checkpoint.replay)  # pyright: ignore[reportArgumentType]
+        config = {"format_version": FORMAT_VERSION, **({"weights_only": True} if few else {})}
+        config |= msgspec.to_builtins(checkpoint.config)
         (folder / "config.json").write_text(json.dumps(config, indent=2, allow_nan=False) + "\n")
 
 
@@ -160,6 +174,9 @@ def _read(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
             raise ValueError(
                 f"{path / name}: got format version {version}, allowed: 4, 5, {FORMAT_VERSION}"
             )
+        few = config.pop("weights_only", False)
+        if not isinstance(few, bool):
+            raise ValueError(f"{path / name}: weights_only: got {few!r}, allowed: true or false")
         old: Arrays = {}
         if version != FORMAT_VERSION:
             config, old = _migrated(config)
@@ -167,6 +184,8 @@ def _read(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
         name = "model.safetensors"
         model = load_file(require_regular(path / name))
         _require_finite(path / name, model)
+        if few:
+            return Checkpoint(checked, model, {}, {}, {}, weights_only=True)
         name = "optimizer.safetensors"
         optimizer = load_file(require_regular(path / name))
         _require_finite(path / name, optimizer)

@@ -167,6 +167,7 @@ class LearnerState(NamedTuple):
     replay: dict[str, NDArray[np.generic]]
     progress: dict[str, Any]
     generators: dict[str, NDArray[np.generic]]
+    weights_only: bool = False
 
 
 class Learner:
@@ -247,13 +248,15 @@ class Learner:
         )
 
     def load_state_dict(self, state: LearnerState) -> None:
-        """Restore a saved state.
+        """Restore a saved state; of weights alone, all else is left as it was made.
 
         Raises:
             KeyError, TypeError, RuntimeError, ValueError: not a state of this model.
         """
         self.world_model.load_state_dict(state.model)
+        self.progress.load_state_dict(state.progress)
+        if state.weights_only:
+            return
         restore_state(self.optimizer, state.optimizer)
         self.replay = Replay.from_state(state.replay, self.config.replay_capacity)
-        self.progress.load_state_dict(state.progress)
         self.generators.load_state_dict(state.generators)

@@ -1,6 +1,8 @@
-"""The wheel is built with and without a compiler; the source distribution has no binary."""
+"""The wheel with and without a compiler, the source, and what the package index is told."""
 
+import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,3 +59,44 @@ def test_the_source_distribution_has_no_binary(source, tmp_path):
         names = packed.getnames()
     assert any(name.endswith("robot_room/_kernels.c") for name in names)
     assert not [name for name in names if name.endswith((".so", ".pyd", ".o")) or "/build/" in name]
+
+
+@pytest.fixture
+def hook():
+    sys.path.insert(0, str(ROOT))
+    try:
+        return importlib.import_module("hatch_build")
+    finally:
+        sys.path.remove(str(ROOT))
+
+
+def test_links_and_pictures_lead_to_the_tag(hook):
+    text = "![a](docs/a.png) [b](b.md#c) [d](https://e.f/g) [h](#i) [j k](docs/l)"
+    expected = (
+        "![a](https://x.y/raw/v1/docs/a.png) [b](https://x.y/blob/v1/b.md#c) [d](https://e.f/g) "
+        "[h](#i) [j k](https://x.y/blob/v1/docs/l)"
+    )
+    assert hook.absolute(text, "https://x.y", "v1") == expected
+
+
+def test_the_package_index_is_told_absolute_addresses(hook, tmp_path, monkeypatch):
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    known = hook.repository(tmp_path)
+    monkeypatch.setenv("GITHUB_REPOSITORY", "owner/name")
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    metadata = {"version": "1.2.3"}
+    hook.AddressesHook(str(tmp_path), {}).update(metadata)
+    address = known or "https://github.com/owner/name"
+    assert metadata["urls"]["Repository"] == address
+    text = metadata["readme"]["text"]
+    assert f"]({address}/raw/v1.2.3/docs/agent_view.gif)" in text
+    assert not re.findall(r"\]\((?!https?:|#)", text)
+    for target in re.findall(rf"{re.escape(address)}/(?:raw|blob)/v1.2.3/([^)#]+)", text):
+        assert (ROOT / target).exists(), target
+    settings = (tmp_path / "pyproject.toml").read_text()
+    (tmp_path / "pyproject.toml").write_text(
+        re.sub('^repository = ".*"', 'repository = "https://host/r/"', settings, flags=re.M)
+    )
+    assert hook.repository(tmp_path) == "https://host/r"

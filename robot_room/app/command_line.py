@@ -61,6 +61,7 @@ COMMANDS = {
         "TrainRestorer",
         "train an autoencoder that restores frames",
     ),
+    "push": Command("robot_room.app.commands.push", "Push", "share an agent on the Hugging Face Hub"),
     "benchmark": Command(
         "benchmarks.comparison.command", "Benchmark", "compare algorithms (in a clone)"
     ),
@@ -143,5 +144,6 @@ def run(
 def _what_is_missing(name: str, error: ImportError) -> str:
     if (error.name or "").split(".")[0] == "benchmarks":
         return f"{name}: the experiments are part of the repository, not of the package; use a clone"
-    extra = "benchmarks" if name in ("benchmark", "leaderboard") else "agent"
+    extras = {"benchmark": "benchmarks", "leaderboard": "benchmarks", "push": "hub"}
+    extra = extras.get(name, "agent")
     return f"{name}: {error}; install what it needs: pip install 'robot-room[{extra}]'"

@@ -19,7 +19,7 @@ class Evaluate:
     """Report success, return and path ratio (steps taken divided by the optimal number)."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A run's directory, made by `train`."""
+    """A run's directory, made by `train`, or an agent that is shipped with the package."""
     env_id: str | None = None
     """Another environment with the same spaces; None: the one it was trained in."""
     env_kwargs: str = "{}"

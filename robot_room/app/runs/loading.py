@@ -6,6 +6,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from agent import Agent
 from agent.calibration import Restoration, described
+from agent.hub import SHIPPED, shipped
 from robot_room.app.evaluation.protocol import import_package, with_kwargs
 
 OLD_NAMES = {"restorer": "prior", "restorer_training": "prior_training"}
@@ -22,6 +23,24 @@ def existing_folder(run: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_dir()), None)
 
 
+def agent_folder(run: Path) -> Path:
+    """The checkpoint of a run's agent, or of a shipped one, if no such directory exists.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    if (run / "agent").exists():
+        return run / "agent"
+    if str(run) in shipped() and not run.exists():
+        return SHIPPED / run
+    found = sorted(str(path.parent) for path in Path("runs").glob("*/agent"))
+    raise ValueError(
+        f"run: got {run}, which has no agent; allowed: a directory made by robot-room train, "
+        + (f"as {', '.join(found)}" if found else "and there is none in runs")
+        + (f"; or a shipped agent: {', '.join(shipped())}" if shipped() else "")
+    )
+
+
 def loaded(
     run: Path,
     env_id: str | None,
@@ -33,7 +52,7 @@ def loaded(
     """A run's agent, the environment to run it in, and its restorer and gate.
 
     Args:
-        run: a directory made by `robot-room train`.
+        run: a directory made by `robot-room train`, or the name of a shipped agent.
         env_id: another environment with the same spaces; None: the one the agent was trained in.
         env_kwargs: arguments to change, as a JSON object.
         restorer: whether to load the run's restorer and gate and attach them to the agent.
@@ -45,24 +64,19 @@ def loaded(
             was calibrated on another agent.
     """
     import_package(env_id or "")
-    if not (run / "agent").exists():
-        found = sorted(str(path.parent) for path in Path("runs").glob("*/agent"))
-        raise ValueError(
-            f"run: got {run}, which has no agent; allowed: a directory made by robot-room train, "
-            + (f"as {', '.join(found)}" if found else "and there is none in runs")
-        )
-    agent = Agent.load(run / "agent", env_id, device, threads=threads)
+    folder = agent_folder(run)
+    agent = Agent.load(folder, env_id, device, threads=threads)
     assert agent.env_spec is not None
     spec = with_kwargs(agent.env_spec, env_kwargs)
     restoration = None
     if restorer:
-        folder = existing_folder(run, "restorer")
-        if folder is None:
+        saved = existing_folder(run, "restorer")
+        if saved is None:
             raise ValueError(f"restorer: {run} has none; make it with: robot-room train-restorer {run}")
-        restoration = Restoration.load(folder, str(agent.device))
+        restoration = Restoration.load(saved, str(agent.device))
         restoration.attach(agent)
         known = restoration.calibrated_on
-        itself = described(agent if env_id is None else Agent.load(run / "agent", device=device))
+        itself = described(agent if env_id is None else Agent.load(folder, device=device))
         if known != itself:
             allowed = f"{itself}; calibrate it again with: robot-room train-restorer {run}"
             raise ValueError(f"restorer: got one calibrated on {known}, allowed: {allowed}")
