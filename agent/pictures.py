@@ -1,6 +1,6 @@
 """Sheets of reconstructed, imagined, sampled and denoised frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -18,7 +18,7 @@ from agent.restoration.degradation import OPERATORS
 from agent.restoration.denoiser import Denoiser, to_frames, to_images
 
 Picture = NDArray[np.uint8]
-PAPER, INK = (250, 250, 250), (40, 40, 40)
+PAPER, INK, FAINT = (250, 250, 250), (40, 40, 40), (110, 110, 110)
 MARGIN, LABEL = 8, 20  # pixels
 
 
@@ -60,7 +60,7 @@ def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2)
         decoded = [agent.world_model.decode(latent)[0].cpu().numpy() for latent in (belief, z)]
         for row, frame in zip(rows.values(), [step.frame, *decoded], strict=True):
             row.append(frame)
-    return sheet(rows, scale)
+    return sheet(rows, scale, [f"step {number}" for number in range(len(rows["camera"]))])
 
 
 @torch.no_grad()
@@ -108,8 +108,8 @@ def restored_frames(network: Denoiser | Autoencoder, frames: torch.Tensor) -> Pi
     return sheet(rows, 1)
 
 
-def sheet(rows: dict[str, list[Picture]], scale: int) -> Picture:
-    """Labelled rows of frames, stacked vertically."""
+def sheet(rows: dict[str, list[Picture]], scale: int, columns: Sequence[str] = ()) -> Picture:
+    """Labelled rows of frames, stacked vertically, with names of the columns at the top."""
     strips = []
     for label, frames in rows.items():
         big = [frame.repeat(scale, 0).repeat(scale, 1) for frame in frames]
@@ -117,11 +117,14 @@ def sheet(rows: dict[str, list[Picture]], scale: int) -> Picture:
         strips.append((label, [np.broadcast_to(b[..., -3:], (*b.shape[:2], 3)) for b in big]))
     height, width = strips[0][1][0].shape[:2]
     row_height = LABEL + height + MARGIN
-    size = (MARGIN + len(strips[0][1]) * (width + MARGIN), len(strips) * row_height)
+    head = LABEL if columns else 0
+    size = (MARGIN + len(strips[0][1]) * (width + MARGIN), head + len(strips) * row_height)
     sheet = Image.new("RGB", size, PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for number, name in enumerate(columns):
+        draw.text((MARGIN + number * (width + MARGIN), 3), name, fill=FAINT, font=font)
     for number, (label, frames) in enumerate(strips):
-        top = number * row_height
+        top = head + number * row_height
         draw.text((MARGIN, top + 2), label, fill=INK, font=font)
         for column, frame in enumerate(frames):
             place = (MARGIN + column * (width + MARGIN), top + LABEL)

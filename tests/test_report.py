@@ -313,7 +313,12 @@ def test_the_page_stands_alone_in_a_browser(where, results, tmp_path, browser):
         assert image.evaluate("i => i.naturalWidth") == 64
     assert page.locator("img").count() > 0
     text = page.inner_text("body")
-    assert text.index("Where a baseline wins") < text.index("How much faster")
+    assert (
+        text.index("A robot in a small room")
+        < text.index("how much faster")
+        < text.index("Where a baseline wins")
+        < text.index("What they look like")
+    )
     assert "nan" not in text.lower().split() and "undefined" not in text
     if where == "made up":
         assert "Quick & <small>" in text

@@ -49,6 +49,7 @@ from agent.restoration.restorer import Identity
 from agent.restoration.training import DenoiserTrainer
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Policy, env_spec, evaluate
+from robot_room.app.figures import styled_figure
 from robot_room.sensors import SEVERITIES
 
 ROOM = "RobotRoom-v0"
@@ -262,20 +263,21 @@ def gain(arms: dict[str, NDArray[np.float64]]) -> str:
 
 def draw(scores: Scores, path: Path) -> None:
     """A panel for each corruption: success against severity."""
-    from matplotlib.figure import Figure
-
     colours = {
-        "baseline": "#9a9a9a",
-        "median": "#c98a2b",
-        TRAINED: "#7b5ea7",
-        "innovation gate": "#5b9bd5",
-        "gate": "#2f6690",
-        "restorer": "#e0777d",
-        "restorer + gate": "#c1121f",
+        "baseline": "#8a8a8a",
+        "median": "#e69f00",
+        TRAINED: "#cc79a7",
+        "innovation gate": "#56b4e9",
+        "gate": "#009e73",
+        "restorer": "#0072b2",
+        "restorer + gate": "#d55e00",
     }
-    figure = Figure(figsize=(15, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(SEVERITIES), sharey=True)
-    for panel, kind in zip(panels, SEVERITIES, strict=True):
+    with styled_figure(path, 2, 3, sharey=True, figsize=(8.3, 4.9)) as (_, panels):
+        _draw(scores, panels.flat, colours)
+
+
+def _draw(scores: Scores, panels: Any, colours: dict[str, str]) -> None:
+    for panel, kind in zip(panels, SEVERITIES, strict=False):
         for number, name in enumerate(NAMES):
             severities = range(1, 6)
             values = [scores[kind, severity][name] for severity in severities]
@@ -297,12 +299,11 @@ def draw(scores: Scores, path: Path) -> None:
         panel.set_xlabel("severity")
         panel.set_xticks(range(1, 6))
         panel.set_ylim(-4, 104)
-        panel.grid(alpha=0.25)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(f"success within {LIMIT} steps, %")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(NAMES), frameon=False)
-    figure.savefig(path, dpi=110)
+    for panel in panels[::3]:
+        panel.set_ylabel(f"success within {LIMIT} steps, %")
+    panels[len(SEVERITIES)].set_axis_off()
+    handles = panels[0].get_legend_handles_labels()
+    panels[len(SEVERITIES)].legend(*handles, loc="center left", title="mean, 95 % interval")
 
 
 def main(config: Robustness) -> None:

@@ -4,7 +4,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from benchmarks.comparison.budgets import OURS
 from benchmarks.comparison.scores import Axis, Scores, efficiency, profiles
+from robot_room.app.figures import styled_figure
 
 COLOURS = {
     OURS: "#c1121f",
@@ -140,23 +140,29 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
 
 def draw(scores: Scores, path: Path) -> None:
     """The README's figure: success against environment steps in every environment."""
-    count = len(scores.env_ids)
-    figure, axes = plt.subplots(1, count, figsize=(2.9 * count + 0.6, 3.2), sharey=True)
-    for axis, env_id in zip(np.atleast_1d(axes), scores.env_ids, strict=True):
+    rows = -(-(len(scores.env_ids) + 1) // 3)  # the last place is the legend's
+    shape = {"sharey": True, "figsize": (8.3, 0.3 + 2.3 * rows)}
+    with styled_figure(path, rows, 3, **shape) as (_, axes):
+        _draw(scores, axes.flat)
+
+
+def _draw(scores: Scores, axes: Any) -> None:
+    for axis, env_id in zip(axes, scores.env_ids, strict=False):
         for algorithm in scores.learners:
             found = learning_curves(scores, algorithm, env_id, "env_steps")
             if found is None:
                 continue
             x, y = found
             colour = colour_of(algorithm)
-            axis.plot(x, np.median(y, 0), color=colour, label=algorithm)
-            axis.fill_between(x, y.min(0), y.max(0), color=colour, alpha=0.15, linewidth=0)
-        axis.set(title=short(env_id), xlabel="environment steps", ylim=(-0.02, 1.02))
+            axis.plot(x, 100 * np.median(y, 0), color=colour, label=algorithm)
+            low, high = 100 * y.min(0), 100 * y.max(0)
+            axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        axis.set(title=short(env_id), xlabel="environment steps", ylim=(-2, 102))
         if axis.dataLim.x1 > 0:  # else nobody has learned for a step
             axis.set_xscale("log")
-    np.atleast_1d(axes)[0].set_ylabel("success rate")
-    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.tight_layout(rect=(0, 0.09, 1, 1))
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    for axis in axes[::3]:
+        axis.set_ylabel("success, %")
+    handles = axes[0].get_legend_handles_labels()
+    for axis in axes[len(scores.env_ids) :]:
+        axis.set_axis_off()
+    axes[len(scores.env_ids)].legend(*handles, loc="center left", title="median; lowest to highest")

@@ -23,6 +23,7 @@ from agent import Agent
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from robot_room.app.evaluation.protocol import TUNING_SEED, Policy, env_spec, evaluate
+from robot_room.app.figures import styled_figure
 from robot_room.factors import BY_NAME
 
 Algorithm = Literal["ppo", "drq-sac", "world-model"]
@@ -113,23 +114,17 @@ def averages(records: list[Record]) -> Iterator[tuple[str, dict[str, list[float]
 
 def draw(rows: list[tuple[str, dict[str, list[float]]]], path: Path) -> None:
     """Draw a bar for each factor and each trained policy."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
     rooms = [*WHOLE, *BY_NAME]
     width = 0.8 / len(rows)
-    for number, (name, scores) in enumerate(rows):
-        places = np.arange(len(rooms)) + width * (number - (len(rows) - 1) / 2)
-        axes.bar(places, [100 * np.mean(scores[room]) for room in rooms], width, label=name)
     labels = [room.removeprefix("RobotRoom").removesuffix("-v0").strip("-") or "v0" for room in rooms]
-    axes.set_xticks(range(len(rooms)), labels, rotation=60, ha="right")
-    axes.set_ylabel("success, %")
-    axes.set_title("All factors (left), and one factor alone in its test range")
-    axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.06))
-    figure.savefig(path, dpi=100)
+    with styled_figure(path, figsize=(8.3, 4.5)) as (_, axes):
+        for number, (name, scores) in enumerate(rows):
+            places = np.arange(len(rooms)) + width * (number - (len(rows) - 1) / 2)
+            axes.bar(places, [100 * np.mean(scores[room]) for room in rooms], width, label=name)
+        axes.set_xticks(range(len(rooms)), labels, rotation=60, ha="right")
+        axes.set_ylabel("success, %")
+        axes.set_title("All factors (left), and one factor alone in its test range")
+        axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.06))
 
 
 def main(config: Shifts) -> None:

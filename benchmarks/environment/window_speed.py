@@ -1,17 +1,21 @@
-"""Speed of the window: drawing alone, deciding and drawing, and training while it is open.
+"""Speed of the window: drawing alone, deciding and drawing, as a page, and while training.
 
     python -m benchmarks.environment.window_speed RUN
 
 Without a screen, SDL's dummy driver stands in for one (SDL_VIDEODRIVER=dummy).
 """
 
+import http.client
+import json
 import platform
+import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -25,11 +29,14 @@ from benchmarks.engine.jobs import write_record
 from robot_room.app import command_line
 from robot_room.app.runs.loading import loaded
 from robot_room.app.watching.display import view
-from robot_room.app.watching.live import Spectator
+from robot_room.app.watching.live import Spectator, live
+from robot_room.app.watching.page import Page
 from robot_room.app.watching.session import Session
 from robot_room.drawing import draw
 from robot_room.panels import SIZE
 from robot_room.viewer import Viewer
+
+QUIT = {"events": [{"kind": "press", "key": "q"}]}
 
 
 @dataclass
@@ -67,6 +74,34 @@ def think_and_show(config: Window) -> tuple[list[float], list[float]]:
     return drawing, whole
 
 
+def serve(config: Window) -> list[float]:
+    """Seconds between two pictures of the page, for a client on this machine that only reads them.
+
+    The agent acts at ten steps per second meanwhile.
+    """
+    agent, spec, _ = loaded(config.run, None, "{}", False, "cpu")
+    session, page, arrivals = Session(agent, spec, 0), Page("speed", 1000), []
+    where = urlsplit(page.address)
+    wish = json.dumps({"width": SIZE[0], "height": SIZE[1], "scale": 1.0})
+
+    def look() -> None:
+        client = http.client.HTTPConnection(str(where.hostname), where.port or 0)
+        for _ in range(config.frames + 1):
+            client.request("POST", f"/frame?{where.query}", wish)
+            client.getresponse().read()
+            arrivals.append(time.perf_counter())
+        client.request("POST", f"/frame?{where.query}", json.dumps(json.loads(wish) | QUIT))
+        client.getresponse().read()
+        client.close()
+
+    client = threading.Thread(target=look)
+    client.start()
+    live(session, page)
+    client.join()
+    session.close()
+    return np.diff(arrivals).tolist()
+
+
 def learn(config: Window, watched: bool) -> float:
     """Seconds of a training, watched or not."""
     with TemporaryDirectory() as folder:
@@ -86,7 +121,9 @@ def main(config: Window) -> None:
     for _ in range(config.rounds):
         alone.append(learn(config, watched=False))
         watched.append(learn(config, watched=True))
-    raw = {"drawing": drawing, "frame": whole, "learning": alone, "learning watched": watched}
+    page = serve(config)
+    raw = {"drawing": drawing, "frame": whole, "page": page}
+    raw |= {"learning": alone, "learning watched": watched}
     record = {name: [round(value, 5) for value in values] for name, values in raw.items()}
     write_record(config.out, record | {"size": SIZE, "machine": platform.machine()})
     ratios = np.array(watched) / np.array(alone)
@@ -96,6 +133,7 @@ def main(config: Window) -> None:
         f"decision, mind, drawing  {1000 * np.median(whole):.1f} ms, "
         f"{1 / np.median(whole):.0f} frames a second with a decision in each"
     )
+    console.print(f"as a page                {len(page) / sum(page):.0f} pictures a second")
     console.print(
         f"learning while watched   {np.median(ratios):.3f} times as long "
         f"({ratios.min():.3f} to {ratios.max():.3f})"

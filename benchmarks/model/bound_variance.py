@@ -16,8 +16,8 @@ estimate is of the whole bound from one image, by one draw for every term.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from rich.console import Console
@@ -27,6 +27,7 @@ from torch import Tensor
 from agent.restoration import diffusion
 from agent.restoration.diffusion import Schedule
 from robot_room.app.command_line import run
+from robot_room.app.figures import name_curves, styled_figure
 from robot_room.rendering import Scene, render
 
 
@@ -110,14 +111,21 @@ def main(config: BoundVariance) -> None:
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.write_text(json.dumps(rows, indent=1) + "\n")
     Console(width=120).print(table)
-    figure, axis = plt.subplots(figsize=(5, 3.4), layout="constrained")
-    for name in ("posterior", "consistency"):
-        stds = [row["mean_and_std"][name][1] for row in rows]
-        axis.plot(config.steps, stds, marker="o", label=f"{name} form")
-    axis.set(xscale="log", yscale="log", xlabel="N", ylabel="std of one estimate, nats")
-    axis.legend()
-    config.figure.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(config.figure, dpi=110)
+    draw(rows, config.figure)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Standard deviations of the two forms against the number of diffusion steps."""
+    steps = [row["steps"] for row in rows]
+    with styled_figure(path, figsize=(6.2, 3.0)) as (_, axis):
+        for name in ("posterior", "consistency"):
+            stds = [row["mean_and_std"][name][1] for row in rows]
+            axis.plot(steps, stds, marker="o", label=f"{name} form")
+        axis.set(xscale="log", yscale="log", xlabel="N, diffusion steps")
+        axis.set(title="Two forms of one bound, with the same mean", ylabel="std of one estimate, nats")
+        axis.set_xticks(steps, [str(step) for step in steps])
+        axis.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+        name_curves(axis)
 
 
 if __name__ == "__main__":

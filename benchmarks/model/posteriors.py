@@ -14,9 +14,9 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from rich.console import Console
@@ -31,6 +31,7 @@ from agent.replay import Replay
 from agent.types import Batch
 from agent.world_model import WorldModel
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
+from robot_room.app.figures import name_curves, styled_figure
 
 WINDOWS, LENGTH, BATCH = 64, 6, 16
 SAMPLES = (1, 4, 16, 64, 256)
@@ -151,7 +152,11 @@ def run_job(env_id: str, env_steps: int, seed: int) -> Record:
 
 def draw(records: list[Record], path: Path) -> None:
     """Bounds by K, relative to the best known bound of the sequences: mean over seeds."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    with styled_figure(path, 1, 2, sharey=True) as (_, axes):
+        _draw(records, axes)
+
+
+def _draw(records: list[Record], axes: Any) -> None:
     for axis, windows in zip(axes, ("fitted", "fresh"), strict=True):
         for number, (family, label) in enumerate(FAMILIES.items()):
             name, colour = f"{family} {windows}", f"C{number}"
@@ -164,13 +169,15 @@ def draw(records: list[Record], path: Path) -> None:
             low, high = gaps.min(0), gaps.max(0)
             axis.fill_between(SAMPLES, low, high, alpha=0.2, color=colour)
             axis.plot(SAMPLES, gaps.mean(0), marker="o", color=colour, label=label)
-        axis.set(title=f"{windows} windows", xscale="log", yscale="symlog", xlabel="K samples")
-        axis.set_xticks(SAMPLES, [str(k) if k > 1 else "1 = ELBO" for k in SAMPLES])
+        axis.set(
+            title=f"{windows} windows", xscale="log", yscale="symlog", xlabel="K, importance samples"
+        )
+        axis.set_xticks(SAMPLES, [str(k) if k > 1 else "1\nELBO" for k in SAMPLES])
+        axis.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
     axes[0].invert_yaxis()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     axes[0].set_ylabel("nats per step below the best bound")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    for axis in axes:
+        name_curves(axis)
 
 
 def main(config: Posteriors) -> None:

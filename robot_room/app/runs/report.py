@@ -8,8 +8,9 @@ from typing import Any
 
 import gymnasium as gym
 import imageio.v3 as imageio
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from agent import Agent
@@ -17,6 +18,7 @@ from agent.atomic import replace_file
 from agent.diagnostics import diagnose, random_rollouts
 from agent.pictures import imagination
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate, limited
+from robot_room.app.figures import styled_figure
 from robot_room.app.watching.live import record
 from robot_room.app.watching.session import Session
 
@@ -68,18 +70,30 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
 
 def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
     """Curves per horizon and summary numbers; see `agent.diagnostics.diagnose`."""
-    figure, (frames, rewards, calibration) = plt.subplots(1, 3, figsize=(11, 3.9), layout="constrained")
+    with styled_figure(path, 1, 3, figsize=(8.3, 3.4)) as (figure, axes):
+        _draw_diagnostics(knowledge, figure, axes)
+
+
+def _draw_diagnostics(knowledge: dict[str, Any], figure: Figure, axes: Any) -> None:
+    frames, rewards, calibration = axes
     horizons = np.arange(1, len(knowledge["calibration_ratio"]) + 1)
     labels = {"": "imagined", "_copy": "first frame repeated", "_mean": "mean frame"}
-    for axis, name in ((frames, "frame_rmse"), (rewards, "reward_rmse")):
+    errors = (
+        (frames, "frame_rmse", "Error of frames", "RMSE, share of a pixel's range"),
+        (rewards, "reward_rmse", "Error of rewards", "RMSE, units of reward"),
+    )
+    for axis, name, title, unit in errors:
         for ending, label in labels.items():
             if name + ending in knowledge:
                 axis.plot(horizons, knowledge[name + ending], marker=".", label=label)
-        axis.set(title=name.replace("_", " "), xlabel="steps imagined", ylim=(0, None))
-        axis.legend()
+        axis.set(title=title, ylabel=unit, xlabel="steps imagined", ylim=(0, None))
+        axis.legend(loc="upper left", bbox_to_anchor=(0, -0.22))
     calibration.plot(horizons, knowledge["calibration_ratio"], marker=".")
     calibration.axhline(1, color="grey", linewidth=1)
-    calibration.set(title="calibration ratio (1: calibrated)", xlabel="steps imagined", ylim=(0, None))
+    calibration.set(title="Calibration (1 is right)", ylabel="error / predicted std")
+    calibration.set(xlabel="steps imagined", ylim=(0, None))
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     probes = [
         f"{name[6:-3].replace('_', ' ')} from z: {value:.1f} cm "
         f"(best constant: {knowledge[name.replace('probe', 'chance')]:.1f})"
@@ -90,9 +104,7 @@ def draw_diagnostics(knowledge: dict[str, Any], path: Path) -> None:
         f"foreground explained: {knowledge['foreground_explained']:.1%}",
         f"coverage of the transition's central 90 %: {knowledge['coverage_90']:.1%}",
     )
-    figure.suptitle("     ".join(probes) + "\n" + "     ".join(shares), fontsize=10)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    figure.suptitle("     ".join(probes) + "\n" + "     ".join(shares), size=9, x=0.01, ha="left")
 
 
 def peak_memory_gib() -> float:
