@@ -101,7 +101,7 @@ class Session:
     ) -> None:
         self.agent, self.spec, self.restoration = agent, spec, restoration
         self.chosen = Choices(agent.planner, restoring=restoring and restoration is not None)
-        self.scores: dict[tuple[Planner, int, bool], Score] = {}
+        self.scores: dict[tuple[str, int, bool], Score] = {}
         self.values: ValueMap | None = None
         self._valued: Any = None
         self.closed = self.wants_still = False
@@ -116,7 +116,7 @@ class Session:
     def score(self) -> Score:
         """The results under the current conditions."""
         planner, kwargs = self.chosen.planner, self.spec.kwargs
-        conditions = planner, kwargs.get("distractors", 0), self.chosen.restoring
+        conditions = repr(planner), kwargs.get("distractors", 0), self.chosen.restoring
         return self.scores.setdefault(conditions, Score())
 
     # ---- stepping ------------------------------------------------------------------------------
