@@ -14,13 +14,13 @@ from benchmarks.comparison.scores import Axis, Scores, efficiency, profiles
 from robot_room.app.figures import styled_figure
 
 COLOURS = {
-    OURS: "#c1121f",
-    "ppo": "#1d4e89",
-    "a2c": "#5fa8d3",
-    "sac": "#2a9d5c",
-    "td3": "#8a5fbf",
-    "ddpg": "#b07d2b",
-    "drq-sac": "#17888a",
+    OURS: "#d55e00",
+    "ppo": "#0072b2",
+    "a2c": "#56b4e9",
+    "sac": "#009e73",
+    "td3": "#cc79a7",
+    "ddpg": "#e69f00",
+    "drq-sac": "#666666",
     "random": "#999999",
     "oracle": "#222222",
 }
