@@ -28,7 +28,7 @@ LARGEST = 1.5e6  # bytes of a shipped agent
 
 @pytest.fixture(scope="module")
 def agent():
-    return Agent("RobotRoom-v0", seed=3).learn(120)
+    return Agent("RobotRoom-v0", seed=3)
 
 
 def size(folder):
@@ -188,7 +188,7 @@ class StandIn:
         if found := re.fullmatch(r"/api/models/(user/name)/(\w+)/(\w+)", path):
             return self.of_repo(*found.group(1, 2), request)
         if found := re.fullmatch(r"/(user/name)/resolve/(\w+)/(.+)", path):
-            return self.file(*found.groups(), request.method)
+            return self.file(*found.groups())
         return reply({"error": "not found"}, 404)
 
     def of_repo(self, name, what, request):
@@ -209,19 +209,23 @@ class StandIn:
                     files[value["path"]] = base64.b64decode(value["content"])
             url = f"{request.host_url}{name}/commit/{self.sha(name)}"
             return reply({"success": True, "commitOid": self.sha(name), "commitUrl": url})
+        if what == "tree":
+            sizes = {file: len(contents) for file, contents in files.items()}
+
+            def oid(file):
+                return hashlib.sha1(files[file]).hexdigest()
+
+            return reply([{"type": "file", "path": f, "size": sizes[f], "oid": oid(f)} for f in files])
         siblings = [{"rfilename": file} for file in files]
         return reply({"id": name, "modelId": name, "sha": self.sha(name), "siblings": siblings})
 
-    def file(self, name, revision, file, method):
+    def file(self, name, revision, file):
         contents = self.repos.get(name, {}).get(file)
         if contents is None:
             return reply({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
-        headers = {
-            "ETag": f'"{hashlib.sha1(contents).hexdigest()}"',
-            "X-Repo-Commit": self.sha(name),
-            "Content-Length": str(len(contents)),
-        }
-        return Response(b"" if method == "HEAD" else contents, headers=headers)
+        tag = hashlib.sha1(contents).hexdigest()
+        headers = {"ETag": f'"{tag}"', "X-Repo-Commit": self.sha(name)}
+        return Response(contents, headers=headers)  # of HEAD, the server leaves the contents out
 
     def sha(self, name):
         return hashlib.sha1(repr(sorted(self.repos[name].items())).encode()).hexdigest()

@@ -48,21 +48,22 @@ class Window:
     frames: int = 200
     """Number of pictures to time."""
     rounds: int = 5
-    """Number of training runs to time with and without a window, alternating."""
+    """Number of training runs to time with and without a window, alternating; 0: none."""
     env_steps: int = 200
     """Environment steps of each training run."""
     out: Path = Path("benchmarks/results/window.json")
     """File for the raw times."""
 
 
-def think_and_show(config: Window) -> tuple[list[float], list[float]]:
-    """Seconds to draw a picture, and to decide, inspect and show it."""
+def think_and_show(config: Window) -> tuple[list[float], list[float], list[float]]:
+    """Seconds to draw a picture, and to decide, inspect and show it; CPU time of a decision."""
     agent, spec, _ = loaded(config.run, None, "{}", False, "cpu")
     viewer, session = Viewer(SIZE, 0, "speed"), Session(agent, spec, 0)
-    drawing, whole = [], []
+    drawing, whole, deciding = [], [], []
     for _ in range(config.frames):
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         session.step()
+        deciding.append(time.process_time() - busy)
         shown = view(session)
         viewer.show(shown)
         whole.append(time.perf_counter() - began)
@@ -71,13 +72,14 @@ def think_and_show(config: Window) -> tuple[list[float], list[float]]:
         drawing.append(time.perf_counter() - began)
     viewer.close()
     session.close()
-    return drawing, whole
+    return drawing, whole, deciding
 
 
-def serve(config: Window) -> list[float]:
-    """Seconds between two pictures of the page, for a client on this machine that only reads them.
+def serve(config: Window) -> tuple[list[float], float]:
+    """Seconds between two pictures of a paused page, for a client on this machine that only reads them.
 
-    The agent acts at ten steps per second meanwhile.
+    Also, seconds of CPU time for a picture, of this process, which is server and client; on a busy
+    machine they tell more.
     """
     agent, spec, _ = loaded(config.run, None, "{}", False, "cpu")
     session, page, arrivals = Session(agent, spec, 0), Page("speed", 1000), []
@@ -94,12 +96,13 @@ def serve(config: Window) -> list[float]:
         client.getresponse().read()
         client.close()
 
-    client = threading.Thread(target=look)
+    session.chosen.paused = True
+    client, began = threading.Thread(target=look), time.process_time()
     client.start()
     live(session, page)
     client.join()
     session.close()
-    return np.diff(arrivals).tolist()
+    return np.diff(arrivals).tolist(), (time.process_time() - began) / len(arrivals)
 
 
 def learn(config: Window, watched: bool) -> float:
@@ -116,24 +119,30 @@ def learn(config: Window, watched: bool) -> float:
 def main(config: Window) -> None:
     """Run the benchmark."""
     torch.set_num_threads(1)
-    drawing, whole = think_and_show(config)
+    drawing, whole, deciding = think_and_show(config)
     alone, watched = [], []
     for _ in range(config.rounds):
         alone.append(learn(config, watched=False))
         watched.append(learn(config, watched=True))
-    page = serve(config)
-    raw = {"drawing": drawing, "frame": whole, "page": page}
+    page, page_cpu = serve(config)
+    raw = {"drawing": drawing, "frame": whole, "page": page, "page, CPU": [page_cpu]}
+    raw["decision, CPU"] = deciding
     raw |= {"learning": alone, "learning watched": watched}
     record = {name: [round(value, 5) for value in values] for name, values in raw.items()}
     write_record(config.out, record | {"size": SIZE, "machine": platform.machine()})
-    ratios = np.array(watched) / np.array(alone)
     console = Console()
     console.print(f"drawing                  {1000 * np.median(drawing):.2f} ms")
     console.print(
         f"decision, mind, drawing  {1000 * np.median(whole):.1f} ms, "
         f"{1 / np.median(whole):.0f} frames a second with a decision in each"
     )
-    console.print(f"as a page                {len(page) / sum(page):.0f} pictures a second")
+    console.print(
+        f"as a page                {len(page) / sum(page):.0f} pictures a second; CPU time "
+        f"{1000 * page_cpu:.1f} ms each, and {1000 * np.median(deciding):.1f} ms for a decision"
+    )
+    if config.rounds == 0:
+        return
+    ratios = np.array(watched) / np.array(alone)
     console.print(
         f"learning while watched   {np.median(ratios):.3f} times as long "
         f"({ratios.min():.3f} to {ratios.max():.3f})"

@@ -18,6 +18,7 @@ from agent.metrics import RunLogger
 from robot_room.app.watching.display import Learning, view
 from robot_room.app.watching.keys import press
 from robot_room.app.watching.session import SPEEDS, Session
+from robot_room.app.watching.value_map import CELLS
 from robot_room.drawing import draw, to_picture
 from robot_room.panels import View
 from robot_room.pen import Picture
@@ -192,7 +193,7 @@ def record(session: Session, path: Path, episodes: int, size: tuple[int, int], r
     writer: Any = get_writer(path, **options)  # writes one picture at a time
     with writer as film:
         while session.episode.number < episodes:
-            session.explore()
+            session.explore(CELLS)  # nobody waits
             shown = replace(view(session), keys=())  # a film has no keys
             picture = to_picture(draw(shown, size))
             for _ in range(5 if session.episode.over else 1):  # hold the arrival

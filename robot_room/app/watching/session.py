@@ -173,8 +173,8 @@ class Session:
                 score.ratios.append(episode.steps / episode.oracle_steps)
         self.look()
 
-    def explore(self) -> None:
-        """Compute one more row of the map of expected returns, which begins anew in another room."""
+    def explore(self, rows: int = 1) -> None:
+        """Compute more rows of the map of expected returns, which begins anew in another room."""
         room: Any = self._env.unwrapped
         if "robot_position" not in self.info or not hasattr(room, "params"):
             return
@@ -182,8 +182,9 @@ class Session:
         valued = (goal.tolist(), layout, self.spec.kwargs, self.chosen.planner)
         if valued != self._valued:
             self.values, self._valued = ValueMap(), valued
-        if self.values is not None and not self.values.complete:
-            self.values.advance(self.agent, self.chosen.planner, room)
+        for _ in range(rows):
+            if self.values is not None and not self.values.complete:
+                self.values.advance(self.agent, self.chosen.planner, room)
 
     # ---- user input -----------------------------------------------------------------------------
 
