@@ -55,8 +55,9 @@ def draw(view: View, size: tuple[int, int] = SIZE, scale: float = 1.0) -> Any:
 
 def to_picture(surface: Any) -> Picture:
     """The pixels of a surface, (height, width, 3)."""
-    pixels = import_pygame().surfarray.array3d(surface)
-    return np.ascontiguousarray(pixels.swapaxes(0, 1))
+    width, height = surface.get_size()
+    pixels = import_pygame().image.tobytes(surface, "RGB")  # faster than surfarray and a transposition
+    return np.frombuffer(pixels, np.uint8).reshape(height, width, 3).copy()
 
 
 def _draw_title(pen: Pen, view: View, box: Rect) -> None:
