@@ -403,13 +403,13 @@ def test_a_recording_has_every_step_and_holds_the_last(session, tmp_path, ending
 
     session.step = counted
     session.drag(session.info["goal_position"] + [0.3, 0.0])  # so that it may be short
-    record(session, path, 1, (400, 300), 10)
+    record(session, path, 1, (700, 480), 10)  # large enough to show the number of the step
     assert seen[-1] and not any(seen[:-1])
     if ending == "mp4":
         assert imageio_ffmpeg.count_frames_and_secs(path)[0] == len(seen) + 4
     else:
         film = imageio.imread(path, index=None)  # a GIF merges equal pictures
-        assert film.shape == (len(seen), 300, 400, 3)
+        assert film.shape == (len(seen), 480, 700, 3)
 
 
 def test_learning_does_not_depend_on_who_looks_on(tmp_path):
