@@ -8,19 +8,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts import notebooks  # noqa: E402 - the path is needed first
+
 project = "RobotRoom"
 author = "the RobotRoom developers"
 copyright = f"2026, {author}"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "tutorials/notebooks"]
 default_role = "code"  # docstrings write `name`, as Markdown does
 
 html_theme = "furo"
@@ -29,6 +31,14 @@ html_theme_options = {"navigation_with_keys": True}
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+
+nb_execution_mode = "cache"  # executes a page again only if it has changed
+nb_execution_cache_path = str(ROOT / "docs" / "_build" / ".jupyter_cache")
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600  # seconds for a cell
+nb_code_prompt_show = "Solution"  # the only cells that are hidden
+nb_code_prompt_hide = "Solution"
+nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
@@ -106,6 +116,16 @@ def from_markdown(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = result
 
 
+def with_links(app, name: str, source: list[str]) -> None:
+    """Below the title of a tutorial, say where its notebook is."""
+    folder, _, page = name.rpartition("/")
+    if folder == "tutorials" and page[0].isdigit():
+        source[0] = re.sub(
+            r"^# .*$", rf"\g<0>\n\n{notebooks.links(page)}", source[0], count=1, flags=re.M
+        )
+
+
 def setup(app) -> None:
     """Docstrings are converted before napoleon sees them."""
     app.connect("autodoc-process-docstring", from_markdown, priority=100)
+    app.connect("source-read", with_links)
