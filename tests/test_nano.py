@@ -222,3 +222,24 @@ def test_a_written_picture_can_be_read(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     nano_ddpm.write_png(tmp_path / "a.png", picture)
     assert np.array_equal(imageio.imread(tmp_path / "a.png"), picture)
+
+
+def test_the_readme_tells_what_was_measured_and_every_seed_reached_the_target():
+    path = ROOT / "benchmarks" / "results" / "nano" / "RobotRoom-v0.jsonl"
+    runs = [json.loads(line) for line in path.read_text().splitlines()]
+    seeds = [run["seed"] for run in runs]
+    assert seeds == list(range(len(runs)))
+    assert all(run["starts"] == 1000 and run["success"] >= 0.99 for run in runs)
+    assert all(run["steps"] <= 1000 and run["cpu_seconds"] <= 60 for run in runs)
+    text = " ".join((ROOT / "README.md").read_text().split())
+    success, steps, seconds = (
+        [factor * run[name] for run in runs]
+        for name, factor in (("success", 100), ("steps", 1), ("cpu_seconds", 1))
+    )
+    for said in (
+        f"{np.mean(success):.1f} % ({min(success):.1f} to {max(success):.1f}) success",
+        f"after {np.mean(steps):.0f} steps ({min(steps)} to {max(steps)})",
+        f"{np.mean(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f})",
+        f"nano --seeds {' '.join(map(str, seeds))}`",
+    ):
+        assert said in text, said
