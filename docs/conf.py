@@ -26,6 +26,8 @@ exclude_patterns = ["_build", "tutorials/notebooks"]
 default_role = "code"  # docstrings write `name`, as Markdown does
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = "RobotRoom"
 html_theme_options = {"navigation_with_keys": True}
 

@@ -46,8 +46,8 @@ def pages() -> list[Path]:
 
 
 def links(page: str) -> str:
-    """Where to get a page's notebook, in Markdown; with a badge once the repository has an address."""
-    download = f"[Download this page as a notebook](notebooks/{page}.ipynb)"
+    """Where to get a page's notebook, for Sphinx; with a badge once the repository has an address."""
+    download = f"{{download}}`Download this page as a notebook <notebooks/{page}.ipynb>`"
     if (where := repository()) is None:
         return download
     colab = f"https://colab.research.google.com/github/{where}/blob/main/docs/tutorials/notebooks"
