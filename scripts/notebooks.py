@@ -32,11 +32,9 @@ if "COLAB_RELEASE_TAG" in os.environ:
 
 
 def repository() -> str | None:
-    """`owner/name` on GitHub, told by `[project.urls]` of pyproject.toml; None if that is not there."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found = re.search(
-        r"github\.com/([\w.-]+/[\w.-]+?)/?$", project.get("urls", {}).get("Repository", "")
-    )
+    """`owner/name` on GitHub, from `[tool.robot-room]` of pyproject.toml; None if it is not there."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["robot-room"]
+    found = re.search(r"github\.com/([\w.-]+/[\w.-]+?)/?$", settings["repository"])
     return found[1] if found else None
 
 

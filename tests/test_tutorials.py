@@ -48,13 +48,13 @@ def test_no_notebook_is_left_over():
 
 
 def test_the_badge_leads_to_the_notebook_once_the_repository_has_an_address(monkeypatch, tmp_path):
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "robot-room"\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.robot-room]\nrepository = ""\n')
     monkeypatch.setattr(notebooks, "ROOT", tmp_path)
     assert notebooks.repository() is None
     assert "colab" not in notebooks.links("1_a")
     assert not any(cell.id == "setup" for cell in notebooks.notebook(PAGES[0]).cells)
-    address = '[project.urls]\nRepository = "https://github.com/someone/robot-room"\n'
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "robot-room"\n' + address)
+    address = "https://github.com/someone/robot-room"
+    (tmp_path / "pyproject.toml").write_text(f'[tool.robot-room]\nrepository = "{address}"\n')
     assert notebooks.repository() == "someone/robot-room"
     where = "github/someone/robot-room/blob/main/docs/tutorials/notebooks/1_a.ipynb"
     assert f"(https://colab.research.google.com/{where})" in notebooks.links("1_a")
