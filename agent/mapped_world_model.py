@@ -152,19 +152,22 @@ class MappedWorldModel(WorldModel):
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}); see the module's docstring."""
         m, s = self._split(z)
-        moved, drift = self._moved(m, self.map.draw(s), action), torch.full_like(s, MAP_DRIFT)
+        moved, drift = (
+            self._moved(m, self._surroundings(m, self.map.draw(s)), action),
+            torch.full_like(s, MAP_DRIFT),
+        )
         return Normal(torch.cat([moved.mean, s], -1), torch.cat([moved.std, drift], -1))
 
-    def _moved(self, m: Tensor, image: Tensor, action: Tensor) -> Normal:
-        place = normal(frozen(self.place_net, self._place_inputs(m, image, action)), bias=-1.0)
+    def _moved(self, m: Tensor, surroundings: Tensor, action: Tensor) -> Normal:
+        inputs = torch.cat([m[:, 2:], action, surroundings], -1)  # not the place itself
+        place = normal(frozen(self.place_net, inputs), bias=-1.0)
         rest = normal(self.transition_net(torch.cat([m, action], -1)), bias=-1.0)
         mean = torch.cat([m[:, :2] + self.drive(action) + place.mean, rest.mean], -1)
         return Normal(mean, torch.cat([place.std, rest.std], -1))
 
-    def _place_inputs(self, m: Tensor, image: Tensor, action: Tensor) -> Tensor:
-        """What the place's next step depends on: not the place itself, but what surrounds it."""
-        surroundings = self.map.surroundings(image, self.pointer(m))
-        return torch.cat([m[:, 2:], action, surroundings], -1)
+    def _surroundings(self, m: Tensor, image: Tensor) -> Tensor:
+        """What surrounds m's place on static images."""
+        return self.map.surroundings(image, self.pointer(m))
 
     def further_loss(
         self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
@@ -207,7 +210,8 @@ class MappedWorldModel(WorldModel):
         m = torch.cat([places, q.mean[..., 2 : self.moving_dim]], -1)[:, :-1][pairs]
         image = self.map.draw(q.mean[:, :-1, self.moving_dim :][pairs])
         step = (places[:, 1:] - places[:, :-1])[pairs] - self.drive(action)
-        rows = torch.cat([self._place_inputs(m, image, action), step], -1)[-RECALLED:]
+        rows = [m[:, 2:], action, self._surroundings(m, image), step]
+        rows = torch.cat(rows, -1)[-RECALLED:]
         at = (self.num_recalled + torch.arange(len(rows), device=rows.device)) % RECALLED
         self.recalled[at] = rows
         noise = torch.randn(len(m), 2, generator=generator, device=m.device)
@@ -246,12 +250,18 @@ class MappedWorldModel(WorldModel):
         def beside(m: Tensor) -> Tensor:
             return torch.cat([m, landmarks.repeat_interleave(len(m) // len(landmarks), 0)], -1)
 
+        known: tuple[Tensor, Tensor] | None = None  # the m of the last step, and its surroundings
+
         @torch.no_grad()
         def step(m: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-            moved = self._moved(m, image, action)
+            nonlocal known
+            here = known[1] if known is not None and known[0] is m else self._surroundings(m, image)
+            moved = self._moved(m, here, action)
+            there = self._surroundings(moved.mean, image)
             certain = moved.std[:, :2].norm(dim=1, keepdim=True) <= UNCERTAIN * self.typical_std
-            presence = self.presence_net(self.map.surroundings(image, self.pointer(moved.mean)))
-            m = torch.where(certain & (presence >= LEAST_PRESENCE), moved.mean, m)
+            taken = certain & (self.presence_net(there) >= LEAST_PRESENCE)
+            m = torch.where(taken, moved.mean, m)
+            known = m, torch.where(taken, there, here)
             return m, self._reward(beside(m))
 
         @torch.no_grad()
@@ -316,6 +326,8 @@ class MappedWorldModel(WorldModel):
 
 def frozen(network: nn.Sequential, inputs: Tensor) -> Tensor:
     """A network's output, with its parameters taken as constants."""
+    if not torch.is_grad_enabled():
+        return network(inputs)
     constants = {name: value.detach() for name, value in network.named_parameters()}
     return torch.func.functional_call(network, constants, (inputs,))
 

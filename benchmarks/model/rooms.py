@@ -42,7 +42,7 @@ LOOKS = {
     "RobotRoomSparse-v0": (504, 752, 1000),
     "RobotRoomDistractors-v0": (152, 304),
     "RobotRoomDoor-v0": (1000, 2000),
-    "RobotRoomMaze-v0": (2000, 4000),
+    "RobotRoomMaze-v0": (1000, 2000),
 }
 """Environment steps after which the agent is evaluated; learning ends at the last."""
 FIRST_SEED = 400
