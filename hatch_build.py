@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tomllib
 import warnings
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,9 +32,11 @@ class KernelsHook(BuildHookInterface):
         """Compile; a failure is reported and leaves a build without the extension."""
         from setuptools import Distribution, Extension
 
+        source = (Path(self.root) / "robot_room/_kernels.c").read_bytes()
         extension = Extension(
             "robot_room._kernels",
             ["robot_room/_kernels.c"],
+            define_macros=[("SOURCE_CRC", str(zlib.crc32(source) >> 1))],  # as `loops` has it
             extra_compile_args=FLAGS[os.name],
             py_limited_api=True,
         )

@@ -747,7 +747,10 @@ static PyMethodDef methods[] = {
     KERNEL(add_gaussian, "Write `sensors.add_gaussian` into `frames`."),
     {NULL, NULL, 0, NULL}};
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+/* A checksum of this file, so that `loops` can tell when it was changed after it was compiled. */
+static int add_checksum(PyObject *module) { return PyModule_AddIntConstant(module, "SOURCE_CRC", SOURCE_CRC); }
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_checksum}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "robot_room._kernels", "The compiled inner loops of `loops.CompiledLoops`.",

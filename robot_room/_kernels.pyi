@@ -3,6 +3,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+SOURCE_CRC: int
 
 def move(
     robot: Array,

@@ -5,6 +5,9 @@ C and not numba, because the room must be fast by default: importing numba alone
 importing Gymnasium, and its first step up to six seconds, while the extension loads in a millisecond.
 """
 
+import warnings
+import zlib
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +22,21 @@ from robot_room.room import Float, Walls
 try:
     from robot_room import _kernels
 except ImportError:  # built where there was no compiler
+    _kernels = None
+
+_SOURCE = Path(__file__).with_name("_kernels.c")  # in a clone; an installation has none
+
+
+def outdated(source: Path, checksum: int | None) -> bool:
+    """Whether the compiled loops were made from another source than the one beside them."""
+    return source.exists() and checksum != zlib.crc32(source.read_bytes()) >> 1
+
+
+if _kernels is not None and outdated(_SOURCE, getattr(_kernels, "SOURCE_CRC", None)):
+    warnings.warn(
+        f"{_SOURCE} has changed since it was compiled, so that numpy is used; scripts/run compiles it",
+        stacklevel=2,
+    )
     _kernels = None
 
 
