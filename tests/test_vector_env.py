@@ -284,8 +284,8 @@ def test_pictures_and_the_window():
     envs.reset(seed=0)
     shown = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
     envs.close()
-    assert shown.shape == (384 + 76, 384 + 24, 3)  # 3 by 3 rooms, as large a multiple of 64 as fits
-    wall = shown[32 : 32 + 384, 12 : 12 + 384]
+    assert shown.shape == (42 + 384 + 16, 384 + 2 * 16, 3)  # 3 by 3 rooms, and a title above
+    wall = shown[42 : 42 + 384, 16 : 16 + 384]
     assert wall[:256].std() > 10 and not wall[256:, 256:].any()
     rooms = make(AutoresetMode.NEXT_STEP, KWARGS[3], True, render_mode="rgb_array")
     rooms.reset(seed=0)
