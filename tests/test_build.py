@@ -100,3 +100,9 @@ def test_the_package_index_is_told_absolute_addresses(hook, tmp_path, monkeypatc
         re.sub('^repository = ".*"', 'repository = "https://host/r/"', settings, flags=re.M)
     )
     assert hook.repository(tmp_path) == "https://host/r"
+
+
+def test_every_pin_has_hashes_and_every_hash_has_a_pin():
+    command = [sys.executable, "-c", "import audit; print(audit.missing())"]
+    done = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
