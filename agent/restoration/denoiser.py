@@ -42,7 +42,7 @@ class DenoiserConfig(Config):
         ValueError: a field has a value that is not allowed.
     """
 
-    width: Annotated[int, Ge(GROUPS), MultipleOf(GROUPS)] = 32
+    width: Annotated[int, Ge(GROUPS), Le(1024), MultipleOf(GROUPS)] = 32
     """Channels at the finer resolution, doubled at the coarser."""
     steps: Annotated[int, Ge(2), Le(10_000)] = 200
     """N, steps of the cosine schedule."""
