@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from agent.control import ControlState, decide
+from agent.exploration import Exploration
 from agent.planning import ICEM, Plan
 from agent.world_model import WorldModel, WorldModelConfig
 
@@ -31,7 +32,7 @@ def asked(model, state, starts, planner=PLANNER, seed=0, **settings):
 def test_belief_advances_with_the_action_that_is_taken_noise_included(model):
     state = ControlState.initial(model, PLANNER, 3)
     plain, _ = asked(model, state, [True] * 3)
-    decision, after = asked(model, state, [True] * 3, exploration_std=0.5)
+    decision, after = asked(model, state, [True] * 3, exploration=Exploration(exploration_std=0.5))
     assert not torch.allclose(decision.action, plain.action)
     torch.testing.assert_close(after.belief.action, decision.action)
     with torch.no_grad():
@@ -43,11 +44,11 @@ def test_exploration_adds_noise_of_its_std_and_stays_in_the_bounds(model):
     state = ControlState.initial(model, PLANNER, 400)
     plain, _ = asked(model, state, [True] * 400)
     torch.testing.assert_close(plain.action, plain.plan.actions[:, 0])
-    little, _ = asked(model, state, [True] * 400, exploration_std=0.1)
+    little, _ = asked(model, state, [True] * 400, exploration=Exploration(exploration_std=0.1))
     inside = little.action.abs() < 1
     noise = (little.action - little.plan.actions[:, 0])[inside]
     assert noise.std().item() == pytest.approx(0.1, rel=0.15)
-    much, _ = asked(model, state, [True] * 400, exploration_std=50.0)
+    much, _ = asked(model, state, [True] * 400, exploration=Exploration(exploration_std=50.0))
     assert much.action.abs().max() == 1 and (much.action.abs() == 1).float().mean() > 0.9
 
 

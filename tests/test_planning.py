@@ -306,7 +306,7 @@ def test_a_proposal_is_refitted_to_the_elites_with_momentum():
     candidates = torch.randn(1, 30, 2, 2, generator=generator)
     found = Plan(candidates[:, 0], candidates, torch.linspace(1, 0, 30)[None])
     old_mean, old_std = torch.ones(1, 2, 2), torch.full((1, 1, 2, 2), 3.0)
-    mean, std, kept = config._refit(found, old_mean, old_std)
+    mean, std, kept = config.refit(found, old_mean, old_std)
     elites = candidates[0, :4].numpy()
     np.testing.assert_allclose(mean[0], 0.7 * elites.mean(0) + 0.3, rtol=1e-5)
     np.testing.assert_allclose(std[0, 0], 0.7 * elites.std(0, ddof=1) + 0.3 * 3, rtol=1e-5)
