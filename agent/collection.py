@@ -46,7 +46,7 @@ def as_vector_env(
     if isinstance(env, str | EnvSpec):
         try:
             return gym.make_vec(env, num_envs, "sync", vector_kwargs={"autoreset_mode": mode})
-        except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        except (gym.error.Error, ModuleNotFoundError) as error:
             raise ValueError(
                 f"env: got {env!r}, allowed: a registered id; import the package that registers it, "
                 f'or name it too: "robot_room:RobotRoom-v0" ({error})'
