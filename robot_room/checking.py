@@ -50,7 +50,7 @@ def number(field: str, value: Any, low: float, high: float) -> float:
     Raises:
         ValueError: the value is anything else.
     """
-    if isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high:
+    if isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) <= high:
         return float(value)
     raise ValueError(f"{field}: got {value!r}, allowed: a number from {low:g} to {high:g}")
 

@@ -72,10 +72,9 @@ def reward(params: RoomParams, achieved: Any, desired: Any, info: Any = None) ->
 def _exact(found: Float, info: Any, name: str) -> Float:
     """Positions (..., 2) as `info` has them, where it has the same."""
     infos = [info] if isinstance(info, Mapping) else info
+    infos = list(infos) if isinstance(infos, list | tuple) or np.ndim(infos) == 1 else []
     flat = found.reshape(-1, 2)
-    if not isinstance(infos, list | tuple | np.ndarray) or np.shape(infos)[:1] != flat.shape[:1]:
-        return found
-    if not all(isinstance(one, Mapping) and name in one for one in infos):
+    if len(infos) != len(flat) or not all(isinstance(i, Mapping) and name in i for i in infos):
         return found
     try:
         known = np.array([one[name] for one in infos], np.float64).reshape(flat.shape)

@@ -1,12 +1,14 @@
 """Receding-horizon control: what is planned from, what is done, and what is believed afterwards."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from agent.control import ControlState, decide
 from agent.exploration import Exploration
-from agent.planning import ICEM, Plan
+from agent.planning import ICEM, Plan, Planner
 from agent.world_model import WorldModel, WorldModelConfig
 
 PLANNER = ICEM(candidates=12, elites=3, iterations=2, horizon=3)
@@ -61,33 +63,37 @@ def test_an_episode_that_starts_knows_nothing_of_the_last_one(model):
     assert not torch.allclose(again.belief.density.mean[1], fresh.belief.density.mean[1])
 
 
-class Noting:
+@dataclasses.dataclass(frozen=True)
+class Noting(Planner):
     """A planner that notes what it is asked."""
 
-    horizon, alternatives, particles = 3, 1, 1
+    noted: dict = dataclasses.field(default_factory=dict)
+    alternatives = 1
 
     def plan(self, problem, z, warm_start=None, generator=None):
-        self.problem, self.z, self.warm_start = problem, z, warm_start
+        self.noted.update(problem=problem, z=z, warm_start=warm_start)
         actions = torch.linspace(-0.9, 0.9, 6).view(1, 3, 2).repeat(len(z), 1, 1)
         candidates = torch.stack([actions, -actions], 1)
         return Plan(actions, candidates, torch.zeros(len(z), 2))
 
 
 def test_planning_starts_from_belief_and_from_the_last_plan_one_step_on(model):
-    planner = Noting()
+    planner = Noting(horizon=3)
     decision, state = asked(model, ControlState.initial(model, planner, 2), [True, True], planner)
-    torch.testing.assert_close(planner.z, decision.belief.density.mean)
-    assert planner.problem.low.tolist() == [-1, -1] and planner.problem.high.tolist() == [1, 1]
-    assert (planner.warm_start == 0).all() and planner.problem.continuation is None
+    problem = planner.noted["problem"]
+    torch.testing.assert_close(planner.noted["z"], decision.belief.density.mean)
+    assert problem.low.tolist() == [-1, -1] and problem.high.tolist() == [1, 1]
+    assert (planner.noted["warm_start"] == 0).all() and problem.continuation is None
+    z, action = torch.zeros(2, 4), torch.full((2, 2), 0.5)
+    torch.testing.assert_close(problem.step(z, action), model.step(z, action))
     asked(model, state, [False, True], planner)
     expected = torch.tensor([[-0.18, 0.18], [0.54, 0.9], [0, 0]])
-    torch.testing.assert_close(planner.warm_start[0], torch.stack([expected, -expected]))
-    assert (planner.warm_start[1] == 0).all()
-    z, action = torch.zeros(2, 4), torch.full((2, 2), 0.5)
-    torch.testing.assert_close(planner.problem.step(z, action), model.step(z, action))
-    planner.particles = 2  # of which each samples
-    asked(model, state, [True, True], planner)
-    one, other = (planner.problem.step(z, action)[0] for _ in range(2))
+    warm_start = planner.noted["warm_start"]
+    torch.testing.assert_close(warm_start[0], torch.stack([expected, expected, -expected])[:2])
+    assert (warm_start[1] == 0).all()
+    several = dataclasses.replace(planner, particles=2)  # of which each samples
+    asked(model, state, [True, True], several)
+    one, other = (several.noted["problem"].step(z, action)[0] for _ in range(2))
     assert not torch.allclose(one, other)
 
 

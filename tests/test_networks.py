@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.networks import SHARPNESS, KeypointEncoder, SeparableDecoder
+from agent.networks import SHARPNESS, KeypointEncoder, SeparableDecoder, ridge
 from robot_room import rendering
 
 
@@ -76,6 +76,19 @@ def test_frames_that_never_change_do_not_break_initialisation():
     encoder = KeypointEncoder((32, 32, 3), maps=8, features=8)
     encoder.initialise(torch.zeros(50, 32, 32, 3))
     assert torch.isfinite(encoder(torch.zeros(2, 32, 32, 3))).all()
+
+
+def test_ridge_regression_minimises_its_penalised_squares():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(40, 5, generator=generator, dtype=torch.float64)
+    targets = torch.randn(40, 2, generator=generator, dtype=torch.float64)
+    for strength in (1e-4, 0.5):
+        # The same by least squares, with a row for each weight that is to be small.
+        rows = (strength * inputs.square().mean() * 40) ** 0.5 * torch.eye(5, dtype=torch.float64)
+        stacked = torch.cat([inputs, rows]), torch.cat([targets, torch.zeros(5, 2)])
+        expected = torch.linalg.lstsq(*stacked).solution
+        torch.testing.assert_close(ridge(inputs, targets, strength), expected)
+    torch.testing.assert_close(ridge(inputs, targets), ridge(inputs, targets, 1e-4))
 
 
 def test_keypoints_are_expected_positions_and_activations_under_a_softmax():

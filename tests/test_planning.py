@@ -281,6 +281,23 @@ def searched(config, warm_start=None):
     return seen, found
 
 
+@pytest.mark.parametrize("kind", [CEM, ICEM, MPPI, RandomShooting], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("plans", [1, 4])
+def test_as_many_candidates_are_evaluated_as_stated(kind, plans):
+    sizes = []
+
+    def step(z, action):
+        sizes.append(len(z))
+        return z, z.sum(-1)
+
+    settings = {"elites": 12} if issubclass(kind, CEM) else {}
+    config = kind(horizon=3, candidates=14, **settings)
+    for rooms in (1, 20):
+        sizes.clear()
+        plan(step, torch.zeros(rooms, 2), config, warm_start=torch.zeros(rooms, plans, 3, 2))
+        assert set(sizes) == {14 * rooms}
+
+
 @pytest.mark.parametrize("kind", [CEM, ICEM], ids=lambda kind: kind.__name__)
 def test_elites_are_kept_as_candidates_of_the_next_iteration(kind):
     config = kind(horizon=1, candidates=20, elites=5, iterations=3)
