@@ -13,7 +13,7 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray

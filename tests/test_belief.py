@@ -10,7 +10,7 @@ from test_agent import SMALL
 from agent import Agent
 from agent.belief import Belief, BeliefState, advance, innovation, observe
 from agent.distributions import Normal, product
-from agent.gate import AcceptAll, ConformalGate, GateDecision, SoftGate
+from agent.gate import AcceptAll, ConformalGate, SoftGate
 from agent.restoration.critic import Critic
 from agent.restoration.restorer import DiffusionRestorer, Identity, Restored
 from agent.world_model import WorldModel, WorldModelConfig
@@ -129,54 +129,6 @@ def test_a_restorer_without_a_gate_changes_no_belief():
     for believed, plain in zip(beliefs, follow(frames, Identity(), AcceptAll()), strict=True):
         assert believed.used.all() and believed.innovation.item() >= 0
         torch.testing.assert_close(believed.density, plain.density)
-
-
-def test_the_rival_prediction_is_as_uncertain_as_the_frame_and_the_step_together():
-    line = Line()
-    belief = observe(line, Eye(), GATE, frame(0.5), BeliefState.initial(line, 1))
-    rival = advance(line, belief, torch.full((1, 1), 0.1)).single_frame_prediction
-    told = 1 / math.sqrt(1 / TOLD**2 + 1 / 100.0**2)  # the frame's, and the first prior's
-    assert rival.std.item() == pytest.approx(math.hypot(told, MOVED), rel=1e-5)
-    assert rival.mean.item() == pytest.approx(0.6, abs=1e-4)
-
-
-class Remembering(Line):
-    """Its memory sums what it was shown and the actions before, and shifts what a frame tells."""
-
-    def posterior(self, features, prior, action, memory):
-        memory = memory + features + 10 * action
-        return product(prior, Normal(memory, torch.full_like(features, TOLD))), memory
-
-    def initial(self, batch):
-        return super().initial(batch)[0], torch.zeros(batch, 1)
-
-
-class Verdicts:
-    """A gate that was told what to say."""
-
-    def __init__(self, accepted, reset):
-        self.verdicts = torch.tensor(accepted), torch.tensor(reset)
-
-    def decide(self, plausible, innovation, single_frame_innovation, initialised):
-        return GateDecision(*self.verdicts)
-
-
-def test_memory_goes_on_stays_or_starts_anew_with_the_belief():
-    line = Remembering()
-    state = BeliefState.initial(line, 3)._replace(
-        memory=torch.full((3, 1), 5.0), action=torch.full((3, 1), 0.5)
-    )
-    frames = torch.cat([frame(0.2)] * 3)
-    belief = observe(
-        line, Identity(), Verdicts([True, False, False], [False, False, True]), frames, state
-    )
-    torch.testing.assert_close(belief.memory, torch.tensor([[5 + 0.2 + 5], [5.0], [0.2]]))
-    # What a frame tells alone knows of no memory and no action.
-    told = product(line.initial(3)[0], Normal(torch.full((3, 1), 0.2), torch.full((3, 1), TOLD)))
-    torch.testing.assert_close(belief.observation_density, told)
-    torch.testing.assert_close(belief.density.mean[1], state.predicted.mean[1])
-    torch.testing.assert_close(belief.density.mean[2], told.mean[2])
-    assert belief.used.tolist() == belief.initialised.tolist() == [True, False, True]
 
 
 def test_rooms_are_gated_one_by_one():

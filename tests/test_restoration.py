@@ -1,6 +1,5 @@
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import gymnasium as gym
 import jaxtyping
@@ -8,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from test_agent import SMALL
 
-from agent import Agent, AgentConfig, calibration
 from agent.calibration import Restoration
 from agent.checkpoint import FORMAT_VERSION
 from agent.gate import ConformalGate
@@ -272,34 +269,6 @@ def test_the_guess_that_inpainting_starts_from_is_made_at_a_noise_of_one(restore
         restorer.critic.denoiser.schedule, to_images(clean), n, eps.expand(16, 3, 64, 64)
     )
     torch.testing.assert_close(guesses, restorer.critic.denoiser.denoise(xn, n))
-
-
-def test_the_gates_threshold_is_that_of_episodes_which_fitted_nothing(monkeypatch):
-    frames = episodes(60, seed=5, length=2)
-    innovations = [torch.full((3,), float(k) if k % 2 else 1e6) for k in range(60)]
-    monkeypatch.setattr(calibration, "_act", lambda agent, episodes, seed: (frames, innovations))
-    agent = SimpleNamespace(
-        config=AgentConfig(),
-        observation_space=SimpleNamespace(shape=(64, 64, 3)),
-        device=torch.device("cpu"),
-        **{"env_id": "RobotRoom-v0", "seed": 3, "num_timesteps": 7},
-    )
-    found = calibration.calibrate_restorer(agent, Blurring(), 60, 0.1)
-    assert found.gate.innovation_threshold == 55.0  # the 28th of 1, 3, 5, …, 59
-    assert found.calibrated_on == "RobotRoom-v0, seed 3, 7 steps"
-
-
-def test_calibration_looks_at_whole_episodes_and_leaves_out_the_innovation_of_first_frames():
-    agent = Agent(gym.make_vec("RobotRoom-v0", 4, max_episode_steps=4), SMALL).learn(24)
-    frames, innovations = calibration._act(agent, 6, seed=0)
-    assert [len(each) for each in frames] == [5] * 6
-    assert [len(each) for each in innovations] == [4] * 6
-    env = gym.make_vec("RobotRoom-v0", 4)
-    np.testing.assert_array_equal(np.stack([each[0] for each in frames[:4]]), env.reset(seed=0)[0])
-    later = torch.stack([each[1:] for each in frames]).float() - torch.stack(
-        [each[:-1] for each in frames]
-    )
-    assert later.abs().flatten(2).max(2).values.min() > 0  # the robot moves in every step
 
 
 def test_a_saved_restorer_sees_as_before(tmp_path):

@@ -18,18 +18,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agent import Agent, AgentConfig
-from agent.auto_checkpoint import AutoCheckpoint
 from agent.learner import TrainingConfig
 from agent.metrics import OF_TIME, RunLogger
 from agent.planning import CEM
 from agent.replay import Episode
-from agent.restoration.denoiser import DenoiserConfig
-from agent.restoration.training import DenoiserTrainingConfig
 from agent.world_model import WorldModelConfig
-from benchmarks.comparison import evaluation_curve, job
-from benchmarks.comparison.budgets import Budget
 from benchmarks.faults.processes import forked
-from robot_room.app.commands import train, train_restorer
 
 pytestmark = pytest.mark.slow
 
@@ -288,103 +282,3 @@ def test_a_state_of_other_environments_is_refused(tmp_path):
     (tmp_path / "agent" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="wrappers: got one more than the environment's"):
         Agent.load(tmp_path / "agent")
-
-
-# ---- commands --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def interrupt(monkeypatch):
-    """Ctrl-C at the calls of every `AutoCheckpoint`, counted together, that are named."""
-    at, calls = [], 0
-    original = AutoCheckpoint.__call__
-
-    def counted(self, *progress):
-        nonlocal calls
-        calls += 1
-        if calls in at:
-            signal.raise_signal(signal.SIGINT)
-        original(self, *progress)
-
-    monkeypatch.setattr(AutoCheckpoint, "__call__", counted)
-    return at
-
-
-def contents(folder):
-    """The files of a checkpoint, but for times."""
-    config = json.loads((folder / "config.json").read_text())
-    for name in ("seconds", "planning_seconds"):
-        config.get("progress", {}).pop(name, None)
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".json"}
-    if "replay.npz" in files:  # a zip holds the time of day
-        with np.load(folder / "replay.npz") as arrays:
-            files["replay.npz"] = {name: arrays[name].tobytes() for name in arrays}
-    return config, files
-
-
-def test_the_command_train_resumes_with_the_same_bits(interrupt, tmp_path):
-    def command(**settings):
-        train.main(train.Train(env_steps=STEPS, agent=SMALL, episodes=1, **settings))
-
-    command(out=tmp_path / "whole")
-    interrupt += [1, 7, 8]
-    with pytest.raises(KeyboardInterrupt, match=r"continue with: robot-room train --resume .*broken"):
-        command(out=tmp_path / "broken")
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            command(resume=tmp_path / "broken")
-    command(resume=tmp_path / "broken")
-    whole, broken = (contents(tmp_path / name / "agent") for name in ("whole", "broken"))
-    assert whole == broken
-    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "broken")]
-    whole, broken = ([json.loads(line) for line in each.splitlines()] for each in lines)
-    assert [line | {"seconds": 0} for line in whole] == [line | {"seconds": 0} for line in broken]
-
-
-def test_the_command_train_restorer_resumes_with_the_same_bits(interrupt, tmp_path):
-    env = gym.make_vec("RobotRoom-v0", 4, max_episode_steps=4)
-    Agent(env, SMALL).learn(24).save(tmp_path / "whole" / "agent")
-    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
-
-    def command(run):
-        small = DenoiserConfig(width=8, steps=20), DenoiserTrainingConfig(updates=9, batch_size=2)
-        train_restorer.main(
-            train_restorer.TrainRestorer(
-                tmp_path / run,
-                false_alarms=0.2,
-                calibration_episodes=8,
-                denoiser=small[0],
-                training=small[1],
-            )
-        )
-
-    command("whole")
-    interrupt += [10, 12, 13]  # nine calls were of the unbroken run
-    for _ in range(3):
-        with pytest.raises(KeyboardInterrupt):
-            command("broken")
-    command("broken")
-    for part in ("restorer_training", "restorer"):
-        assert contents(tmp_path / "whole" / part) == contents(tmp_path / "broken" / part)
-
-
-def test_a_job_of_a_sweep_that_was_killed_and_runs_again_has_the_same_scores(monkeypatch):
-    for module in (evaluation_curve, job):
-        monkeypatch.setattr(module, "EPISODES", 3)
-    arguments = "world-model", "RobotRoom-v0", 3, Budget(0.99, 112, 0.5), False
-
-    def scores():
-        last = job.run_job(*arguments)["curve"][-1]
-        return json.dumps(
-            {
-                name: each
-                for name, each in last.items()
-                if "seconds" not in name and name != "decision_ms"
-            }
-        )
-
-    whole = forked(scores, 300)
-    assert whole.code == 0, whole.said
-    forked(scores, 1.0, kill=True)
-    again = forked(scores, 300)
-    assert json.loads(again.said)["env_steps"] == 112 and again.said == whole.said

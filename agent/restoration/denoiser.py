@@ -42,7 +42,7 @@ class DenoiserConfig(Config):
         ValueError: a field has a value that is not allowed.
     """
 
-    width: Annotated[int, Ge(GROUPS), Le(1024), MultipleOf(GROUPS)] = 32
+    width: Annotated[int, Ge(GROUPS), MultipleOf(GROUPS)] = 32
     """Channels at the finer resolution, doubled at the coarser."""
     steps: Annotated[int, Ge(2), Le(10_000)] = 200
     """N, steps of the cosine schedule."""
@@ -238,6 +238,8 @@ def check_frames(network: Shaped, frames: Tensor) -> None:
     Raises:
         ValueError: the shape is not the network's, or the dtype is not uint8.
     """
+    if not isinstance(frames, Tensor):
+        raise ValueError(f"frames: got {frames!r:.200}, allowed: a tensor of frames")
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1:] != network.shape:
         got, allowed = f"{frames.dtype} {tuple(frames.shape)}", f"torch.uint8 (N, *{network.shape})"
         raise ValueError(f"frames: got {got}, allowed: {allowed}, values 0 to 255")
