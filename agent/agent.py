@@ -13,7 +13,7 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
@@ -312,7 +312,9 @@ class Agent:
             FloatingPointError: a term of the loss is not finite.
         """
         least = 1 if self._interrupted is None else 0
-        total_timesteps = checked("total_timesteps", total_timesteps, Annotated[int, Ge(least)])
+        total_timesteps = checked(
+            "total_timesteps", total_timesteps, Annotated[int, Ge(least), Le(2**60)]
+        )
         callbacks, log = _callbacks(callback), checked_log(log)
         self._run = self._resumed() or self._begun()
         self._interrupted = None
@@ -758,12 +760,12 @@ def _telling_of(made: Any) -> AbstractContextManager[None]:
 
 
 def _device(name: str) -> torch.device:
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device: got {name!r}, allowed: auto, cpu, or another available device"
         ) from error

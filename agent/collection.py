@@ -46,7 +46,7 @@ def as_vector_env(
     if isinstance(env, str | EnvSpec):
         try:
             return gym.make_vec(env, num_envs, "sync", vector_kwargs={"autoreset_mode": mode})
-        except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        except (gym.error.Error, ModuleNotFoundError) as error:
             raise ValueError(
                 f"env: got {env!r}, allowed: a registered id; import the package that registers it, "
                 f'or name it too: "robot_room:RobotRoom-v0" ({error})'
@@ -68,10 +68,22 @@ def single_spec(env: VectorEnv[Any, Any, Any]) -> EnvSpec | None:
         spec.kwargs.pop(name, None)
     limit = spec.kwargs.pop("max_episode_steps", spec.max_episode_steps)
     spec.max_episode_steps = limit
+    spec.kwargs = plain(spec.kwargs)
     try:
         return EnvSpec.from_json(spec.to_json())
     except (TypeError, ValueError, AttributeError):  # a callable entry point, or arguments not in JSON
         return None
+
+
+def plain(value: Any) -> Any:
+    """Nested arguments of an environment with Python's numbers and lists instead of numpy's."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(each) for each in value) if type(value) in (list, tuple) else value
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return value
 
 
 def as_registered(env: VectorEnv[Any, Any, Any]) -> bool:

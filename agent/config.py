@@ -22,6 +22,8 @@ Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
 Size = Annotated[int, Ge(1), Le(10**6)]
 """A whole number, from 1 to a million, in proportion to which memory is taken."""
+Width = Annotated[int, Ge(1), Le(4096)]
+"""A whole number, from 1 to 4096, in proportion to whose square memory is taken."""
 Positive = Annotated[float, Gt(0)]
 """A finite number above 0."""
 NonNegative = Annotated[float, Ge(0)]

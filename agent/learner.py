@@ -18,6 +18,9 @@ from agent.random_states import packed, unpacked
 from agent.replay import Replay
 from agent.types import Batch
 
+MOST_FRAMES = 2**17
+"""Largest batch_size × sequence_length; as many frames of v0 take 6 GB."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig(Config):
@@ -50,6 +53,13 @@ class TrainingConfig(Config):
     """Std of the noise on the planner's actions during collection."""
     replay_capacity: Count = 50_000
     """Environment steps stored."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = MOST_FRAMES // self.sequence_length
+        if self.batch_size > most:
+            allowed = f"at most {most} windows of {self.sequence_length} frames"
+            raise ValueError(f"batch_size: got {self.batch_size}, allowed: {allowed}")
 
 
 @dataclass

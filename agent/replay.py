@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agent.config import Count, Size, checked
 from agent.types import Batch
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -104,9 +105,7 @@ class Replay:
     """
 
     def __init__(self, capacity: int) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity: got {capacity}, allowed: at least 1")
-        self.capacity = capacity
+        self.capacity = checked("capacity", capacity, Count)
         self.episodes: list[Episode] = []
         self.num_steps = 0
 
@@ -195,8 +194,10 @@ class Replay:
                 while `length` of them hold one in the middle.
 
         Raises:
-            ValueError: no step has been stored yet.
+            ValueError: no step has been stored yet, or an argument is not allowed.
         """
+        windows, length = checked("windows", windows, Size), checked("length", length, Size)
+        reach_ends = checked("reach_ends", reach_ends, bool)
         episodes = [episode for episode in self.episodes if episode.actions]
         if not episodes:
             raise ValueError("replay: got no steps, allowed: at least 1 before sampling")

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from agent.config import Config, Count, NonNegative, Positive
+from agent.config import Config, NonNegative, Positive, Width
 from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, standard_normal
 from agent.networks import KeypointEncoder, SeparableDecoder, mlp
 from agent.posteriors import FilterPosterior, RecurrentPosterior, normal
@@ -45,13 +45,13 @@ class WorldModelConfig(Config):
 
     posterior: PosteriorKind = "filter"
     """"filter": q(z_t | x_t, z_{t−1}, a_{t−1}); "recurrent": q(z_t | x_{1:t}, a_{1:t−1}) by a GRU."""
-    latent_dim: Count = 8
+    latent_dim: Width = 8
     """D, dimensions of z."""
-    hidden_dim: Count = 128
+    hidden_dim: Width = 128
     """Hidden units of every MLP."""
-    num_keypoints: Count = 16
+    num_keypoints: Width = 16
     """Keypoint maps, and features, of the encoder."""
-    rank: Count = 8
+    rank: Width = 8
     """K, outer products summed by the decoder."""
     frame_std: Positive = 0.3
     """σ of p(x | z), in units of a pixel's range. With a smaller σ the posterior encodes detail the

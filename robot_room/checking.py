@@ -1,7 +1,7 @@
 """Validation of user input; every message states the field, what it got and what is allowed."""
 
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,17 @@ def whole(field: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high:
         return int(value)
     raise ValueError(f"{field}: got {value!r}, allowed: a whole number from {low} to {high}")
+
+
+def number(field: str, value: Any, low: float, high: float) -> float:
+    """Convert any kind of real number from low to high to a Python float.
+
+    Raises:
+        ValueError: the value is anything else.
+    """
+    if isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) <= high:
+        return float(value)
+    raise ValueError(f"{field}: got {value!r}, allowed: a number from {low:g} to {high:g}")
 
 
 def require_one_of(field: str, value: Any, allowed: tuple[str | None, ...]) -> None:

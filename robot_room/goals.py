@@ -71,10 +71,15 @@ def reward(params: RoomParams, achieved: Any, desired: Any, info: Any = None) ->
 
 def _exact(found: Float, info: Any, name: str) -> Float:
     """Positions (..., 2) as `info` has them, where it has the same."""
-    infos = [info] if isinstance(info, Mapping) else list(info) if info is not None else []
+    infos = [info] if isinstance(info, Mapping) else info
+    infos = list(infos) if isinstance(infos, list | tuple) or np.ndim(infos) == 1 else []
     flat = found.reshape(-1, 2)
     if len(infos) != len(flat) or not all(isinstance(i, Mapping) and name in i for i in infos):
         return found
-    known = np.array([one[name] for one in infos], np.float64)
+    try:
+        known = np.array([one[name] for one in infos], np.float64).reshape(flat.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        got = f"{[one[name] for one in infos]!r:.200}"
+        raise ValueError(f"info: {name}: got {got}, allowed: positions {flat.shape}") from error
     same = np.abs(known - flat).max(axis=-1, keepdims=True) < ROUNDING
     return np.where(same, known, flat).reshape(found.shape)

@@ -191,14 +191,17 @@ def from_mask(name: str, number: int, text: str, sizes: tuple[float, ...], centr
     return Layout(name, number, mask, mask, _mask_walls(mask, ROBOT_SIDE), ROBOT_SIDE, (), ())
 
 
-@cache
 def door(place: int) -> Layout:
     """A wall right of the centre, its door `place` pixels above the lowest possible position.
 
     Raises:
         ValueError: `place` is not from 0 to 44.
     """
-    place = whole("door", place, 0, DOORS - 1)
+    return _door(whole("door", place, 0, DOORS - 1))
+
+
+@cache
+def _door(place: int) -> Layout:
     low = DOOR_FIRST + place
     rows = ((0, low), (low + DOOR_WIDTH, GRID))
     blocked = np.zeros((5, 3), np.bool_)
@@ -206,14 +209,17 @@ def door(place: int) -> Layout:
     return _layout("door", place, [DOOR_WALL], rows, blocked)
 
 
-@lru_cache(maxsize=LAYOUTS_PER_SEED)
 def maze(number: int) -> Layout:
     """The maze with this number.
 
     Raises:
         ValueError: `number` is not from 0 to 557,567,999.
     """
-    number = whole("maze", number, 0, MAZES - 1)
+    return _maze(whole("maze", number, 0, MAZES - 1))
+
+
+@lru_cache(maxsize=LAYOUTS_PER_SEED)
+def _maze(number: int) -> Layout:
     blocked = np.zeros((2 * CELLS - 1, 2 * CELLS - 1), np.bool_)
     blocked[1::2] = blocked[:, 1::2] = True
     for cell, other in spanning_tree(CELLS, number):

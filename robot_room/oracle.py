@@ -20,6 +20,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_room import checking
 from robot_room.layouts import Layout
 from robot_room.room import (
     GOAL_RADIUS,
@@ -35,6 +36,9 @@ from robot_room.room import (
 Rectangles = Float
 _X, _Y = 0, 1
 FARTHEST = 1e6  # m
+SPEEDS = (1e-3, 1e3)  # m/s, lowest and highest
+MOST_FRICTION = 0.999
+MOST_DELAY = 10**6  # time steps
 
 
 def min_steps(
@@ -51,15 +55,15 @@ def min_steps(
         robot: positions, (N, 2).
         goal: positions, (N, 2).
         layout: the walls, for the robot's size.
-        speed: top speed, m/s.
-        friction: what friction takes from a full action, from 0 to below 1.
+        speed: top speed, m/s, from 0.001 to 1000.
+        friction: what friction takes from a full action, from 0 to 0.999.
         delay: time steps until an action is executed, from a standing start.
 
     Raises:
-        ValueError: the positions are malformed, or no path leads to the goal.
+        ValueError: an argument is malformed, or no path leads to the goal.
     """
-    robot, goal = _checked("robot", robot), _checked("goal", goal)
-    length = _step_length(speed, friction)
+    robot, goal, layout = _checked("robot", robot), _checked("goal", goal), _walls(layout)
+    length, delay = _step_length(speed, friction), checking.whole("delay", delay, 0, MOST_DELAY)
     if layout is not None:
         pairs = zip(robot, goal, strict=True)
         fewest = np.array([len(_reachable_sets(r, g, layout, length)) - 1 for r, g in pairs])
@@ -91,7 +95,7 @@ def expert_action(
     Raises:
         ValueError: see `min_steps`.
     """
-    robot, target = _checked("robot", robot), _checked("goal", goal)
+    robot, target, layout = _checked("robot", robot), _checked("goal", goal), _walls(layout)
     goal, length = target, _step_length(speed, friction)
     if layout is not None:
         target = np.stack([_next(r, g, layout, length) for r, g in zip(robot, goal, strict=True)])
@@ -103,11 +107,15 @@ def expert_action(
 
 def _step_length(speed: float, friction: float) -> float:
     """The farthest that the robot moves in a step along an axis, metres."""
-    if not (speed > 0 and 0 <= friction < 1):
-        raise ValueError(
-            f"speed, friction: got {speed}, {friction}, allowed: above 0, and from 0 to below 1"
-        )
+    speed = checking.number("speed", speed, *SPEEDS)
+    friction = checking.number("friction", friction, 0, MOST_FRICTION)
     return STEP_LENGTH * ((1.0 - friction) * speed)
+
+
+def _walls(layout: Layout | None) -> Layout | None:
+    if layout is not None and not isinstance(layout, Layout):
+        raise ValueError(f"layout: got {layout!r:.200}, allowed: one of `robot_room.layouts`, or None")
+    return layout
 
 
 def _checked(name: str, positions: Float) -> Float:

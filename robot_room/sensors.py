@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_room import randomness
+from robot_room.checking import require_one_of, whole
 from robot_room.randomness import Keys
 from robot_room.room import CorruptionKind, bounce
 
@@ -35,8 +36,14 @@ BANK_BITS = 18
 
 
 def level(kind: CorruptionKind, severity: int) -> float:
-    """The parameter of a corruption at a severity from 1 to 5."""
-    return SEVERITIES[kind][severity - 1]
+    """The parameter of a corruption at a severity from 1 to 5.
+
+    Raises:
+        ValueError: there is no such corruption or severity.
+    """
+    require_one_of("corruption", kind, tuple(SEVERITIES))
+    levels = SEVERITIES[kind]
+    return levels[whole("severity", severity, 1, len(levels)) - 1]
 
 
 def is_dropped(key: Keys, step: Steps, severity: int) -> NDArray[np.bool_]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import h5py
@@ -356,6 +358,27 @@ def test_lossy_datasets_of_others_are_read_and_their_pictures_looked_at_first():
     (read,) = load_episodes("jpeg-v0", env.spec, *SPACES)
     expected = next(iter(dataset.iterate_episodes())).observations
     np.testing.assert_array_equal(np.stack(read.frames), expected)
+    before = {path: path.read_bytes() for path in _files()}
+    with pytest.raises(ValueError, match=r"dataset: got jpeg-v0 with frames as JPEG, allowed: one"):
+        Recorder("jpeg-v0", env, "expert", append=True)
+    assert before == {path: path.read_bytes() for path in _files()}
+
+
+def _files():
+    return [path for path in Path(os.environ["MINARI_DATASETS_PATH"]).rglob("*") if path.is_file()]
+
+
+def test_arguments_of_an_environment_may_be_numpys():
+    factors = {"speed": np.float64(0.5), "robot_colour": np.array([230, 230, 230])}
+    env = gym.make("RobotRoom-v0", factors=factors)
+    for append in (False, True):
+        recorder = Recorder("a-v0", env, "random", append=append)
+        recorder.add(record(env, Scripted(env, "random"), recorder.episodes))
+        recorder.publish()
+    read = minari.load_dataset("a-v0")
+    assert read.total_episodes == 2 and read.env_spec is not None
+    assert read.env_spec.kwargs["factors"] == {"speed": 0.5, "robot_colour": [230, 230, 230]}
+    assert len(list(load_episodes("a-v0", env.spec, *SPACES))) == 2
 
 
 def test_a_dataset_has_at_least_the_steps_asked_for_and_a_card_with_its_quality(tmp_path):

@@ -16,15 +16,15 @@ def as_reference(p):
 
 
 def test_log_density_agrees_with_torch():
-    p, value = random_normal(0), random_normal(1).mean
+    p, value = random_normal(0, (7, 5, 3)), random_normal(1, (7, 5, 3)).mean
     torch.testing.assert_close(p.log_prob(value), as_reference(p).log_prob(value))
 
 
 def test_kl_divergence_agrees_with_torch():
-    p, q = random_normal(0), random_normal(1)
+    p, q = random_normal(0, (7, 5, 3)), random_normal(1, (7, 5, 3))
     expected = reference.kl_divergence(as_reference(q), as_reference(p))
     torch.testing.assert_close(kl_divergence(q, p), expected)
-    torch.testing.assert_close(kl_divergence(p, p), torch.zeros(50, dtype=torch.float64))
+    torch.testing.assert_close(kl_divergence(p, p), torch.zeros(7, 5, dtype=torch.float64))
 
 
 def test_product_is_proportional_to_the_product_of_densities():

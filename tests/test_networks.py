@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.networks import KeypointEncoder, SeparableDecoder
+from agent.networks import SHARPNESS, KeypointEncoder, SeparableDecoder, ridge
 from robot_room import rendering
 
 
@@ -76,3 +76,57 @@ def test_frames_that_never_change_do_not_break_initialisation():
     encoder = KeypointEncoder((32, 32, 3), maps=8, features=8)
     encoder.initialise(torch.zeros(50, 32, 32, 3))
     assert torch.isfinite(encoder(torch.zeros(2, 32, 32, 3))).all()
+
+
+def test_ridge_regression_minimises_its_penalised_squares():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(40, 5, generator=generator, dtype=torch.float64)
+    targets = torch.randn(40, 2, generator=generator, dtype=torch.float64)
+    for strength in (1e-4, 0.5):
+        # The same by least squares, with a row for each weight that is to be small.
+        rows = (strength * inputs.square().mean() * 40) ** 0.5 * torch.eye(5, dtype=torch.float64)
+        stacked = torch.cat([inputs, rows]), torch.cat([targets, torch.zeros(5, 2)])
+        expected = torch.linalg.lstsq(*stacked).solution
+        torch.testing.assert_close(ridge(inputs, targets, strength), expected)
+    torch.testing.assert_close(ridge(inputs, targets), ridge(inputs, targets, 1e-4))
+
+
+def test_keypoints_are_expected_positions_and_activations_under_a_softmax():
+    torch.manual_seed(0)
+    encoder = KeypointEncoder((12, 20, 3), maps=2, features=4)
+    logits = torch.randn(3, 2, 3, 5)  # maps over patches of 4 × 4 pixels
+    keypoints = encoder._keypoints(logits)
+    for n in range(3):
+        rows, columns, activations = [], [], []
+        for each in logits[n].double().numpy():
+            weights = np.exp(each) / np.exp(each).sum()
+            rows.append((weights * np.linspace(-1, 1, 3)[:, None]).sum())
+            columns.append((weights * np.linspace(-1, 1, 5)).sum())
+            activations.append((weights * each).sum() / (2 * SHARPNESS))
+        expected = torch.tensor([*rows, *columns, *activations]).float()
+        torch.testing.assert_close(keypoints[n], expected, atol=1e-5, rtol=0)
+
+
+def test_the_first_two_features_begin_by_telling_where_something_moves():
+    torch.manual_seed(0)
+    encoder = KeypointEncoder((64, 64, 3), maps=8, features=8)
+    frames, _ = room_frames(600)
+    moving = (frames.min(-1).values > 0.3).float()  # the robot is white
+    moving[::3] = 0  # what did not move tells nothing, and must do no harm
+    with torch.no_grad():
+        affine = encoder.initialise_moving(frames, moving, 2.0)
+        features = encoder(frames)
+    found = features[:, :2] @ affine[:, :2].T + affine[:, 2]
+    patches = moving.view(600, 16, 4, 16, 4).sum((2, 4))
+    steps = torch.linspace(-1, 1, 16)
+    mass = patches.sum((1, 2)).clamp(min=1)
+    rows, columns = (patches.sum(2) @ steps) / mass, (patches.sum(1) @ steps) / mass
+    seen = patches.sum((1, 2)) > 0
+    errors = (found - torch.stack([rows, columns], 1))[seen]
+    assert errors.square().mean().sqrt() < 0.15  # a predictor that knows nothing has 0.52
+    assert (features[:, :2].std(0) - 2).abs().max() < 0.2
+    torch.testing.assert_close(features.mean(0), torch.zeros(8), atol=1e-3, rtol=0)
+    others = features[:, 2:].std(0)
+    assert others.max() < 1.05 and others[0] > 0.5
+    shared = torch.corrcoef(features.T)[:2, 2:]
+    assert shared.abs().max() < 0.3  # they tell what the first two leave

@@ -34,6 +34,28 @@ def test_known_values():
     robot = np.array([[0.5, 0.0], [0.4, 0.4], [0.9, 0.9], [0.51, 0.0], [0.05, 0.05], [0.5, 0.45]])
     # (0.4, 0.4): 3 steps leave (0.1, 0.1), whose norm is 0.14.
     np.testing.assert_array_equal(oracle.min_steps(robot, goal), [4, 4, 9, 5, 0, 5])
+    # 0.4 − 3 · 0.1 is above 0.1 by rounding, which the tolerance of success forgives.
+    assert oracle.min_steps(np.array([[0.4, 0.0]]), goal[:1])[0] == 3
+
+
+@pytest.mark.parametrize("layout", [None, layouts.door(10)])
+def test_a_delay_postpones_every_way_but_none_at_all(layout):
+    robot, goal = np.array([[-0.6, 0.0], [-0.15, 0.0]]), np.array([[-0.1, 0.0]] * 2)
+    found = oracle.min_steps(robot, goal, layout, delay=2)
+    np.testing.assert_array_equal(found, [4 + 2, 0])
+
+
+@pytest.mark.parametrize("layout", [None, layouts.door(10)])
+def test_a_faster_robot_with_friction_takes_steps_of_its_own_length(layout):
+    robot, goal = np.array([[-0.8, 0.0]]), np.array([[-0.1, 0.0]])
+    speed, friction = 1.5, 0.2  # 0.12 m a step: 5 of them leave 0.1
+    assert oracle.min_steps(robot, goal, layout, speed, friction)[0] == 5
+    close = np.array([[-0.26, 0.0]])
+    action = oracle.expert_action(close, goal, None, speed, friction)
+    # Of full speed 0.15 m a step it asks for what friction leaves 0.12 of.
+    np.testing.assert_allclose(action, [[1.0, 0.0]], atol=1e-6)
+    near = oracle.expert_action(np.array([[-0.16, 0.0]]), goal, None, speed, friction)
+    np.testing.assert_allclose(near, [[0.06 / 0.15 + 0.2, 0.0]], atol=1e-6)
 
 
 LATTICE = 0.1 / 16  # m: positions, walls' edges (5 a pixel) and full speed (16) are whole numbers of it

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.planning import CEM, ICEM, MPPI, Problem, RandomShooting, imagined_return
+from agent.planning import CEM, ICEM, MPPI, Plan, Problem, RandomShooting, imagined_return
 from agent.planning.colour import coloured_noise
 
 ONE = torch.ones(2)
@@ -264,6 +264,98 @@ def test_the_improved_method_shrinks_its_proposals():
     config = ICEM(horizon=1, candidates=100, elites=10, iterations=9, shrink=1.25)
     config.plan(problem(step), torch.zeros(1, 2))
     assert sizes == [100, 80, 64, 51, 40, 32, 26, 20, 20]  # ⌊100 / 1.25^i⌋, at least 2 · 10
+
+
+def searched(config, warm_start=None):
+    """The candidates of each iteration, with returns, best first: one action of one dimension."""
+    seen = []
+
+    def step(z, action):
+        returns = -(action[:, 0] - 0.37).abs()
+        order = returns.argsort(descending=True)
+        seen.append(action[order, 0].clone())
+        return z, returns
+
+    low, high = torch.tensor([-9.0]), torch.tensor([9.0])
+    found = plan(problem(step, low, high), torch.zeros(1, 1), config, warm_start=warm_start)
+    return seen, found
+
+
+@pytest.mark.parametrize("kind", [CEM, ICEM, MPPI, RandomShooting], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("plans", [1, 4])
+def test_as_many_candidates_are_evaluated_as_stated(kind, plans):
+    sizes = []
+
+    def step(z, action):
+        sizes.append(len(z))
+        return z, z.sum(-1)
+
+    settings = {"elites": 12} if issubclass(kind, CEM) else {}
+    config = kind(horizon=3, candidates=14, **settings)
+    for rooms in (1, 20):
+        sizes.clear()
+        plan(step, torch.zeros(rooms, 2), config, warm_start=torch.zeros(rooms, plans, 3, 2))
+        assert set(sizes) == {14 * rooms}
+
+
+@pytest.mark.parametrize("kind", [CEM, ICEM], ids=lambda kind: kind.__name__)
+def test_elites_are_kept_as_candidates_of_the_next_iteration(kind):
+    config = kind(horizon=1, candidates=20, elites=5, iterations=3)
+    kept = 5 if kind is CEM else round(config.kept * 5)
+    seen, _ = searched(config)
+    for before, after in itertools.pairwise(seen):
+        assert torch.isin(before[:kept], after).all()
+        assert not torch.isin(before[kept:], after).any()
+
+
+def test_the_last_iteration_alone_also_tries_the_mean():
+    config = ICEM(horizon=1, candidates=20, elites=5, iterations=4, kept=0.0, momentum=0.25)
+    mean, (seen, _) = 0.0, searched(config)
+    for number, (before, after) in enumerate(itertools.pairwise(seen), 1):
+        mean = 0.25 * mean + 0.75 * before[:5].mean().item()
+        tried = ((after - mean).abs() < 1e-5).any()
+        assert tried == (number == 3)
+
+
+def test_a_proposal_is_refitted_to_the_elites_with_momentum():
+    config = ICEM(horizon=2, candidates=30, elites=4, momentum=0.3, kept=0.5)
+    generator = torch.Generator().manual_seed(0)
+    candidates = torch.randn(1, 30, 2, 2, generator=generator)
+    found = Plan(candidates[:, 0], candidates, torch.linspace(1, 0, 30)[None])
+    old_mean, old_std = torch.ones(1, 2, 2), torch.full((1, 1, 2, 2), 3.0)
+    mean, std, kept = config.refit(found, old_mean, old_std)
+    elites = candidates[0, :4].numpy()
+    np.testing.assert_allclose(mean[0], 0.7 * elites.mean(0) + 0.3, rtol=1e-5)
+    np.testing.assert_allclose(std[0, 0], 0.7 * elites.std(0, ddof=1) + 0.3 * 3, rtol=1e-5)
+    torch.testing.assert_close(kept, candidates[:, :2])
+
+
+def test_the_softmax_of_returns_does_not_depend_on_their_scale():
+    config = MPPI(horizon=2, candidates=50, iterations=2, temperature=0.5)
+    target = torch.tensor([0.3, -0.6])
+    found = []
+    for scale in (1.0, 1e4):
+        actions = plan(
+            lambda z, a, scale=scale: (z + a, -scale * (z + a - target).square().sum(-1)),
+            torch.zeros(1, 2),
+            config,
+        )
+        found.append(actions)
+    torch.testing.assert_close(found[0].actions, found[1].actions, rtol=1e-3, atol=1e-3)
+    # With one iteration the plan is the weighted mean, written out.
+    once = plan(integrator(target), torch.zeros(1, 2), dataclasses.replace(config, iterations=1))
+    returns, candidates = once.returns[0].double().numpy(), once.candidates[0].double().numpy()
+    weights = np.exp((returns - returns.max()) / (0.5 * returns.std(ddof=1)))
+    expected = np.einsum("k,kha->ha", weights / weights.sum(), candidates)
+    np.testing.assert_allclose(once.actions[0], expected.clip(-1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("config", STRONG, ids=name)
+def test_the_search_begins_inside_of_bounds_that_leave_zero_out(config):
+    step = integrator(torch.zeros(1))
+    world = problem(step, torch.tensor([10.0]), torch.tensor([12.0]))
+    found = plan(world, torch.zeros(1, 1), dataclasses.replace(config, iterations=1))
+    assert (found.candidates > 10).float().mean() > 0.3
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 6])

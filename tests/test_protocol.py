@@ -1,9 +1,11 @@
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from benchmarks.comparison.learning import first_reached, rows
-from robot_room.app.evaluation.protocol import evaluate
+from robot_room.app.evaluation.protocol import Evaluation, evaluate
 
 
 class Still:
@@ -54,6 +56,74 @@ def test_the_number_of_rooms_in_step_does_not_matter(monkeypatch):
     other = evaluate(TowardsTheGoal(), "RobotRoom-v0", episodes=12, seed=5)
     np.testing.assert_array_equal(one.steps, other.steps)
     np.testing.assert_array_equal(one.returns, other.returns)
+
+
+def test_figures_are_means_over_episodes_and_a_failure_counts_with_its_steps():
+    result = Evaluation(
+        "RobotRoom-v0",
+        {},
+        0,
+        is_success=np.array([True, False, True]),
+        steps=np.array([4, 100, 10]),
+        returns=np.array([-1.0, -2.0, -6.0]),
+        oracle_steps=np.array([2, 5, 10]),
+        decision_ms=1.0,
+    )
+    summary = result.summary()
+    assert summary["path_ratio"] == round((4 / 2 + 100 / 5 + 10 / 10) / 3, 4)
+    assert summary["spl"] == round((2 / 4 + 0 + 10 / 10) / 3, 4)
+    assert (summary["success_rate"], summary["mean_steps"]) == (pytest.approx(2 / 3), 38.0)
+    assert summary["mean_return"] == -3.0
+    unknown = dataclasses.replace(result, oracle_steps=None).summary()
+    assert unknown["path_ratio"] is None and unknown["spl"] is None
+
+
+class Passing(gym.Env):
+    """The episode of seed s has s % 3 + 2 steps with reward s, and its second step alone succeeds."""
+
+    observation_space = gym.spaces.Box(0, 255, (4, 4, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.number, self.taken = seed or 0, 0
+        info = {"is_success": False, "oracle_steps": 1 + self.number % 2}
+        return np.full((4, 4, 3), self.number % 256, np.uint8), info
+
+    def step(self, action):
+        self.taken += 1
+        info = {"is_success": self.taken == 2, "oracle_steps": 0}
+        over = self.taken == self.number % 3 + 2
+        frame = np.full((4, 4, 3), self.number % 256, np.uint8)
+        return frame, float(self.number), over, False, info
+
+
+class Watching(Still):
+    """Notes the frames at which it is told that an episode begins."""
+
+    def __init__(self):
+        self.begun = []
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        if len(observation) > 1:  # not while its time is taken
+            self.begun += observation[np.asarray(episode_start)][:, 0, 0, 0].tolist()
+        return super().predict(observation)
+
+
+def test_every_episode_is_counted_once_with_its_own_seed_steps_and_optimum(monkeypatch):
+    gym.register("Passing-v0", Passing)
+    policy = Watching()
+    try:
+        monkeypatch.setattr("robot_room.app.evaluation.protocol.NUM_ENVS", 4)
+        result = evaluate(policy, "Passing-v0", episodes=11, seed=20)
+    finally:
+        del gym.registry["Passing-v0"]
+    seeds = 20 + np.arange(11)
+    np.testing.assert_array_equal(result.steps, seeds % 3 + 2)
+    np.testing.assert_array_equal(result.returns, seeds * result.steps)
+    np.testing.assert_array_equal(result.oracle_steps, 1 + seeds % 2)
+    assert result.is_success.all()  # once is enough
+    assert set(policy.begun) >= set(seeds.tolist())
 
 
 def test_bad_arguments_are_named():

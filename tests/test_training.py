@@ -13,6 +13,7 @@ from agent.denormals import flushed_denormals
 from agent.exploration import Exploration
 from agent.learner import Learner, TrainingConfig
 from agent.planning import ICEM
+from agent.replay import Episode
 from agent.world_model import WorldModel, WorldModelConfig
 
 
@@ -109,7 +110,17 @@ def test_a_model_of_another_class_is_loaded_as_that_class(tmp_path):
         (lambda: AgentConfig(planner="ICEM"), "planner: got 'ICEM', allowed: CEM or ICEM"),
         (lambda: Agent("RobotRoom-v0", SMALL, seed=-1), "seed: got -1"),
         (lambda: Agent("RobotRoom-v0", SMALL).learn(1.5), "total_timesteps: got 1.5"),
-        (lambda: ICEM(horizon=10**9), "horizon: got 1000000000, allowed: .*at most 1e"),
+        (lambda: ICEM(horizon=10**9), "horizon: got 1000000000, allowed: .*at most 1000"),
+        (lambda: ICEM(horizon=1000, candidates=10**5), "horizon: got 1000, allowed: at most 100 with"),
+        (lambda: ICEM(particles=100, candidates=10**5), "particles: got 100, allowed: at most 10 with"),
+        (
+            lambda: WorldModelConfig(hidden_dim=10**6),
+            "hidden_dim: got 1000000.*at most 4096",
+        ),
+        (
+            lambda: TrainingConfig(batch_size=10**5, sequence_length=100),
+            "batch_size: got 100000, allowed: at most 1310 windows of 100 frames",
+        ),
         (lambda: Agent("RobotRoom-v0", seed=2**63), "seed: got 9223372036854775808"),
         (lambda: Agent(None), "env: got None, allowed: an id, a spec, an environment"),
         (lambda: Agent("RobotRoom-v0", {}), "config: got {}, allowed: AgentConfig"),
@@ -193,3 +204,81 @@ def test_without_any_reward_the_last_step_is_followed_by_all_updates():
     assert agent.num_timesteps == 40 and agent.progress.num_updates == 4
     agent.learn(10)  # and the planner acts from then on
     assert agent.progress.planning_seconds > 0
+
+
+class Grouped(WorldModel):
+    """Its decoder learns at a tenth of the rate."""
+
+    def parameter_groups(self):
+        slow = list(self.decoder.parameters())
+        fast = [p for p in self.parameters() if all(p is not each for each in slow)]
+        return [{"params": slow, "rate": 0.1}, {"params": fast, "rate": 1.0}]
+
+
+def small_learner(**settings):
+    torch.manual_seed(0)
+    model = Grouped((16, 16, 3), 2, WorldModelConfig(hidden_dim=8, num_keypoints=4, latent_dim=4))
+    config = TrainingConfig(batch_size=2, learning_rate=1e-3, **settings)
+    learner = Learner(model, config, np.random.SeedSequence(0))
+    frames = list(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8))
+    actions = list(np.full((8, 2), 0.5, np.float32))
+    learner.replay.add(Episode(frames, actions, [float(t) for t in range(8)]))
+    learner.initialise(learner.replay.all(9))
+    return learner
+
+
+@pytest.mark.parametrize(
+    ("updates", "left", "share"),
+    [
+        (0, 1.0, 0.05),
+        (4, 1.0, 0.25),
+        (19, 1.0, 1.0),
+        (500, 0.6, 1.0),
+        (500, 0.25, 0.55),
+        (500, 0.0, 0.1),
+    ],
+)
+def test_the_learning_rate_warms_up_and_decays_in_every_group(updates, left, share):
+    learner = small_learner()
+    learner.progress.num_updates = updates
+    learner.update(left)
+    rates = [group["lr"] for group in learner.optimizer.param_groups]
+    assert rates == pytest.approx([1e-4 * share, 1e-3 * share])
+    assert learner.progress.num_updates == updates + 1
+
+
+def test_gradients_are_clipped_together():
+    free, clipped = small_learner(clip_norm=1e9), small_learner(clip_norm=0.01)
+    norms = []
+    for learner in (free, clipped):
+        learner.update(1.0)
+        parts = [p.grad.norm() for p in learner.world_model.parameters() if p.grad is not None]
+        norms.append(torch.stack(parts).norm().item())
+        assert learner.progress.metrics["grad_norm"] == pytest.approx(norms[0], rel=1e-4)
+    assert norms[0] > 0.01 and norms[1] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_random_steps_come_first_then_plans_with_noise_and_updates_in_proportion():
+    training = TrainingConfig(
+        num_envs=4,
+        random_steps=24,
+        updates_per_step=0.5,
+        batch_size=2,
+        longest_episode=3,
+        exploration_std=1e6,
+        random_correlation=0.999,
+    )
+    config = AgentConfig(SMALL.world_model, SMALL.planner, training)
+    seen = []
+    agent = Agent("RobotRoom-v0", config, seed=0)
+    agent.learn(36, lambda progress: seen.append((progress.num_timesteps, progress.num_updates)))
+    assert agent.progress.num_updates == 18 and agent.num_timesteps == 36
+    assert (20, 0) in seen and (24, 12) in seen  # the updates of random steps are made up for
+    closed = [e for e in agent.replay.episodes if len(e.actions) == 3]
+    assert len(closed) == 12
+    early, late = closed[:8], closed[8:]
+    for episode in early:  # repeated within an episode, drawn anew in the next
+        assert np.ptp(np.stack(episode.actions), axis=0).max() == 0
+    assert len({tuple(episode.actions[0]) for episode in early}) == 8
+    assert max(np.abs(episode.actions[0]).max() for episode in early) < 1
+    assert all(np.abs(np.stack(episode.actions)).min() == 1 for episode in late)

@@ -271,6 +271,33 @@ def test_stepping_past_the_end_without_autoreset_is_refused():
         envs.step(np.zeros((2, 2), np.float32))
 
 
+def test_resetting_some_rooms_leaves_the_others_as_they_were():
+    envs = make(AutoresetMode.DISABLED, KWARGS[0], True, rooms=3)
+    envs.reset(seed=0)
+    for _ in range(23):
+        envs.step(np.zeros((3, 2), np.float32))
+    envs.reset(options={"reset_mask": np.array([False, True, False])})
+    with pytest.raises(gym.error.ResetNeeded, match=r"rooms \[0, 2\]"):  # they are still over
+        envs.step(np.zeros((3, 2), np.float32))
+
+
+def test_a_state_remembers_which_episodes_are_over():
+    envs = make(AutoresetMode.NEXT_STEP, KWARGS[0], True, rooms=2)
+    envs.reset(seed=0)
+    stay = np.zeros((2, 2), np.float32)
+    while not envs.step(stay)[3].all():
+        pass
+    over = envs.get_state()
+    assert over["done"].all()
+    other = make(AutoresetMode.NEXT_STEP, KWARGS[0], True, rooms=2)
+    other.reset(seed=5)
+    other.set_state(over)
+    for x, y in zip(envs.step(stay), other.step(stay), strict=True):
+        assert_same(x, y)
+    other.set_state(envs.get_state())  # and which are not
+    assert not other.get_state()["done"].any()
+
+
 def test_pictures_and_the_window():
     envs = make(AutoresetMode.NEXT_STEP, KWARGS[3], True, render_mode="rgb_array")
     envs.reset(seed=0)

@@ -290,3 +290,64 @@ def test_a_bad_setting_is_named(setting, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object first
     with pytest.raises(ValueError, match=f"{next(iter(setting))}: got .*allowed"):
         dataclasses.replace(WorldModelConfig(), **setting)
+
+
+def test_the_planners_step_pays_for_the_state_that_it_leads_to():
+    model = make_model(room_batch())
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(5, model.latent_dim, generator=generator)
+    action = torch.rand(5, 2, generator=generator)
+    with torch.no_grad():
+        expected = model.transition(z, action)
+        following, reward = model.step(z, action)
+        torch.testing.assert_close(following, expected.mean)
+        torch.testing.assert_close(reward, model.reward(expected.mean))
+        assert not torch.allclose(reward, model.reward(z))
+        sample = expected.sample(torch.Generator().manual_seed(2))
+        following, reward = model.sampled_step(torch.Generator().manual_seed(2))(z, action)
+        torch.testing.assert_close(following, sample)
+        torch.testing.assert_close(reward, model.reward(sample))
+
+
+def test_what_is_padded_or_masked_initialises_nothing():
+    batch = padded(room_batch())
+    frames, rewards = batch.frames.clone(), batch.rewards.clone()
+    frames[0, -2:], rewards[batch.reward_mask == 0] = 255, 1e3
+    model, other = make_model(batch), make_model(batch._replace(frames=frames, rewards=rewards))
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[name], msg=name)
+    seen = batch.frames[batch.mask.bool()].double().mean(0) / 255
+    torch.testing.assert_close(model.mean_frame.double(), seen, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("continuation", [False, True])
+def test_log_weights_agree_with_a_slow_direct_computation(continuation):
+    batch = padded(room_batch(windows=3, length=4))
+    model = make_model(batch, continuation=continuation)
+    B, T, D = *batch.mask.shape, model.latent_dim
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        found = model.log_weights(batch, 2, torch.Generator().manual_seed(7))
+        for k in range(2):
+            eps = [torch.randn(B, D, generator=generator) for _ in range(T)]
+            for b in range(B):
+                total, z = torch.zeros(()), torch.zeros(1, D)
+                for t in range(int(batch.mask[b].sum())):
+                    p = model.initial(1)[0]
+                    action = batch.actions[b, max(t - 1, 0)][None]
+                    if t > 0:
+                        p = model.transition(z, action)
+                    features = model.features(batch.frames[b, t][None])
+                    q, _ = model.posterior(features, p, action, torch.zeros(1, 0))
+                    z = q.mean + q.std * eps[t][b]
+                    total += Normal(*p).log_prob(z).sum() - Normal(*q).log_prob(z).sum()
+                    image = model.mean_frame + model.decoder(z)[0]
+                    frame = batch.frames[b, t] / 255
+                    total += Normal(image, model.config.frame_std).log_prob(frame).sum()
+                    if t > 0:
+                        std = model.config.reward_std * model.reward_scale
+                        total += Normal(model.reward(z)[0], std).log_prob(batch.rewards[b, t])
+                    if continuation:
+                        logits = model.continuation_net(z)[0, 0]
+                        total += Bernoulli(logits=logits).log_prob(batch.continues[b, t])
+                torch.testing.assert_close(found[k, b], total, rtol=1e-4, atol=1e-2)

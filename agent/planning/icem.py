@@ -42,10 +42,9 @@ class ICEM(CEM):
     ) -> tuple[int, Float[Tensor, "N V H A"]]:
         """See `RefiningPlanner.competing`."""
         size = max(int(self.candidates / self.shrink**iteration), 2 * self.elites)
-        size = max(min(size, self.candidates), kept.shape[1])
         if 0 < iteration == self.iterations - 1:
-            kept = torch.cat([mean[:, None], kept], 1)[:, :size]
-        return size, kept
+            kept = torch.cat([mean[:, None], kept], 1)
+        return min(size, self.candidates), kept  # which is more than are kept
 
     def refit(
         self, plan: Plan, mean: Float[Tensor, "N H A"], std: Tensor

@@ -13,6 +13,11 @@ from agent.config import Config, NonNegative, Positive, Size
 from agent.planning.colour import coloured_noise
 from agent.planning.problem import Problem, imagined_return
 
+MOST_ACTIONS = 10**7
+"""Largest candidates × horizon; a copy of as many actions in two dimensions takes 80 MB."""
+MOST_ROLLOUTS = 10**6
+"""Largest candidates × particles, which are rolled out at the same time."""
+
 
 class Plan(NamedTuple):
     """Plans for N environments."""
@@ -38,7 +43,7 @@ class Planner(Config, ABC):
         ValueError: a field has a value that is not allowed.
     """
 
-    horizon: Size = 6
+    horizon: Annotated[int, Ge(1), Le(1000)] = 6
     """H, planning horizon in steps."""
     discount: Annotated[float, Gt(0), Le(1)] = 0.95
     """γ; the first reward counted is γ¹ r(z_{t+1})."""
@@ -49,6 +54,14 @@ class Planner(Config, ABC):
     states: Annotated[int, Ge(0), Le(10_000)] = 0
     """States sampled in imagination, whose values count beyond the horizon; see `agent.planning.value`.
     0: nothing beyond the horizon counts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Memory grows with the product of sizes.
+        for name, most in (("horizon", MOST_ACTIONS), ("particles", MOST_ROLLOUTS)):
+            if getattr(self, name) * self.candidates > most:
+                allowed = f"at most {most // self.candidates} with {self.candidates} candidates"
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: {allowed}")
 
     @abstractmethod
     def plan(

@@ -1,9 +1,13 @@
 """Thresholds with a guaranteed false-alarm rate: split conformal prediction (arXiv 2107.07511)."""
 
 import math
+from typing import Annotated
 
+from annotated_types import Ge, Lt
 from jaxtyping import Float
 from torch import Tensor
+
+from agent.config import checked
 
 
 def check_calibration_size(episodes: int, false_alarms: float) -> None:
@@ -12,8 +16,8 @@ def check_calibration_size(episodes: int, false_alarms: float) -> None:
     Raises:
         ValueError: there are too few episodes, or α is not in (0, 1).
     """
-    if not 0 < false_alarms < 1:
-        raise ValueError(f"false_alarms: got {false_alarms}, allowed: above 0, below 1")
+    false_alarms = checked("false_alarms", false_alarms, Annotated[float, Ge(1e-9), Lt(1)])
+    episodes = checked("episodes", episodes, Annotated[int, Ge(0)])
     least = 2 * (math.ceil(1 / false_alarms - 1e-9) - 1)
     if episodes < least:
         allowed = f"at least {least} for false_alarms = {false_alarms}"

@@ -238,6 +238,8 @@ def check_frames(network: Shaped, frames: Tensor) -> None:
     Raises:
         ValueError: the shape is not the network's, or the dtype is not uint8.
     """
+    if not isinstance(frames, Tensor):
+        raise ValueError(f"frames: got {frames!r:.200}, allowed: a tensor of frames")
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1:] != network.shape:
         got, allowed = f"{frames.dtype} {tuple(frames.shape)}", f"torch.uint8 (N, *{network.shape})"
         raise ValueError(f"frames: got {got}, allowed: {allowed}, values 0 to 255")

@@ -5,6 +5,7 @@
     python -m benchmarks.faults hostile --count 500
     python -m benchmarks.faults fuzz
     python -m benchmarks.faults soak --seconds 600
+    python -m benchmarks.faults cost
     python -m benchmarks.faults report
 
 Counts are kept in `--out` and continued by the next call, up to `--count`. Needs Linux. "BAD" is what
@@ -23,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.engine.jobs import command
-from benchmarks.faults import disk_full, fuzz, hostile, kills, soak
+from benchmarks.faults import cost, disk_full, fuzz, hostile, kills, soak
 from benchmarks.faults.tally import Tally
 
-COUNTS = {"kills": 1000, "disk-full": 200, "hostile": 5000, "fuzz": 1_000_000}
+COUNTS = {"kills": 1000, "disk-full": 200, "hostile": 5000, "fuzz": 1_000_000, "cost": 40}
 RECORDINGS = 0.3  # of the kills, those of `collect`; as many of learning
 
 
@@ -35,7 +36,7 @@ class Faults:
     """Do one kind of faults, or print the table of all."""
 
     kind: Annotated[
-        Literal["kills", "disk-full", "hostile", "fuzz", "soak", "report"], tyro.conf.Positional
+        Literal["kills", "disk-full", "hostile", "fuzz", "soak", "cost", "report"], tyro.conf.Positional
     ]
     """Which."""
     count: int | None = None
@@ -80,6 +81,10 @@ def main(config: Faults) -> None:
                     fuzz.calls(tally, count, generator)
                 case "soak":
                     soak.run(tally, config.seconds)
+                case "cost":
+                    cost.saves(tally, count)
+                    tally.write()
+                    cost.learning(tally, cost.STEPS)
     bad = show(config.out)
     if bad:
         raise RuntimeError(f"{bad} faults did what they must not")

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.collection import plain
 from robot_room import __version__
 from robot_room.app.evaluation.policies import NOISE_STD, PERSISTENCE
 
@@ -47,7 +48,7 @@ def card(
     successes = [outcome.success for outcome in outcomes if outcome.success is not None]
     spec = env.spec
     rows = {
-        "environment": "unknown" if spec is None else f"`{spec.id}` with `{spec.kwargs}`",
+        "environment": "unknown" if spec is None else f"`{spec.id}` with `{plain(spec.kwargs)}`",
         "observations": f"`{env.observation_space}`",
         "actions": f"`{env.action_space}`",
         "policy": "; ".join(f"{name}: {POLICIES.get(name, 'a trained agent')}" for name in policies),

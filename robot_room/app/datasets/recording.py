@@ -1,5 +1,6 @@
 """Recording episodes of a behaviour as a Minari dataset."""
 
+import copy
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
 
 from agent.atomic import replaced_directory, settled_directory
+from agent.collection import plain
 from agent.datasets import opened, read_episode, read_metadata, read_success, recorded_environment
 from robot_room.app.datasets.card import CARD, UNKNOWN, Outcome, card
 from robot_room.app.evaluation.policies import Behaviour
@@ -93,6 +95,9 @@ class Recorder:
             )
         namespace, *_ = parse_dataset_id(dataset_id)
         self.dataset_id, self.env, self.behaviour = dataset_id, env, behaviour
+        self._spec = copy.deepcopy(env.spec)
+        if self._spec is not None:  # it is written as JSON
+            self._spec.kwargs = plain(self._spec.kwargs)
         self._path = Path(get_dataset_path(dataset_id))
         self._loose = self._path.with_name(f".{self._path.name}.episodes")
         self._behaviours: dict[str, None] = {}  # in the order in which they began to act
@@ -126,7 +131,7 @@ class Recorder:
         """
         with replaced_directory(self._loose / str(self.episodes)) as folder:
             spaces = self.env.observation_space, self.env.action_space
-            storage = MinariStorage.new(folder / "data", *spaces, self.env.spec, jpeg_encoding=False)
+            storage = MinariStorage.new(folder / "data", *spaces, self._spec, jpeg_encoding=False)
             about = {"dataset_id": self.dataset_id, "algorithm_name": self.behaviour}
             storage.update_metadata({**about, "minari_version": minari.__version__})
             storage.update_episodes([episode])
@@ -182,9 +187,12 @@ class Recorder:
             return outcomes
 
     def _require_same_environment(self) -> None:
-        data = self._path / "data"
-        recorded = recorded_environment(data, read_metadata(data))
-        spec = self.env.spec
+        data, spec = self._path / "data", self._spec
+        metadata = read_metadata(data)
+        if metadata.jpeg_encoding:
+            allowed = "one whose frames are stored without loss, or a new id"
+            raise ValueError(f"dataset: got {self.dataset_id} with frames as JPEG, allowed: {allowed}")
+        recorded = recorded_environment(data, metadata)
         if spec is None or recorded != (spec.id, json.loads(json.dumps(spec.kwargs))):
             got = spec and f"{spec.id} {spec.kwargs}"
             raise ValueError(f"env_id: got {got}, allowed: the dataset's, {recorded[0]} {recorded[1]}")

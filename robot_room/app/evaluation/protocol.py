@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robot_room import layouts, oracle
+from robot_room import checking, layouts, oracle
 from robot_room.room import RoomParams
 
 HELD_OUT_SEED = 1_000_000
@@ -23,6 +23,7 @@ these starts."""
 TUNING_SEED = 5_000
 """The starts that development may look at."""
 NUM_ENVS = 50  # environments stepped together
+MOST_EPISODES = 10**8
 LONGEST_EPISODE = 1_000  # steps, of environments that have no limit of their own
 
 
@@ -151,12 +152,12 @@ def evaluate(
         timed: whether to time decisions, too.
 
     Raises:
-        ValueError: episodes is below 1, or seed is negative.
+        ValueError: episodes is no whole number of at least 1, or seed none of at least 0.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes: got {episodes}, allowed: at least 1")
-    if seed < 0:
-        raise ValueError(f"seed: got {seed}, allowed: 0 or more")
+    episodes = checking.whole("episodes", episodes, 1, MOST_EPISODES)
+    seed = checking.whole("seed", seed, 0, 2**62)
+    if not isinstance(env, str | EnvSpec):
+        raise ValueError(f"env: got {env!r:.200}, allowed: a registered id, or a spec")
     spec = limited(env if isinstance(env, EnvSpec) else env_spec(env))
     success, steps, returns, best = _run_episodes(policy, spec, episodes, seed, deterministic)
     decision_ms = _decision_ms(policy, spec, seed) if timed else math.nan
