@@ -387,9 +387,9 @@ def _alone(code: CodeType) -> tuple[Any, ...]:
 
 def drawn(module: str, count: int, seed: int) -> list[Mutant]:
     """Mutants of Cosmic Ray at `count` places of a file, drawn without replacement; one each."""
-    from cosmic_ray.commands.init import _all_work_items
-    from cosmic_ray.mutating import mutate_code
-    from cosmic_ray.plugins import get_operator
+    from cosmic_ray.commands.init import _all_work_items  # pyright: ignore[reportMissingImports] - of the extra `maintenance`
+    from cosmic_ray.mutating import mutate_code  # pyright: ignore[reportMissingImports] - of the extra `maintenance`
+    from cosmic_ray.plugins import get_operator  # pyright: ignore[reportMissingImports] - of the extra `maintenance`
 
     path = ROOT / module
     code = path.read_text()
