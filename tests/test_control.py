@@ -102,7 +102,7 @@ def test_a_state_is_its_arrays(model):
     again = ControlState.initial(model, PLANNER, 2).replaced(state.arrays())
     for name, array in state.arrays().items():
         np.testing.assert_array_equal(array, again.arrays()[name], err_msg=name)
-    assert len(state.shapes) == len(state.arrays()) == 8
+    assert len(state.shapes) == len(state.arrays()) == 12
     for harm, message in (
         (lambda array: array[:1], r"plans: got float32 \(1, "),
         (lambda array: array.astype(np.float64), "plans: got float64"),
