@@ -24,7 +24,7 @@ try:
 except ImportError:  # built where there was no compiler
     _kernels = None
 
-_SOURCE = Path(__file__).with_name("_kernels.c")  # in a clone; an installation has none
+_SOURCE = Path(__file__).with_name("_kernels.c")
 
 
 def outdated(source: Path, checksum: int | None) -> bool:

@@ -87,7 +87,7 @@ class RobotRoomVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         checking.require_one_of("render_mode", render_mode, modes)
         try:
             autoreset_mode = AutoresetMode(autoreset_mode)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # of an array, whether it is a mode cannot be told
             allowed = [mode.value for mode in AutoresetMode]
             raise ValueError(f"autoreset_mode: got {autoreset_mode!r}, allowed: {allowed}") from error
 

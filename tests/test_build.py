@@ -114,7 +114,7 @@ def test_every_pin_has_hashes_and_every_hash_has_a_pin():
 def test_compiled_loops_of_another_source_are_not_used(tmp_path):
     """A clone whose source was updated, and not compiled again, would compute something else."""
     source = tmp_path / "_kernels.c"
-    assert not loops.outdated(source, 1)  # an installation has no source
+    assert not loops.outdated(source, 1)  # there may be none
     source.write_bytes(b"int x;")
     assert not loops.outdated(source, zlib.crc32(b"int x;") >> 1)
     assert loops.outdated(source, zlib.crc32(b"int y;") >> 1)

@@ -27,6 +27,7 @@ assert any(name.endswith("licenses/robot_room/fonts/OFL.txt") for name in names)
 assert "License-Expression: MIT AND OFL-1.1" in metadata
 OURS = (
     "agent/pretrained/",
+    "robot_room/app/figures.mplstyle",
     "robot_room/app/watching/page.html",
     "robot_room/_kernels",
 )  # MIT, as the code
