@@ -5,11 +5,13 @@
     p(x_t | z_t): mean = mean frame + decoder(m_t) + image(s_t)
     p(r_t | z_t): mean = f(m_t, landmarks of image(s_1))
 
-It is the sequential VAE of `agent.world_model` in all else, with the same ELBO. The map's densities
-are fixed once the first episodes were seen (`agent.static_map`), so only m is learned by gradients.
-`pointer`, a linear function of m, says where on the map the robot is. It, the encoder and the linear
-part of the transition begin as least squares fits to the first episodes, so that the first gradient
-steps do not have to find the robot, and training moves the encoder only slowly away from there.
+The first two numbers of m are the place of the thing that the actions steer, which is read from frames
+by its colour (`agent.things`), and `pointer` is the pixel there. The densities of the map and the evidence
+of the place are computed in closed form from the first episodes (`agent.static_map`). The other numbers of m
+are features of an encoder, which begins as their principal components and is trained slowly.
+
+In all else this is the sequential VAE of `agent.world_model`. Its loss has a further term, which fits the
+place's transition (`MappedWorldModel.further_loss`).
 """
 
 import math
@@ -152,10 +154,8 @@ class MappedWorldModel(WorldModel):
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}); see the module's docstring."""
         m, s = self._split(z)
-        moved, drift = (
-            self._moved(m, self._surroundings(m, self.map.draw(s)), action),
-            torch.full_like(s, MAP_DRIFT),
-        )
+        moved = self._moved(m, self._surroundings(m, self.map.draw(s)), action)
+        drift = torch.full_like(s, MAP_DRIFT)
         return Normal(torch.cat([moved.mean, s], -1), torch.cat([moved.std, drift], -1))
 
     def _moved(self, m: Tensor, surroundings: Tensor, action: Tensor) -> Normal:
