@@ -6,12 +6,12 @@
     p(r_t | z_t): mean = f(m_t, landmarks of image(s_1))
 
 The first two numbers of m are the place of the thing that the actions steer, which is read from frames
-by its colour (`agent.things`), and `pointer` is the pixel there. The densities of the map and the evidence
-of the place are computed in closed form from the first episodes (`agent.static_map`). The other numbers of m
-are features of an encoder, which begins as their principal components and is trained slowly.
+by its colour (`agent.things`); `pointer` is the pixel there. The densities of the map and the evidence
+of the place are computed in closed form from the first episodes (`agent.static_map`). The other numbers
+of m are features of an encoder, which begin as principal components and are trained slowly.
 
-In all else this is the sequential VAE of `agent.world_model`. Its loss has a further term, which fits the
-place's transition (`MappedWorldModel.further_loss`).
+In all else this is the sequential VAE of `agent.world_model`. Its loss has a further term, which fits
+the place's transition (`MappedWorldModel.further_loss`).
 """
 
 import math
