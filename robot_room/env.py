@@ -22,7 +22,7 @@ from robot_room.viewer import Viewer
 
 PICTURE_SIZE = 512  # side of the room in pixels, for `render()` and the window
 FRAMES_PER_SECOND = 10  # a step lasts 0.1 s
-WINDOW_SIZE = (912, 588)  # shows the room at PICTURE_SIZE
+WINDOW_SIZE = (932, 570)  # shows the room at PICTURE_SIZE
 RENDER_MODES = ("rgb_array", "human")
 
 

@@ -516,8 +516,14 @@ def piped(saved):
         (lambda a: changed_state(a, replay=np.zeros(3)), "generator: got float64"),
         (lambda a: changed_state(a, control=np.zeros(3)), "do not belong together"),
         (lambda a: changed_config(a, agent=[]), r"agent: got \[\], allowed: object"),
-        (lambda a: changed_settings(a, "world_model", latent_dim=10**6), "model.safetensors: .*got"),
-        (lambda a: changed_settings(a, "world_model", hidden_dim=12_000), "model.safetensors: .*got"),
+        (
+            lambda a: changed_settings(a, "world_model", latent_dim=10**6),
+            "(world_model|model.safetensors): .*got",
+        ),
+        (
+            lambda a: changed_settings(a, "world_model", hidden_dim=12_000),
+            "(world_model|model.safetensors): .*got",
+        ),
         (lambda a: changed_settings(a, "training", num_envs=20_000), "num_envs: got 20000"),
         (lambda a: changed_config(a, observation_space=5), "observation_space: got 5, allowed: object"),
         (lambda a: linked(a, "config.json", "/dev/zero"), "config.json: .*not a regular file"),

@@ -103,8 +103,8 @@ def test_the_window_shows_the_sharp_picture():
     reference = gym.make("RobotRoom-v0", render_mode="rgb_array")
     reference.reset(options={"robot_position": (0.5, 0.5)})
     picture = reference.render()
-    assert shown.shape == (588, 912, 3) and picture.shape == (512, 512, 3)
-    np.testing.assert_array_equal(shown[32:544, 12:524], picture)
+    assert shown.shape == (570, 932, 3) and picture.shape == (512, 512, 3)
+    np.testing.assert_array_equal(shown[42:554, 16:528], picture)
 
 
 @pytest.mark.parametrize(

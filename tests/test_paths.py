@@ -6,7 +6,8 @@ from test_panels import room
 from robot_room import panels
 from robot_room.app.watching.inspection import heat
 from robot_room.app.watching.paths import CHOSEN, Paths
-from robot_room.panels import View, draw, layout, to_picture
+from robot_room.drawing import draw, to_picture
+from robot_room.panels import View, layout
 
 NOWHERE = np.zeros((0, 3, 2))
 

@@ -19,7 +19,7 @@ def existing_folder(run: Path, name: str) -> Path | None:
     Returns:
         None if the run has neither.
     """
-    candidates = run / name, run / OLD_NAMES[name]
+    candidates = run / name, run / OLD_NAMES.get(name, name)
     return next((path for path in candidates if path.is_dir()), None)
 
 
