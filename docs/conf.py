@@ -22,7 +22,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "tutorials/notebooks"]
+exclude_patterns = ["_build", "tutorials/notebooks", "jupyter_execute"]
 default_role = "code"  # docstrings write `name`, as Markdown does
 
 html_theme = "furo"
