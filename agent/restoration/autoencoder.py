@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from agent.config import Config
 from agent.restoration import degradation
-from agent.restoration.denoiser import GROUPS, PATCH, Block, to_images
+from agent.restoration.denoiser import GROUPS, PATCH, Block, FrameNetwork, to_images
 
 Degradation = Literal["broad", "noise"]
 COARSEST = 4 * PATCH  # pixels per cell of the coarsest resolution
@@ -48,7 +48,7 @@ class Reading(NamedTuple):
     summary: Float[Tensor, "B S"]  # of the coarsest features and of |y − x̂_0|; see `Harm`
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(FrameNetwork):
     """E[x_0 | y] of images with values in [−1, 1].
 
     `initialise` must be called on the frames before training.
@@ -61,13 +61,10 @@ class Autoencoder(nn.Module):
         ValueError: H or W is not a multiple of 16.
     """
 
-    mean_image: Tensor
-    image_std: Tensor
-
     def __init__(self, shape: tuple[int, int, int], config: AutoencoderConfig | None = None) -> None:
-        super().__init__()
+        super().__init__(shape)
         self.config = config or AutoencoderConfig()
-        height, width, channels = self.shape = shape
+        height, width, channels = shape
         if height % COARSEST or width % COARSEST:
             raise ValueError(f"shape: got {shape}, allowed: H and W multiples of {COARSEST}")
         fine, coarse = self.config.width, 2 * self.config.width
@@ -88,16 +85,6 @@ class Autoencoder(nn.Module):
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
-        self.register_buffer("mean_image", torch.zeros(channels, height, width))
-        self.register_buffer("image_std", torch.ones(()))
-
-    @torch.no_grad()
-    def initialise(self, frames: UInt8[Tensor, "B H W C"]) -> None:
-        """Set the mean image and the std around it from the data."""
-        images = to_images(frames)
-        self.mean_image.copy_(images.mean(0))
-        # A static scene has zero std; the floor is one pixel level.
-        self.image_std.copy_((images - self.mean_image).square().mean().sqrt().clamp(min=1 / 128))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """x̂_0, not clipped."""

@@ -72,7 +72,32 @@ class Block(nn.Module):
         return self.skip(x) + self.second(F.silu(h))
 
 
-class Denoiser(nn.Module):
+class FrameNetwork(nn.Module):
+    """A network of images with values in [−1, 1] that knows their mean and the std around it.
+
+    Args:
+        shape: (H, W, C) of a frame.
+    """
+
+    mean_image: Tensor
+    image_std: Tensor
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        height, width, channels = self.shape = shape
+        self.register_buffer("mean_image", torch.zeros(channels, height, width))
+        self.register_buffer("image_std", torch.ones(()))
+
+    @torch.no_grad()
+    def initialise(self, frames: UInt8[Tensor, "B H W C"]) -> None:
+        """Set the mean image and the std around it from the data."""
+        images = to_images(frames)
+        self.mean_image.copy_(images.mean(0))
+        # A static scene has zero std; the floor is one pixel level.
+        self.image_std.copy_((images - self.mean_image).square().mean().sqrt().clamp(min=1 / 128))
+
+
+class Denoiser(FrameNetwork):
     """E[x_0 | x_n] of images with values in [−1, 1].
 
     `initialise` must be called on the frames before training.
@@ -85,13 +110,10 @@ class Denoiser(nn.Module):
         ValueError: H or W is not a multiple of 8.
     """
 
-    mean_image: Tensor
-    image_std: Tensor
-
     def __init__(self, shape: tuple[int, int, int], config: DenoiserConfig | None = None) -> None:
-        super().__init__()
+        super().__init__(shape)
         self.config = config or DenoiserConfig()
-        height, width, channels = self.shape = shape
+        height, width, channels = shape
         if height % (2 * PATCH) or width % (2 * PATCH):
             raise ValueError(f"shape: got {shape}, allowed: H and W multiples of {2 * PATCH}")
         self.schedule = Schedule.cosine(self.config.steps)
@@ -112,16 +134,6 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
-        self.register_buffer("mean_image", torch.zeros(channels, height, width))
-        self.register_buffer("image_std", torch.ones(()))
-
-    @torch.no_grad()
-    def initialise(self, frames: UInt8[Tensor, "B H W C"]) -> None:
-        """Set the mean image and the std around it from the data."""
-        images = to_images(frames)
-        self.mean_image.copy_(images.mean(0))
-        # A static scene has zero std; the floor is one pixel level.
-        self.image_std.copy_((images - self.mean_image).square().mean().sqrt().clamp(min=1 / 128))
 
     def forward(
         self,
