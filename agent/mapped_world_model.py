@@ -307,7 +307,7 @@ class MappedWorldModel(WorldModel):
         self.landmark_scale.copy_(found.std(0) + 0.02)
 
         place, _ = self._place(moved, moving)
-        self.encoder.initialise_beside(moved[kept], place[kept])
+        self.encoder.initialise(moved[kept], place[kept])
         m = torch.cat([place, self.encoder(moved)[:, : self.moving_dim - 2]], -1).view(*mask.shape, -1)
         pairs = mask[:, 1:]
         change, action = (m[:, 1:, :2] - m[:, :-1, :2])[pairs], batch.actions[pairs]

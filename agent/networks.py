@@ -82,28 +82,27 @@ class KeypointEncoder(nn.Module):
         return torch.cat([positions.flatten(1), activations], dim=-1)
 
     @torch.no_grad()
-    def initialise(self, frames: Float[Tensor, "N H W C"]) -> None:
-        """Scale the maps and make the features the whitened principal components on `frames`."""
+    def initialise(
+        self, frames: Float[Tensor, "N H W C"], known: Float[Tensor, "N P"] | None = None
+    ) -> None:
+        """Scale the maps and make the features the whitened principal components on `frames`.
+
+        Args:
+            frames: centred frames.
+            known: numbers that are known already. What a linear function of them explains of the
+                keypoints is left out of the components.
+        """
         keypoints = self._scaled_keypoints(frames)
         centre = keypoints.mean(0)
-        whiten = _whitening(keypoints - centre, len(self.mix.weight))
+        rest = keypoints - centre
+        if known is not None:
+            known = known - known.mean(0)
+            rest = rest - known @ ridge(known, rest)
+        whiten = _whitening(rest, len(self.mix.weight))
         self.mix.weight.zero_()
         self.mix.bias.zero_()
         self.mix.weight[: len(whiten)] = whiten
         self.mix.bias[: len(whiten)] = -whiten @ centre
-
-    @torch.no_grad()
-    def initialise_beside(self, frames: Float[Tensor, "N H W C"], known: Float[Tensor, "N P"]) -> None:
-        """As `initialise`, but without what a linear function of numbers known already explains."""
-        keypoints = self._scaled_keypoints(frames)
-        centre = keypoints.mean(0)
-        keypoints = keypoints - centre
-        known = known - known.mean(0)
-        rest = keypoints - known @ ridge(known, keypoints)
-        whiten = _whitening(rest, len(self.mix.weight))
-        self.mix.weight.zero_()
-        self.mix.weight[: len(whiten)] = whiten
-        self.mix.bias.copy_(-self.mix.weight @ centre)
 
     def _scaled_keypoints(self, frames: Tensor) -> Tensor:
         """Scale the maps by their logits on frames, and return the keypoints."""
