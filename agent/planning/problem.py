@@ -62,19 +62,9 @@ def imagined_return(
     num_envs, candidates = actions.shape[:2]
     z = z.repeat_interleave(candidates * particles, 0)
     actions = actions.clamp(problem.low, problem.high).flatten(0, 1).repeat_interleave(particles, 0)
-    total = z.new_zeros(len(z))
-    weight, alive = 1.0, torch.ones_like(total)
-    for action in actions.unbind(1):
-        weight *= discount
-        if problem.penalty is not None:
-            total = total - weight * alive * shaped("penalty", problem.penalty(z, action), total)
-        following, reward = problem.step(z, action)
-        z = shaped("step", following, z)
-        total = total + weight * alive * shaped("step", reward, total)
-        if problem.continuation is not None:
-            alive = alive * shaped("continuation", problem.continuation(z), total)
+    z, total, remaining = rollout(problem, z, actions, discount)
     if problem.terminal_value is not None:
-        total = total + weight * alive * shaped("terminal_value", problem.terminal_value(z), total)
+        total = total + remaining * _shaped("terminal_value", problem.terminal_value(z), total)
     if not torch.isfinite(total).all():
         hooks = ("continuation", "penalty", "terminal_value")
         names = ", ".join(["step", *(name for name in hooks if getattr(problem, name) is not None)])
@@ -82,12 +72,33 @@ def imagined_return(
     return total.view(num_envs, candidates, particles).mean(2)
 
 
-def shaped(name: str, got: Tensor, like: Tensor) -> Tensor:
-    """What a hook has returned.
+def rollout(
+    problem: Problem, z: Float[Tensor, "M D"], actions: Float[Tensor, "M H A"], discount: float
+) -> tuple[Float[Tensor, "M D"], Float[Tensor, "M"], Float[Tensor, "M"]]:  # noqa: F821 - shapes
+    """Follow a sequence of actions from each state.
+
+    Returns:
+        The states z_{t+H}, the returns Σ_{k=1..H} γ^k C_k r(z_{t+k}) less the penalties, and the
+        weights γ^H C_{H+1} of what follows.
 
     Raises:
-        ValueError: it has another shape than `like`.
+        ValueError: `step` or a hook returns a wrong shape.
     """
+    total = z.new_zeros(len(z))
+    weight, alive = 1.0, torch.ones_like(total)
+    for action in actions.unbind(1):
+        weight *= discount
+        if problem.penalty is not None:
+            total = total - weight * alive * _shaped("penalty", problem.penalty(z, action), total)
+        following, reward = problem.step(z, action)
+        z = _shaped("step", following, z)
+        total = total + weight * alive * _shaped("step", reward, total)
+        if problem.continuation is not None:
+            alive = alive * _shaped("continuation", problem.continuation(z), total)
+    return z, total, weight * alive
+
+
+def _shaped(name: str, got: Tensor, like: Tensor) -> Tensor:
     if got.shape != like.shape:
         shapes = f"got shape {tuple(got.shape)}, allowed: {tuple(like.shape)}"
         raise ValueError(f"{name}: {shapes}; it takes z (N, D) and returns z (N, D), values (N,)")

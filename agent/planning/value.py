@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from agent.planning.problem import Problem, shaped
+from agent.planning.problem import Problem, rollout
 
 ACTIONS = 16  # tried in each state
 HELD = 2  # m, steps for which each is held
@@ -88,17 +88,8 @@ def _held(
     """Where each action leads from each state, (N, F · A, …): states, returns and γ^m C_{m+1}."""
     num_envs, count, size = states.shape
     z = states.repeat_interleave(len(actions), 1).flatten(0, 1)
-    action = actions.repeat(num_envs * count, 1)
-    returns, remaining = z.new_zeros(len(z)), z.new_ones(len(z))
-    for _ in range(steps):
-        remaining = remaining * discount
-        if problem.penalty is not None:
-            returns = returns - remaining * shaped("penalty", problem.penalty(z, action), returns)
-        following, reward = problem.step(z, action)
-        z = shaped("step", following, z)
-        returns = returns + remaining * shaped("step", reward, returns)
-        if problem.continuation is not None:
-            remaining = remaining * shaped("continuation", problem.continuation(z), returns)
+    sequences = actions.repeat(num_envs * count, 1)[:, None].expand(-1, steps, -1)
+    z, returns, remaining = rollout(problem, z, sequences, discount)
     shape = num_envs, count * len(actions)
     return z.view(*shape, size), returns.view(shape), remaining.view(shape)
 
