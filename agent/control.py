@@ -36,13 +36,16 @@ class ControlState(NamedTuple):
         belief = BeliefState.initial(world_model, num_envs)
         size = (num_envs, 1 + planner.alternatives, planner.horizon, world_model.action_size)
         plans = belief.action.new_zeros(size)
-        z, _, _ = _imagination(world_model, planner, belief.predicted.mean, None)
+        width = 0
+        if planner.states > 0:
+            start, _, _ = _imagination(world_model, planner, belief.predicted.mean[:1], None)
+            width = start.shape[1]
         values = StateValues(
-            z.new_zeros(num_envs, planner.states, z.shape[1] if planner.states else 0),
-            z.new_zeros(num_envs, planner.states),
-            z.new_ones(num_envs),
+            plans.new_zeros(num_envs, planner.states, width),
+            plans.new_zeros(num_envs, planner.states),
+            plans.new_ones(num_envs),
         )
-        return cls(belief, plans, values, torch.full((num_envs,), -1, device=z.device))
+        return cls(belief, plans, values, torch.full((num_envs,), -1, device=plans.device))
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
