@@ -1,8 +1,8 @@
 """The comparison: run what is missing, then write its report."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from benchmarks.comparison import report, sweep
 from benchmarks.comparison.budgets import REFERENCES
@@ -12,7 +12,7 @@ __all__ = ["INTERRUPTED", "Benchmark", "main"]
 
 
 @dataclass
-class Benchmark:
+class Benchmark(sweep.Machines):
     """The full comparison takes some ten hours of two cores; it can be interrupted and resumed.
 
     With --algorithm it runs those alone, with random and oracle, beside what is in --out already.
@@ -26,18 +26,6 @@ class Benchmark:
     """Environments, those of a package of its own as package:Name-v0; none: all of the comparison's."""
     seeds: int | None = None
     """Training seeds of each algorithm; None: ten of ours and of PPO, five of the others."""
-    backend: Literal["local", "ray"] = "local"
-    """Processes of this machine, or a Ray cluster that runs already."""
-    address: str = "127.0.0.1:6379"
-    """The Ray cluster's."""
-    num_cpus: float = 1
-    """Processors that a job takes on the Ray cluster."""
-    num_gpus: float = 0
-    """GPUs that a job takes there."""
-    retries: int = 3
-    """How often a job is run again whose node is lost."""
-    storage: str | None = None
-    """Folder that all machines reach, a path or URI; each job leaves its record there, too."""
     workers: int = 2
     """Local runs at a time, each with one thread."""
     out: Path = sweep.Sweep.out
@@ -57,7 +45,7 @@ def main(config: Benchmark) -> None:
     Raises:
         ValueError: as `sweep.run` and `report.main`; nothing is run then.
     """
-    names = ("backend", "address", "num_cpus", "num_gpus", "retries", "storage", "workers")
+    names = ["workers", *(field.name for field in fields(sweep.Machines))]
     where: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.quick:
         env_ids = ("RobotRoom-v0", "RobotRoomRandomGoal-v0")

@@ -34,8 +34,26 @@ from robot_room.app.evaluation.protocol import TUNING_SEED, env_spec, evaluate
 PROTOCOL = 3  # another number where something that is not in a job's settings changes what it means
 
 
+@dataclass(kw_only=True)
+class Machines:
+    """Where the jobs run."""
+
+    backend: Literal["local", "ray"] = "local"
+    """Processes of this machine, or a Ray cluster that runs already."""
+    address: str = "127.0.0.1:6379"
+    """The Ray cluster's."""
+    num_cpus: float = 1
+    """Processors that a job takes on the Ray cluster."""
+    num_gpus: float = 0
+    """GPUs that a job takes there."""
+    retries: int = 3
+    """How often a job is run again whose node is lost."""
+    storage: str | None = None
+    """Folder that all machines reach, a path or URI; each job leaves its record there, too."""
+
+
 @dataclass
-class Sweep:
+class Sweep(Machines):
     """Run the jobs that have no file yet."""
 
     algorithms: tuple[str, ...] = ALGORITHMS
@@ -50,18 +68,6 @@ class Sweep:
     """Scales the seconds that a baseline may train; give another --out with it."""
     other_budget: Budget = field(default_factory=lambda: OTHER)
     """In environments that are not the comparison's own."""
-    backend: Literal["local", "ray"] = "local"
-    """Processes of this machine, or a Ray cluster that runs already."""
-    address: str = "127.0.0.1:6379"
-    """The Ray cluster's."""
-    num_cpus: float = 1
-    """Processors that a job takes on the Ray cluster."""
-    num_gpus: float = 0
-    """GPUs that a job takes there."""
-    retries: int = 3
-    """How often a job is run again whose node is lost."""
-    storage: str | None = None
-    """Folder that all machines reach, a path or URI; each job leaves its record there, too."""
     workers: int = 1
     """Local jobs at a time; if more than one, they share the machine, and all run slower."""
     out: Path = Path("benchmarks/results/sweep")

@@ -12,7 +12,6 @@ The table gives means over training seeds (lowest to highest) of
 * the walls: F1 of wall pixels in decoded frames.
 """
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from agent.world_model import WorldModel
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from benchmarks.model.ablation import settings
-from benchmarks.model.rooms import CONFIG
+from benchmarks.model.rooms import CONFIG, unseen
 from robot_room import layouts
 from robot_room.rendering import FLOOR, WALL
 from robot_room.room import RoomParams
@@ -74,8 +73,8 @@ def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
     agent = Agent(env_id, config, seed, "cpu", world_model=kind)
     _act_at_random(agent, seed, env_steps)
     agent.learn_from([])
-    spec = copy.deepcopy(gym.spec(env_id))
-    spec.kwargs |= {"terminate_on_goal": False} | ({"layout_seed": 1} if "Maze" in env_id else {})
+    spec = unseen(env_id)
+    spec.kwargs["terminate_on_goal"] = False
     rollouts = random_rollouts(Agent(spec, device="cpu"), 7000, 100, WARM_UP + max(AHEAD))
     frames, actions = (torch.from_numpy(each) for each in (rollouts.frames, rollouts.actions))
     positions = torch.from_numpy(rollouts.positions["robot_position"]).float()
