@@ -32,7 +32,7 @@ from agent.world_model import WorldModel
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from benchmarks.model.ablation import settings
-from benchmarks.model.rooms import CONFIG, unseen
+from benchmarks.model.rooms import CONFIG, EXPLORATION, unseen
 from robot_room import layouts
 from robot_room.rendering import FLOOR, WALL
 from robot_room.room import RoomParams
@@ -45,7 +45,6 @@ ENVIRONMENTS = ("RobotRoomDoor-v0", "RobotRoomMaze-v0")
 AHEAD = (1, 6, 12)
 PUSHES = ("against the wall, cm", "through the door, cm")
 FIRST_SEED = 400
-LONGEST, HELD = 20, 0.85
 WARM_UP = 2  # frames filtered before the imagination begins
 
 
@@ -86,15 +85,13 @@ def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
 
 
 def _act_at_random(agent: Agent, seed: int, env_steps: int) -> None:
-    """Fill the replay. Actions are held for some steps, and often at full speed, to come far."""
-    collector, generator = (
-        Collector(agent.env, agent.replay, seed, LONGEST),
-        np.random.default_rng(seed),
-    )
+    """Fill the replay. Actions are held for some steps, also into a new episode, to come far."""
+    longest, generator = CONFIG.training.longest_episode, np.random.default_rng(seed)
+    collector = Collector(agent.env, agent.replay, seed, longest)
+    nowhere = np.zeros(agent.env.num_envs, np.bool_)
     actions = np.zeros((agent.env.num_envs, *agent.action_space.shape), np.float32)
     while agent.progress.num_timesteps < env_steps:
-        drawn = generator.uniform(-2, 2, actions.shape).clip(-1, 1).astype(np.float32)
-        actions = np.where(generator.random(len(actions))[:, None] < HELD, actions, drawn)
+        actions = EXPLORATION.random_actions(actions, nowhere, generator)
         agent.progress.num_timesteps += collector.step(actions)[0]
     agent.replay.finish_all()
 
