@@ -130,7 +130,7 @@ def test_a_trial_whose_machine_is_lost_is_tried_again(tmp_path, monkeypatch):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    time.sleep(2.5)  # two heartbeats
+    time.sleep(3.5)  # more than two heartbeats, which the database counts in whole seconds
 
     def run(trial, config):
         tune.suggested(trial, tune.space(config.algorithm))
