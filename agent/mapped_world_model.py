@@ -122,7 +122,7 @@ class MappedWorldModel(WorldModel):
 
     def _features(self, frames: Float[Tensor, "N H W C"]) -> Float[Tensor, "N F"]:
         """The place of what is steered and whether it is seen; the encoder's features; the map."""
-        moving = self.map.moving(frames).float()
+        moving = self.map.moving(frames)
         s, known = self._read(frames, moving)
         moved = frames - self.map.draw(s)
         place, seen = self._place(moved, moving)
@@ -145,6 +145,7 @@ class MappedWorldModel(WorldModel):
         height, width, _ = self.map.shape
         return (centre + 1) / 2 * centre.new_tensor([height - 1, width - 1])
 
+    @torch.no_grad()
     def _landmarks(self, image: Tensor) -> Tensor:
         """Centres and masses of the things of static images, (N, 3 K), of unit scale."""
         centres, masses = self.fixtures(image)
@@ -154,7 +155,9 @@ class MappedWorldModel(WorldModel):
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}); see the module's docstring."""
         m, s = self._split(z)
-        moved = self._moved(m, self._surroundings(m, self.map.draw(s)), action)
+        with torch.no_grad():
+            image = self.map.draw(s)
+        moved = self._moved(m, self._surroundings(m, image), action)
         drift = torch.full_like(s, MAP_DRIFT)
         return Normal(torch.cat([moved.mean, s], -1), torch.cat([moved.std, drift], -1))
 
@@ -165,6 +168,7 @@ class MappedWorldModel(WorldModel):
         mean = torch.cat([m[:, :2] + self.drive(action) + place.mean, rest.mean], -1)
         return Normal(mean, torch.cat([place.std, rest.std], -1))
 
+    @torch.no_grad()
     def _surroundings(self, m: Tensor, image: Tensor) -> Tensor:
         """What surrounds m's place on static images."""
         return self.map.surroundings(image, self.pointer(m))
@@ -287,7 +291,7 @@ class MappedWorldModel(WorldModel):
         frames = self._centred(batch.frames.flatten(0, 1))
         kept = mask.flatten()
         moved = self.map.initialise(frames.view(*mask.shape, *frames.shape[1:]), mask).flatten(0, 1)
-        moving = self.map.moving(frames).float()
+        moving = self.map.moving(frames)
         self.movers.initialise(moved[kept], moving[kept])
         self.movers.forget_unsteady(frames[kept], moving[kept])
         s, _ = self._read(frames, moving)
@@ -381,8 +385,9 @@ class MappedPosterior(nn.Module):
         std = torch.cat([torch.where(seen > 0, std[:, :2], UNSEEN_STD), std[:, 2:]], -1)
         evidence = Normal(torch.cat([place, encoded[:, : self.size - 2]], -1), std)
         moved = product(Normal(prior.mean[:, : self.size], prior.std[:, : self.size]), evidence)
-        updated = product(static, Normal(s, torch.full_like(s, MAP_STD)))
-        mean, std = (torch.where(known > 0, a, b) for a, b in zip(updated, static, strict=True))
+        with torch.no_grad():  # nothing of the map is trained
+            updated = product(static, Normal(s, torch.full_like(s, MAP_STD)))
+            mean, std = (torch.where(known > 0, a, b) for a, b in zip(updated, static, strict=True))
         return Normal(torch.cat([moved.mean, mean], -1), torch.cat([moved.std, std], -1)), memory
 
 
@@ -408,5 +413,6 @@ class MappedDecoder(nn.Module):
         self, z: Float[Tensor, "N D"], frames: Float[Tensor, "N H W C"]
     ) -> Float[Tensor, "N"]:  # noqa: F821 - a shape, not a name
         """‖frame − image(z)‖²; see `SeparableDecoder`."""
-        static = self._static[0].draw(z[:, self.size :])
+        with torch.no_grad():
+            static = self._static[0].draw(z[:, self.size :])
         return self.moving.squared_error(z[:, : self.size], frames - static)

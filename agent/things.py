@@ -44,54 +44,65 @@ class Things(nn.Module):
     def forward(
         self,
         frames: Float[Tensor, "N H W C"],
-        where: Float[Tensor, "N H W"] | None = None,
+        where: Bool[Tensor, "N H W"] | None = None,
         only: int | None = None,
     ) -> tuple[Float[Tensor, "N K 2"], Float[Tensor, "N K"]]:
         """Centres, rows and columns from −1 to 1 (0 if not seen), and masses in pixels.
 
         Args:
             frames: frames minus their background.
-            where: 1 where the things may be, 0 elsewhere; None: anywhere.
+            where: where the things may be; None: anywhere.
             only: the one thing to look for; None: all.
         """
-        weights = self.weights(frames, where, only)
+        chosen = self._known() if only is None else [only]
+        if where is None:
+            weights = self._weights(frames, chosen)
+        else:  # often few pixels: only these are looked at
+            places = where.nonzero(as_tuple=True)
+            weights = frames.new_zeros(*where.shape, len(chosen))
+            weights[places] = self._weights(frames[places], chosen)
         by_row, by_column = weights.sum(2), weights.sum(1)
         mass = by_row.sum(1)
-        places = (by_row * self.rows[:, None]).sum(1), (by_column * self.columns[:, None]).sum(1)
+        moments = (by_row * self.rows[:, None]).sum(1), (by_column * self.columns[:, None]).sum(1)
         seen = mass >= LEAST_MASS
-        centres = torch.stack(places, -1) / mass.clamp(min=LEAST_MASS)[..., None] * seen[..., None]
-        return centres, mass * seen
+        centres = torch.stack(moments, -1) / mass.clamp(min=LEAST_MASS)[..., None] * seen[..., None]
+        if only is not None:
+            return centres, mass * seen
+        all_centres, all_masses = (
+            mass.new_zeros(len(mass), self.count, 2),
+            mass.new_zeros(len(mass), self.count),
+        )
+        all_centres[:, chosen], all_masses[:, chosen] = centres, mass * seen
+        return all_centres, all_masses
 
-    def weights(
-        self,
-        frames: Float[Tensor, "N H W C"],
-        where: Float[Tensor, "N H W"] | None = None,
-        only: int | None = None,
-    ) -> Float[Tensor, "N H W K"]:
-        """How much pixels belong to each thing, 0 to 1; see `forward`."""
-        colours = self.colours if only is None else self.colours[only : only + 1]
+    def _known(self) -> list[int]:
+        """The things that have been found: the others have no colour."""
+        return (self.colours != 0).any(1).nonzero().flatten().tolist()
+
+    def _weights(
+        self, pixels: Float[Tensor, "*batch C"], chosen: list[int]
+    ) -> Float[Tensor, "*batch K"]:
+        """How much pixels, minus their background, belong to each of the chosen things, 0 to 1."""
+        colours = self.colours[chosen]
         norms = colours.norm(dim=1).clamp(min=1e-3)
-        along = frames @ (colours / norms[:, None]).T  # the pixel's part along each colour
-        across = (frames.square().sum(-1, keepdim=True) - along.square()).clamp(min=0).sqrt()
-        weights = (((along - across) / norms - THRESHOLD) / (1 - THRESHOLD)).clamp(0, 1)
-        return weights if where is None else weights * where[..., None]
+        along = pixels @ (colours / norms[:, None]).T  # the pixel's part along each colour
+        across = (pixels.square().sum(-1, keepdim=True) - along.square()).clamp(min=0).sqrt()
+        return (((along - across) / norms - THRESHOLD) / (1 - THRESHOLD)).clamp(0, 1)
 
     def hidden(
-        self, frames: Float[Tensor, "N H W C"], where: Float[Tensor, "N H W"]
+        self, frames: Float[Tensor, "N H W C"], where: Bool[Tensor, "N H W"]
     ) -> Bool[Tensor, "N H W"]:
         """Whether any of the things is in front of a pixel."""
         found = torch.zeros_like(where, dtype=torch.bool)
         places = where.nonzero(as_tuple=True)  # few, so that only these are looked at
-        if len(places[0]) > 0 and (self.colours != 0).any():
-            known = (self.colours != 0).any(1).nonzero().flatten().tolist()
-            pixels = frames[places][None, None]
-            weights = torch.cat([self.weights(pixels, only=k) for k in known], -1)
-            found[places] = weights[0, 0].amax(-1) > 0
+        chosen = self._known()
+        if len(places[0]) > 0 and chosen:
+            found[places] = self._weights(frames[places], chosen).amax(-1) > 0
         return found
 
     @torch.no_grad()
     def initialise(
-        self, frames: Float[Tensor, "N H W C"], where: Float[Tensor, "N H W"] | None = None
+        self, frames: Float[Tensor, "N H W C"], where: Bool[Tensor, "N H W"] | None = None
     ) -> None:
         """Find the colours of pixels that differ strongly from the background, by K-means.
 
@@ -118,7 +129,7 @@ class Things(nn.Module):
         self.colours.copy_(colours)
 
     @torch.no_grad()
-    def forget_unsteady(self, frames: Float[Tensor, "N H W C"], where: Float[Tensor, "N H W"]) -> None:
+    def forget_unsteady(self, frames: Float[Tensor, "N H W C"], where: Bool[Tensor, "N H W"]) -> None:
         """Forget colours whose mass varies so much that no thing has them, unless all do."""
         _, masses = self(frames, where)
         steady = masses.std(0) < MOST_VARIATION * masses.mean(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.things import Things
+from agent.things import THRESHOLD, Things
 from robot_room import rendering
 
 ROBOT, RED = torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.5, -0.5, -0.5])
@@ -44,10 +44,10 @@ def test_other_colours_and_places_do_not_count():
     yellow = frames.clone()
     yellow[0, 50:60, 50:60] = torch.tensor([0.5, 0.5, -0.5])
     torch.testing.assert_close(things(yellow)[0], things(frames)[0])
-    nowhere, mass = things(frames, torch.zeros(1, 64, 64))
+    nowhere, mass = things(frames, torch.zeros(1, 64, 64, dtype=torch.bool))
     assert (nowhere == 0).all() and (mass == 0).all()
-    left = torch.zeros(1, 64, 64)
-    left[:, :, :32] = 1
+    left = torch.zeros(1, 64, 64, dtype=torch.bool)
+    left[:, :, :32] = True
     torch.testing.assert_close(things(frames, left)[0], things(frames)[0])
 
 
@@ -58,10 +58,10 @@ def test_only_one_may_be_looked_for_and_pixels_are_hidden_by_any():
     one, mass = things(frames, only=1)
     torch.testing.assert_close(one[:, 0], centres[:, 1])
     torch.testing.assert_close(mass[:, 0], masses[:, 1])
-    everywhere = torch.ones(2, 64, 64)
+    everywhere = torch.ones(2, 64, 64, dtype=torch.bool)
     hidden = things.hidden(frames, everywhere)
-    assert torch.equal(hidden, things.weights(frames).amax(-1) > 0)
-    assert not things.hidden(frames, torch.zeros(2, 64, 64)).any()
+    assert torch.equal(hidden, frames.amax(-1) > THRESHOLD * 0.5)  # of a colour's strongest channel
+    assert not things.hidden(frames, ~everywhere).any()
 
 
 def test_colours_are_found():
@@ -86,7 +86,7 @@ def test_an_empty_frame_has_no_things():
 def test_colours_of_no_steady_mass_are_forgotten():
     frames = room([[-0.5, 0.2]] * 6, [[0.5, 0.2]] * 6)
     frames[:3, :, 32:] = 0  # the goal is there in half of the frames
-    everywhere = torch.ones(6, 64, 64)
+    everywhere = torch.ones(6, 64, 64, dtype=torch.bool)
     things = fitted(ROBOT, RED)
     things.forget_unsteady(frames, everywhere)
     assert torch.equal(things.colours, torch.stack([ROBOT, torch.zeros(3)]))
