@@ -42,8 +42,11 @@ REHEARSED = 256  # of these, in each update
 DISPLACEMENT = 2.5  # pixels, std; places that the presence is to tell from real ones
 PRESENCE_WIDTH = 64  # hidden units
 LEAST_PRESENCE = -3.0  # log-odds
-UNCERTAIN = 1.4  # std of a step of the place, over the typical one, with which none is imagined
-UNSEEN_STD = 100.0  # of a frame's evidence of the place where the thing is not seen
+UNCERTAIN = 0.35  # std of a step of the place, over a typical step, with which none is imagined
+PLACE_STD = 0.01  # least std of a step of the place, which is read from frames about as exactly
+BLUR = 0.05  # std of noise on the surroundings in training: networks of few walls learn them by heart
+READ_STD = 0.01  # of a frame's evidence of the place, where the thing is seen
+UNSEEN_STD = 100.0  # where it is not
 
 
 class MappedWorldModel(WorldModel):
@@ -68,7 +71,7 @@ class MappedWorldModel(WorldModel):
     recalled: Tensor
     displaced: Tensor
     num_recalled: Tensor
-    typical_std: Tensor
+    typical_step: Tensor
 
     def __init__(
         self,
@@ -98,7 +101,7 @@ class MappedWorldModel(WorldModel):
         landmarks = 3 * THINGS
         self.register_buffer("landmark_offset", torch.zeros(landmarks))
         self.register_buffer("landmark_scale", torch.ones(landmarks))
-        self.drive = nn.Linear(action_size, 2, bias=False)
+        self.drive = nn.Linear(action_size, 2, bias=False).requires_grad_(False)
         inputs = moving - 2 + action_size + self.map.num_surroundings
         self.place_net = mlp(inputs, width, 2 * 2)
         self.transition_net = mlp(moving + action_size, width, 2 * (moving - 2))
@@ -106,7 +109,7 @@ class MappedWorldModel(WorldModel):
         self.register_buffer("num_recalled", torch.tensor(0))
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
-        self.register_buffer("typical_std", torch.tensor(math.inf))  # of the place's steps
+        self.register_buffer("typical_step", torch.tensor(math.inf))  # of the place, RMS
         self.reward_net = mlp(moving + landmarks, width, 1)
         if self.continuation_net is not None:
             self.continuation_net = mlp(moving + landmarks, width, 1)
@@ -162,8 +165,9 @@ class MappedWorldModel(WorldModel):
         return Normal(torch.cat([moved.mean, s], -1), torch.cat([moved.std, drift], -1))
 
     def _moved(self, m: Tensor, surroundings: Tensor, action: Tensor) -> Normal:
-        inputs = torch.cat([m[:, 2:], action, surroundings], -1)  # not the place itself
-        place = normal(frozen(self.place_net, inputs), bias=-1.0)
+        with torch.no_grad():  # it is trained by `further_loss` alone
+            inputs = torch.cat([m[:, 2:], action, surroundings], -1)  # not the place itself
+            place = step_density(self.place_net(inputs))
         rest = normal(self.transition_net(torch.cat([m, action], -1)), bias=-1.0)
         mean = torch.cat([m[:, :2] + self.drive(action) + place.mean, rest.mean], -1)
         return Normal(mean, torch.cat([place.std, rest.std], -1))
@@ -176,11 +180,12 @@ class MappedWorldModel(WorldModel):
     def further_loss(
         self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
     ) -> Tensor:
-        """−log p(place_t | place_{t−1}, a_{t−1}, surroundings) and a loss of the presence, means, nats.
+        """A loss of the place's transition and one of the presence, means, nats.
 
         The place is read from frames nearly exactly, so that its transition is fitted to what was read,
         and not to samples of z. It is a sharp function of the walls around, which takes many examples:
-        those of earlier batches cost no encoding.
+        those of earlier batches cost no encoding. Its mean and scale σ are fitted as those of a Laplace
+        density, −ln p = Σ |step − mean| / σ + ln 2σ, which a few collisions disturb less than squares.
 
         The presence tells real places from those displaced at random, by their surroundings. The best
         classifier's log-odds are ln p(place) / p̃(place), p̃ being p blurred: near 0 in the open, however
@@ -192,14 +197,17 @@ class MappedWorldModel(WorldModel):
         if count == 0:
             return q.mean.new_zeros(())
         chosen = torch.randint(count, (REHEARSED,), generator=generator, device=q.mean.device)
-        inputs, step = self.recalled[chosen].split([self.recalled.shape[1] - 2, 2], -1)
-        density = normal(self.place_net(inputs), bias=-1.0)
-        if torch.is_grad_enabled():
-            self.typical_std.copy_(density.std.detach().norm(dim=1).median())
-        real = self.presence_net(inputs[:, -self.map.num_surroundings :])
-        unreal = self.presence_net(self.displaced[chosen])
-        presence = F.softplus(-real).mean() + F.softplus(unreal).mean()
-        return presence - density.log_prob(step).mean()
+        known, real, step = self.recalled[chosen].split(
+            [self.recalled.shape[1] - 2 - self.map.num_surroundings, self.map.num_surroundings, 2], -1
+        )
+        real, unreal = (
+            each + BLUR * torch.randn(each.shape, generator=generator, device=each.device)
+            for each in (real, self.displaced[chosen])
+        )
+        density = step_density(self.place_net(torch.cat([known, real], -1)))
+        error = ((step - density.mean).abs() / density.std + density.std.log()).sum(-1)
+        presence = F.softplus(-self.presence_net(real)) + F.softplus(self.presence_net(unreal))
+        return presence.mean() + error.mean()
 
     @torch.no_grad()
     def _remember(
@@ -233,12 +241,12 @@ class MappedWorldModel(WorldModel):
         return torch.cat([m, landmarks], -1)
 
     def divergence(self, q: Normal, p: Normal) -> Tensor:
-        """KL[q ‖ p] of what moves; that of the map has no parameters, and would add noise alone."""
-        moving = (
-            Normal(each.mean[..., : self.moving_dim], each.std[..., : self.moving_dim])
-            for each in (q, p)
+        """KL[q ‖ p] of what moves. That of the map has no parameters, and would add noise alone."""
+        place, rest = (
+            [Normal(d.mean[..., part], d.std[..., part]) for d in (q, p)]
+            for part in (slice(2), slice(2, self.moving_dim))
         )
-        return kl_divergence(*moving)
+        return kl_divergence(*place).detach() + kl_divergence(*rest)
 
     def imagine(self, z: Float[Tensor, "N D"]) -> tuple[Tensor, Step, Any]:
         """See `WorldModel.imagine`. Only m is rolled out: the map is held as it is.
@@ -262,7 +270,7 @@ class MappedWorldModel(WorldModel):
             here = known[1] if known is not None and known[0] is m else self._surroundings(m, image)
             moved = self._moved(m, here, action)
             there = self._surroundings(moved.mean, image)
-            certain = moved.std[:, :2].norm(dim=1, keepdim=True) <= UNCERTAIN * self.typical_std
+            certain = moved.std[:, :2].norm(dim=1, keepdim=True) <= UNCERTAIN * self.typical_step
             taken = certain & (self.presence_net(there) >= LEAST_PRESENCE)
             m = torch.where(taken, moved.mean, m)
             known = m, torch.where(taken, there, here)
@@ -317,6 +325,7 @@ class MappedWorldModel(WorldModel):
         change, action = (m[:, 1:, :2] - m[:, :-1, :2])[pairs], batch.actions[pairs]
         drive = torch.linalg.lstsq(action, change).solution
         self.drive.weight.copy_(drive.T)
+        self.typical_step.copy_(change.square().sum(1).mean().sqrt())
         for net, left in (
             (self.place_net, change - action @ drive),
             (self.transition_net, m[..., 2:][mask]),
@@ -328,12 +337,10 @@ class MappedWorldModel(WorldModel):
             last.bias[len(std) :] = inverse_softplus((std - MIN_STD).clamp(min=0.01)) + 1.0
 
 
-def frozen(network: nn.Sequential, inputs: Tensor) -> Tensor:
-    """A network's output, with its parameters taken as constants."""
-    if not torch.is_grad_enabled():
-        return network(inputs)
-    constants = {name: value.detach() for name, value in network.named_parameters()}
-    return torch.func.functional_call(network, constants, (inputs,))
+def step_density(output: Tensor) -> Normal:
+    """The density of a step of the place, from the output of its network."""
+    mean, raw = output.chunk(2, -1)
+    return Normal(mean, F.softplus(raw - 1.0) + PLACE_STD)
 
 
 def steered(centres: Tensor, masses: Tensor, batch: Batch) -> int:
@@ -369,7 +376,7 @@ class MappedPosterior(nn.Module):
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
         self.features, self.size = features, size
-        self.std = nn.Linear(2 + features, size)
+        self.std = nn.Linear(features, size - 2)
         with torch.no_grad():
             self.std.weight.mul_(0.1)
             self.std.bias.fill_(EVIDENCE_BIAS)
@@ -381,8 +388,8 @@ class MappedPosterior(nn.Module):
         static = Normal(prior.mean[:, self.size :], prior.std[:, self.size :])
         cells = static.mean.shape[1]
         place, seen, encoded, s, known = features.split([2, 1, self.features, cells, cells], -1)
-        std = F.softplus(self.std(torch.cat([place, encoded], -1))) + MIN_STD
-        std = torch.cat([torch.where(seen > 0, std[:, :2], UNSEEN_STD), std[:, 2:]], -1)
+        std = F.softplus(self.std(encoded)) + MIN_STD
+        std = torch.cat([torch.where(seen > 0, READ_STD, UNSEEN_STD).expand(-1, 2), std], -1)
         evidence = Normal(torch.cat([place, encoded[:, : self.size - 2]], -1), std)
         moved = product(Normal(prior.mean[:, : self.size], prior.std[:, : self.size]), evidence)
         with torch.no_grad():  # nothing of the map is trained
