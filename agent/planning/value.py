@@ -15,6 +15,7 @@ breaks the curse of the grid: S does not grow with the dimension of z, only with
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,7 +25,8 @@ from agent.planning.problem import Problem, rollout
 ACTIONS = 16  # tried in each state
 HELD = 2  # m, steps for which each is held
 NEAREST = 4  # states whose values are averaged
-EXPANDED = 32  # states expanded together
+EXPANDED = 64  # states expanded together
+CONSIDERED = 256  # of the states that could be expanded, the farthest
 MOST_SWEEPS = 500
 TOLERANCE = 1e-3  # of the largest change in a sweep, relative to the largest value
 
@@ -40,58 +42,68 @@ class StateValues(NamedTuple):
         """The value of M / N states of each environment in turn, averaged over the nearest states."""
         rows = z.view(len(self.states), -1, z.shape[-1])
         near, weights = _nearest(rows, self.states, self.spacing)
-        return _averaged(self.values, near, weights).flatten()
+        gathered = self.values.gather(1, near.flatten(1)).view_as(weights)
+        return (gathered * weights).sum(-1).flatten()
 
 
 @torch.no_grad()
-def state_values(problem: Problem, z: Float[Tensor, "N D"], discount: float, count: int) -> StateValues:
+def state_values(problem: Problem, z: Float[Tensor, "1 D"], discount: float, count: int) -> StateValues:
     """`count` states that can be reached from z, z among them, and their values.
 
     Raises:
         ValueError: `step` or a hook returns a wrong shape.
     """
-    num_envs, size = z.shape
     actions = _directions(problem, ACTIONS)
-    states, frontier = z[:, None], z[:, None]
-    pool, apart = z.new_zeros(num_envs, 0, size), z.new_zeros(num_envs, 0)
+    states = frontier = z
+    pool, apart = z[:0], z.new_zeros(0)  # states to choose from, and how far they are from all chosen
     outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
-    spacing = z.new_zeros(num_envs)
     while True:
         reached, rewards, remaining = _held(problem, frontier, actions, discount, HELD)
         outcomes.append((reached, rewards, remaining))
-        if states.shape[1] >= count:
+        if len(states) >= count:
             break
-        distance = torch.cdist(reached, states).amin(-1) * (remaining > 0.5 * discount**HELD)
-        pool, apart = torch.cat([pool, reached], 1), torch.cat([apart, distance], 1)
-        chosen = []
-        for _ in range(min(EXPANDED, count - states.shape[1])):
-            spacing, farthest = apart.max(1)
-            chosen.append(pool[torch.arange(num_envs), farthest])
-            apart = torch.minimum(apart, (pool - chosen[-1][:, None]).norm(dim=-1))
-        frontier = torch.stack(chosen, 1)
-        states = torch.cat([states, frontier], 1)
-    reached, rewards, remaining = (torch.cat(each, 1) for each in zip(*outcomes, strict=True))
-    near, weights = _nearest(reached, states, spacing)
-    values = z.new_zeros(states.shape[:2])
+        distance = torch.cdist(reached, states).amin(1) * (remaining > 0.5 * discount**HELD)
+        pool, apart = torch.cat([pool, reached]), torch.cat([apart, distance])
+        frontier = _farthest(pool, apart, min(EXPANDED, count - len(states)))
+        apart = torch.minimum(apart, torch.cdist(pool, frontier).amin(1))
+        states = torch.cat([states, frontier])
+    reached, rewards, remaining = (torch.cat(each) for each in zip(*outcomes, strict=True))
+    spacing = apart.max() if len(apart) > 0 else z.new_zeros(())
+    near, weights = _nearest(reached[None], states[None], spacing[None])
+    near, weights = near[0], weights[0]
+    values = z.new_zeros(len(states))
     for _ in range(MOST_SWEEPS):
-        returns = rewards + remaining * _averaged(values, near, weights)
-        improved = returns.view(num_envs, -1, len(actions)).amax(-1)
+        returns = rewards + remaining * (values[near] * weights).sum(1)
+        improved = returns.view(-1, len(actions)).amax(1)
         change, values = (improved - values).abs().max(), improved
         if change <= TOLERANCE * values.abs().max():
             break
-    return StateValues(states, values, spacing)
+    return StateValues(states[None], values[None], spacing[None])
+
+
+def _farthest(pool: Tensor, apart: Tensor, count: int) -> Tensor:
+    """States far from those chosen before, and from each other, one after the other, `count` at most.
+
+    Only the `CONSIDERED` farthest of the pool are looked at, and all that are chosen are at least half
+    as far as the first.
+    """
+    apart, order = apart.topk(min(CONSIDERED, len(pool)))
+    pool = pool[order]
+    between, far = torch.cdist(pool, pool).numpy(force=True), apart.numpy(force=True)
+    chosen, least = [], far.max() / 2
+    while len(chosen) < count and far.max() >= least:
+        chosen.append(int(far.argmax()))
+        far = np.minimum(far, between[chosen[-1]])
+    return pool[chosen]
 
 
 def _held(
     problem: Problem, states: Tensor, actions: Tensor, discount: float, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each action leads from each state, (N, F · A, …): states, returns and γ^m C_{m+1}."""
-    num_envs, count, size = states.shape
-    z = states.repeat_interleave(len(actions), 1).flatten(0, 1)
-    sequences = actions.repeat(num_envs * count, 1)[:, None].expand(-1, steps, -1)
-    z, returns, remaining = rollout(problem, z, sequences, discount)
-    shape = num_envs, count * len(actions)
-    return z.view(*shape, size), returns.view(shape), remaining.view(shape)
+    """Where each action leads from each state, (S · A, …): states, returns and γ^m C_{m+1}."""
+    z = states.repeat_interleave(len(actions), 0)
+    sequences = actions.repeat(len(states), 1)[:, None].expand(-1, steps, -1)
+    return rollout(problem, z, sequences, discount)
 
 
 def _directions(problem: Problem, count: int) -> Tensor:
@@ -118,8 +130,3 @@ def _nearest(z: Tensor, states: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor
     excess = distances.square() - distances[..., :1].square()
     weights = (-excess / (2 * width.square())).exp()
     return near, weights / weights.sum(-1, keepdim=True)
-
-
-def _averaged(values: Tensor, near: Tensor, weights: Tensor) -> Tensor:
-    gathered = values.gather(1, near.flatten(1)).view_as(weights)
-    return (gathered * weights).sum(-1)
