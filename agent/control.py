@@ -94,6 +94,7 @@ def decide(
     exploration: Exploration | None = None,
     restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
     gate: Gate = AcceptAll(),  # noqa: B008
+    instead: Float[Tensor, "K A"] | None = None,
 ) -> tuple[Decision, ControlState]:
     """Process one frame per environment, and return the next actions in [−1, 1]^A.
 
@@ -107,6 +108,7 @@ def decide(
         exploration: how to explore; None: not at all.
         restorer: preprocesses the frames.
         gate: decides which frames the filter uses.
+        instead: what the first K environments do, whatever is planned for them; None: K = 0.
 
     Raises:
         ValueError: the planner returns actions that are not in [−1, 1]^A, or exploration does.
@@ -131,6 +133,8 @@ def decide(
     if exploration is not None:
         action = exploration.perturbed(action, generator)
         _require_bounded(type(exploration).__name__, action)
+    if instead is not None:
+        action = torch.cat([instead, action[len(instead) :]])
 
     plans = plan.shifted(planner.alternatives)
     state = ControlState(advance(world_model, belief, action), plans, values, age)

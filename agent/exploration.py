@@ -32,6 +32,9 @@ class Exploration(Config):
     """Std of the noise on the planner's actions."""
     random_amplitude: Annotated[float, Ge(1), Le(100)] = 1.0
     """Random actions are uniform in ± this, then clipped to ±1. Those on the bounds lead farther."""
+    random_share: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Share of the environments that act at random throughout, beside those where the planner acts.
+    What a planner does not try it never learns, such as where else a wall would stop it."""
     until_reward: bool = False
     """Whether random actions go on until the reward has varied: a constant one prefers no plan."""
 

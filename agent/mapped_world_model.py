@@ -41,8 +41,8 @@ RECALLED = 4096  # steps of the place that are kept
 REHEARSED = 256  # of these, in each update
 DISPLACEMENT = 2.5  # pixels, std; places that the presence is to tell from real ones
 PRESENCE_WIDTH = 64  # hidden units
-LEAST_PRESENCE = -3.0  # log-odds
-UNCERTAIN = 0.35  # std of a step of the place, over a typical step, with which none is imagined
+LEAST_PRESENCE = -3.0  # log-odds of a place, below which steps are shortened
+UNCERTAIN = 0.35  # std of a step of the place, over a typical step, above which they are shortened
 PLACE_STD = 0.01  # least std of a step of the place, which is read from frames about as exactly
 BLUR = 0.05  # std of noise on the surroundings in training: networks of few walls learn them by heart
 READ_STD = 0.01  # of a frame's evidence of the place, where the thing is seen
@@ -251,9 +251,10 @@ class MappedWorldModel(WorldModel):
     def imagine(self, z: Float[Tensor, "N D"]) -> tuple[Tensor, Step, Any]:
         """See `WorldModel.imagine`. Only m is rolled out: the map is held as it is.
 
-        A step is not taken if the model is uncertain of it, or if it leads to a place that looks like
-        none where the thing has ever been. A search for the best of many plans finds every wall that
-        a model believes open.
+        A step is shortened as far as the model is uncertain of it, and as it leads to a place that
+        looks like none where the thing has ever been. A search for the best of many plans finds every
+        wall that a model believes open. Where all ways are doubtful there is still a best one: steps
+        that are refused altogether would leave a plan nowhere to go.
         """
         m, s = self._split(z)
         image = self.map.draw(s)
@@ -270,10 +271,13 @@ class MappedWorldModel(WorldModel):
             here = known[1] if known is not None and known[0] is m else self._surroundings(m, image)
             moved = self._moved(m, here, action)
             there = self._surroundings(moved.mean, image)
-            certain = moved.std[:, :2].norm(dim=1, keepdim=True) <= UNCERTAIN * self.typical_step
-            taken = certain & (self.presence_net(there) >= LEAST_PRESENCE)
-            m = torch.where(taken, moved.mean, m)
-            known = m, torch.where(taken, there, here)
+            doubt = (
+                UNCERTAIN * self.typical_step / moved.std[:, :2].norm(dim=1, keepdim=True)
+            ).square()
+            unlike = (self.presence_net(there) - LEAST_PRESENCE).exp()
+            share = doubt.clamp(max=1) * unlike.clamp(max=1)
+            m = torch.lerp(m, moved.mean, share)
+            known = m, torch.lerp(here, there, share)
             return m, self._reward(beside(m))
 
         @torch.no_grad()

@@ -156,15 +156,19 @@ def _called(callbacks: Sequence[Callback], progress: Progress) -> bool:
 def _step(
     learner: Learner, run: OnlineRun, planner: Planner, exploration: Exploration, random: bool
 ) -> None:
-    """One step in every environment, with random actions or the planner's."""
+    """One step in every environment: at random in all or in some, else the planner's."""
     progress, collector = learner.progress, run.collector
+    count = len(run.actions) if random else round(exploration.random_share * len(run.actions))
+    drawn = None
+    if count > 0:
+        last, starts = run.actions[:count], collector.episode_start[:count]
+        drawn = exploration.random_actions(last, starts, learner.generators.exploration)
+        if drawn.shape != last.shape or not (np.abs(drawn) <= 1).all():
+            allowed = f"{last.shape}, from -1 to 1"
+            raise ValueError(f"exploration: random_actions: got {drawn!r:.200}, allowed: {allowed}")
     if random:
-        generator, shape = learner.generators.exploration, run.actions.shape
-        actions = exploration.random_actions(run.actions, collector.episode_start, generator)
-        if actions.shape != shape or not (np.abs(actions) <= 1).all():
-            allowed = f"{shape}, from -1 to 1"
-            raise ValueError(f"exploration: random_actions: got {actions!r:.200}, allowed: {allowed}")
-        run.actions = actions
+        assert drawn is not None
+        run.actions = drawn
     else:
         asked = time.perf_counter()
         decision, run.control = decide(
@@ -175,6 +179,7 @@ def _step(
             torch.from_numpy(collector.episode_start).to(learner.device),
             learner.generators.control,
             exploration,
+            instead=None if drawn is None else torch.from_numpy(drawn).to(learner.device),
         )
         run.actions = decision.action.cpu().numpy()
         progress.planning_seconds += time.perf_counter() - asked

@@ -18,6 +18,7 @@ from agent.mapped_world_model import (
     DISPLACEMENT,
     LEAST_PRESENCE,
     MAP_STD,
+    UNCERTAIN,
     MappedWorldModel,
 )
 from agent.world_model import WorldModel, WorldModelConfig
@@ -175,19 +176,30 @@ def test_steps_of_earlier_batches_are_learned_from_again(agent):
     torch.testing.assert_close(model.recalled[at, -2:], step, atol=1e-4, rtol=1e-3)
 
 
-def test_steps_that_are_uncertain_or_lead_nowhere_are_not_imagined(agent):
+def test_steps_that_are_uncertain_or_lead_nowhere_are_imagined_shorter(agent):
+    """By the square of the std over what is allowed, and by how unlikely the place is."""
     model = copy.deepcopy(agent.world_model)
-    z = beliefs(agent, model).mean
+    z = beliefs(agent, model).mean[:1]
     action = torch.ones(len(z), 2)
-    m, step, _ = model.imagine(z)
-    expected = model.transition(z, action).mean[:, : model.moving_dim]
-    last = model.presence_net[-1]
-    for std, presence, taken in ((torch.inf, 9.0, True), (0.0, 9.0, False), (torch.inf, -9.0, False)):
-        model.typical_step.fill_(std)
+    density = model.transition(z, action)
+    m, whole = z[:, : model.moving_dim], density.mean[:, : model.moving_dim]
+    allowed, last = density.std[0, :2].norm().item() / UNCERTAIN, model.presence_net[-1]
+    for typical, presence, share in (
+        (torch.inf, 9.0, 1.0),
+        (allowed, 9.0, 1.0),
+        (allowed / 2, 9.0, 0.25),
+        (0.0, 9.0, 0.0),
+        (torch.inf, LEAST_PRESENCE, 1.0),
+        (torch.inf, LEAST_PRESENCE - 1, math.exp(-1)),
+        (allowed / 2, LEAST_PRESENCE - 1, math.exp(-1) / 4),
+    ):
+        model.typical_step.fill_(typical)
         with torch.no_grad():
             last.weight.zero_()
             last.bias.fill_(presence)
-        torch.testing.assert_close(step(m, action)[0], expected if taken else m)
+        _, step, _ = model.imagine(z)
+        got = step(m, action)[0]
+        torch.testing.assert_close(got, m + share * (whole - m), rtol=1e-3, atol=1e-5)
 
 
 def test_presence_is_a_ratio_of_densities():

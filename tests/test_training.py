@@ -9,6 +9,7 @@ import torch
 from test_agent import SMALL
 
 from agent import Agent, AgentConfig
+from agent.control import ControlState, decide
 from agent.denormals import flushed_denormals
 from agent.exploration import Exploration
 from agent.learner import Learner, TrainingConfig
@@ -168,6 +169,36 @@ def test_bold_random_actions_are_often_on_the_bounds_and_lead_farther():
         inside = actions[np.abs(actions) < 1]
         assert inside.mean() == pytest.approx(0, abs=0.02)
         assert inside.std() == pytest.approx(3**-0.5, abs=0.01)  # uniform
+
+
+class Marked(Exploration):
+    """Its random actions can be told from the planner's."""
+
+    def random_actions(self, last, episode_start, generator):
+        assert len(last) == len(episode_start)
+        return np.full_like(last, 0.125)
+
+
+def test_some_environments_may_act_at_random_throughout_and_the_filter_is_told():
+    config = AgentConfig(training=TrainingConfig(num_envs=4, random_steps=8, updates_per_step=0.1))
+    explores = Marked(random_share=0.5, exploration_std=0.1)
+    agent = Agent("RobotRoom-v0", config, seed=0, device="cpu", exploration=explores).learn(80)
+    marked = np.concatenate([np.asarray(e.actions) for e in agent.replay.episodes]) == 0.125
+    assert marked.all(1).sum() == 8 + 72 / 2 and (marked.all(1) == marked.any(1)).all()
+    frames = torch.zeros(4, 64, 64, 3, dtype=torch.uint8)
+    state = ControlState.initial(agent.world_model, agent.planner, 4)
+    rest = agent.world_model, agent.planner, frames, state, torch.ones(4, dtype=torch.bool)
+    instead = torch.full((2, 2), 0.125)
+    generators = (torch.Generator().manual_seed(0) for _ in range(2))
+    free, forced = (
+        decide(*rest, generator, instead=given)
+        for generator, given in zip(generators, (None, instead), strict=True)
+    )
+    assert (forced[0].action[:2] == 0.125).all() and torch.equal(
+        forced[1].belief.action, forced[0].action
+    )
+    assert torch.equal(forced[0].action[2:], free[0].action[2:])
+    assert not torch.equal(forced[1].belief.predicted.mean[:2], free[1].belief.predicted.mean[:2])
 
 
 class Late(gym.Wrapper):

@@ -35,7 +35,9 @@ CONFIG = AgentConfig(
     TrainingConfig(longest_episode=20),
 )
 """The same in all rooms."""
-EXPLORATION = Exploration(random_correlation=0.85, random_amplitude=2.0, until_reward=True)
+EXPLORATION = Exploration(
+    random_correlation=0.85, random_amplitude=2.0, random_share=0.5, until_reward=True
+)
 LOOKS = {
     "RobotRoom-v0": (104, 152, 304),
     "RobotRoomRandomGoal-v0": (304, 504, 1000),
