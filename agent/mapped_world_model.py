@@ -70,6 +70,7 @@ class MappedWorldModel(WorldModel):
     landmark_scale: Tensor
     recalled: Tensor
     displaced: Tensor
+    outcomes: Tensor
     num_recalled: Tensor
     typical_step: Tensor
 
@@ -110,6 +111,7 @@ class MappedWorldModel(WorldModel):
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
         self.register_buffer("typical_step", torch.tensor(math.inf))  # of the place, RMS
+        self.register_buffer("outcomes", torch.zeros(RECALLED, moving + landmarks + 2))
         self.reward_net = mlp(moving + landmarks, width, 1)
         if self.continuation_net is not None:
             self.continuation_net = mlp(moving + landmarks, width, 1)
@@ -180,7 +182,7 @@ class MappedWorldModel(WorldModel):
     def further_loss(
         self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
     ) -> Tensor:
-        """A loss of the place's transition and one of the presence, means, nats.
+        """Losses of the place's transition, of the presence and of outcomes, means, nats.
 
         The place is read from frames nearly exactly, so that its transition is fitted to what was read,
         and not to samples of z. It is a sharp function of the walls around, which takes many examples:
@@ -190,6 +192,8 @@ class MappedWorldModel(WorldModel):
         The presence tells real places from those displaced at random, by their surroundings. The best
         classifier's log-odds are ln p(place) / p̃(place), p̃ being p blurred: near 0 in the open, however
         rarely the thing comes there, and −∞ inside of a wall.
+
+        Rewards and ends are rehearsed likewise, without constants: a sparse reward is rare in a batch.
         """
         if torch.is_grad_enabled():
             self._remember(features.detach().view(*batch.mask.shape, -1), q, batch, generator)
@@ -207,7 +211,12 @@ class MappedWorldModel(WorldModel):
         density = step_density(self.place_net(torch.cat([known, real], -1)))
         error = ((step - density.mean).abs() / density.std + density.std.log()).sum(-1)
         presence = F.softplus(-self.presence_net(real)) + F.softplus(self.presence_net(unreal))
-        return presence.mean() + error.mean()
+        inputs, reward, continues = self.outcomes[chosen].split([self.outcomes.shape[1] - 2, 1, 1], -1)
+        reward_std = self.config.reward_std * self.reward_scale
+        outcome = ((self._reward(inputs) - reward[:, 0]) / reward_std).square() / 2
+        if self.continuation_net is not None:
+            outcome = outcome + F.softplus((1 - 2 * continues[:, 0]) * self._continuation_logit(inputs))
+        return error.mean() + presence.mean() + outcome.mean()
 
     @torch.no_grad()
     def _remember(
@@ -229,6 +238,9 @@ class MappedWorldModel(WorldModel):
         noise = torch.randn(len(m), 2, generator=generator, device=m.device)
         displaced = self.map.surroundings(image, self.pointer(m) + DISPLACEMENT * noise)
         self.displaced[at] = displaced[-RECALLED:]
+        inputs = self._outcome_inputs(torch.cat([places, q.mean[..., 2:]], -1))
+        told = torch.stack([batch.rewards, batch.continues], -1)
+        self.outcomes[at] = torch.cat([inputs, told], -1)[:, 1:][pairs][-RECALLED:]
         self.num_recalled += len(rows)
 
     def _outcome_inputs(self, z: Tensor) -> Tensor:
