@@ -59,6 +59,9 @@ class DeterministicModel(nn.Module, ABC):
     def initialise(self, batch: Batch) -> None:
         """Prepare for training, on the first data; nothing by default."""
 
+    def refit(self, batch: Batch) -> None:
+        """Nothing, by default; see `agent.protocols.Model.refit`."""
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters, at the learning rate."""
         return [{"params": list(self.parameters()), "rate": 1.0}]

@@ -16,8 +16,9 @@ from agent.denormals import flushed_denormals
 from agent.protocols import Model
 from agent.random_states import packed, unpacked
 from agent.replay import Replay
-from agent.types import Batch
 
+REFITTED = 64
+"""Windows of episodes to which a model's closed-form parts are fitted anew."""
 MOST_FRAMES = 2**17
 """Largest batch_size × sequence_length; as many frames of v0 take 6 GB."""
 
@@ -203,9 +204,17 @@ class Learner:
         """The model's device."""
         return next(self.world_model.parameters()).device
 
-    def initialise(self, batch: Batch) -> None:
-        """Initialise the model from data, before the first update."""
-        self.world_model.initialise(batch.to(self.device))
+    def initialise(self) -> None:
+        """Initialise the model from all episodes, before the first update."""
+        self.world_model.initialise(self.replay.all(self._longest()).to(self.device))
+
+    def refit(self) -> None:
+        """Let the model fit anew what is computed in closed form, to `REFITTED` windows at most."""
+        length = min(self._longest(), 2 * self.world_model.initial_length)
+        self.world_model.refit(self.replay.all(length, REFITTED).to(self.device))
+
+    def _longest(self) -> int:
+        return max(len(episode.frames) for episode in self.replay.episodes)
 
     def update(self, left: float) -> None:
         """Make one gradient update on a new batch.

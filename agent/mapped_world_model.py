@@ -71,6 +71,8 @@ class MappedWorldModel(WorldModel):
     recalled: Tensor
     displaced: Tensor
     outcomes: Tensor
+    lowest_reward: Tensor
+    highest_reward: Tensor
     num_recalled: Tensor
     typical_step: Tensor
 
@@ -112,6 +114,8 @@ class MappedWorldModel(WorldModel):
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
         self.register_buffer("typical_step", torch.tensor(math.inf))  # of the place, RMS
         self.register_buffer("outcomes", torch.zeros(RECALLED, moving + landmarks + 2))
+        self.register_buffer("lowest_reward", torch.tensor(math.inf))
+        self.register_buffer("highest_reward", torch.tensor(-math.inf))
         self.reward_net = mlp(moving + landmarks, width, 1)
         if self.continuation_net is not None:
             self.continuation_net = mlp(moving + landmarks, width, 1)
@@ -179,6 +183,14 @@ class MappedWorldModel(WorldModel):
         """What surrounds m's place on static images."""
         return self.map.surroundings(image, self.pointer(m))
 
+    def loss(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `WorldModel.loss`."""
+        if torch.is_grad_enabled():
+            self._extend_rewards(batch)
+        return super().loss(batch, generator)
+
     def further_loss(
         self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
     ) -> Tensor:
@@ -242,6 +254,20 @@ class MappedWorldModel(WorldModel):
         told = torch.stack([batch.rewards, batch.continues], -1)
         self.outcomes[at] = torch.cat([inputs, told], -1)[:, 1:][pairs][-RECALLED:]
         self.num_recalled += len(rows)
+
+    def _reward(self, inputs: Tensor) -> Tensor:
+        """Rewards between the lowest and the highest that were seen: a plan is promised no more.
+
+        They saturate, so that where a sparse reward is 0 a small error cannot add up over many steps.
+        """
+        share = self.reward_net(inputs)[..., 0].sigmoid()
+        return torch.lerp(self.lowest_reward, self.highest_reward, share)
+
+    def _extend_rewards(self, batch: Batch) -> None:
+        rewards = batch.rewards[batch.reward_mask > 0]
+        if len(rewards) > 0:
+            self.lowest_reward.copy_(torch.minimum(self.lowest_reward, rewards.min()))
+            self.highest_reward.copy_(torch.maximum(self.highest_reward, rewards.max()))
 
     def _outcome_inputs(self, z: Tensor) -> Tensor:
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
@@ -311,6 +337,13 @@ class MappedWorldModel(WorldModel):
     def initialise(self, batch: Batch) -> None:
         """Fit map, places, encoder and the linear part of the transition to whole episodes."""
         super().initialise(batch)
+        self._extend_rewards(batch)
+        span = self.highest_reward - self.lowest_reward
+        share = (self.reward_offset - self.lowest_reward) / span.clamp(min=1e-9)
+        last = self.reward_net[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.mul_(0.1)
+        last.bias.copy_(share.clamp(0.01, 0.99).logit())
         mask = batch.mask.bool()
         frames = self._centred(batch.frames.flatten(0, 1))
         kept = mask.flatten()
@@ -318,8 +351,8 @@ class MappedWorldModel(WorldModel):
         moving = self.map.moving(frames)
         self.movers.initialise(moved[kept], moving[kept])
         self.movers.forget_unsteady(frames[kept], moving[kept])
-        s, _ = self._read(frames, moving)
-        static = self.map.draw(s)
+        hidden = self._fit_map(frames, moving, mask)
+        static = self.map.draw(self.map.read(frames, hidden)[0])
         moved = frames - static
         centres, masses = self.movers(moved, moving)
         self.controlled.fill_(
@@ -351,6 +384,21 @@ class MappedWorldModel(WorldModel):
             last.weight.mul_(0.1)
             last.bias[: len(std)] = 0
             last.bias[len(std) :] = inverse_softplus((std - MIN_STD).clamp(min=0.01)) + 1.0
+
+    @torch.no_grad()
+    def refit(self, batch: Batch) -> None:
+        """Fit the map's components to more episodes.
+
+        What was learned about the images that the map draws stays true, as these come nearer to the frames.
+        """
+        frames = self._centred(batch.frames.flatten(0, 1))
+        self._fit_map(frames, self.map.moving(frames), batch.mask.bool())
+
+    def _fit_map(self, frames: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
+        """Fit the map to what is not hidden by things that move; the hidden pixels."""
+        hidden = self.movers.hidden(frames, moving)
+        self.map.fit(*(each.view(*mask.shape, *each.shape[1:]) for each in (frames, hidden)), mask)
+        return hidden
 
 
 def step_density(output: Tensor) -> Normal:

@@ -55,6 +55,13 @@ class Model(Protocol):
         """Prepare for training, on the first data."""
         ...
 
+    def refit(self, batch: Batch) -> None:
+        """Fit anew what `initialise` computed in closed form; `batch` is of whole episodes.
+
+        Called online, each time that the environment steps have doubled.
+        """
+        ...
+
     def loss(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

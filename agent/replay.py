@@ -209,14 +209,19 @@ class Replay:
             [(episodes[e], int(first)) for e, first in zip(chosen, firsts, strict=True)], length
         )
 
-    def all(self, length: int) -> Batch:
-        """All episodes, cut into windows of `length` frames; the last of each episode is padded."""
+    def all(self, length: int, most: int | None = None) -> Batch:
+        """All episodes, cut into windows of `length` frames; the last of each episode is padded.
+
+        Of more than `most` windows, so many are taken, evenly spaced.
+        """
         cuts = [
             (episode, first)
             for episode in self.episodes
             if episode.actions
             for first in range(0, len(episode.frames), length)
         ]
+        if most is not None and len(cuts) > most:
+            cuts = [cuts[i * len(cuts) // most] for i in range(most)]
         return self._batch(cuts, length)
 
     def _batch(self, windows: list[tuple[Episode, int]], length: int) -> Batch:

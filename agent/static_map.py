@@ -25,6 +25,8 @@ SPACING = 1.6
 """Surroundings are REACH × REACH points around a place, `SPACING` pixels apart."""
 LEAST_VARIANCE = 3e-3
 """Variance of a patch, summed over its pixels, below which a component is not drawn."""
+LEAST_SEEN = 5e-5
+"""The same, where things that move are known and left out."""
 FILLING = 5
 """Iterations of filling in hidden pixels."""
 MOST_HIDDEN = 0.6
@@ -158,11 +160,40 @@ class StaticMap(nn.Module):
                 halves.append((images[:half].median(0).values, images[half:].median(0).values))
             moved[episode, kept] = images - images.median(0).values
         if halves:
-            self._fit_components(*(self._cut(torch.stack(each)) for each in zip(*halves, strict=True)))
+            early, late = (self._cut(torch.stack(each)) for each in zip(*halves, strict=True))
+            self._fit_components(early, late, LEAST_VARIANCE)
         self._fit_motion(frames[mask], moved[mask].abs().mean(-1))
         return moved
 
-    def _fit_components(self, early: Tensor, late: Tensor) -> None:
+    @torch.no_grad()
+    def fit(
+        self,
+        frames: Float[Tensor, "B T H W C"],
+        hidden: Bool[Tensor, "B T H W"],
+        mask: Bool[Tensor, "B T"],
+    ) -> None:
+        """Fit the components anew, to backgrounds without what is in front of them.
+
+        A component is drawn if it varies in the typical episode and is as strong late in an episode as
+        it was early. The median of a pixel that is always hidden is that of the mean frame, 0.
+
+        Args:
+            frames: centred frames of episodes.
+            hidden: pixels where something is in front of the map.
+            mask: which frames are not padding.
+        """
+        halves = []
+        for images, covered, kept in zip(frames, hidden, mask, strict=True):
+            images = images[kept].masked_fill(covered[kept][..., None], torch.nan)
+            half = len(images) // 2
+            if half >= 2:
+                parts = images[:half], images[half:]
+                halves.append([part.nanmedian(0).values.nan_to_num(0) for part in parts])
+        if halves:
+            early, late = (self._cut(torch.stack(each)) for each in zip(*halves, strict=True))
+            self._fit_components(early, late, LEAST_SEEN)
+
+    def _fit_components(self, early: Tensor, late: Tensor, least: float) -> None:
         a, b = early.flatten(0, 2), late.flatten(0, 2)
         components = torch.linalg.eigh((a.T @ b + b.T @ a) / (2 * len(a))).eigenvectors
         components = components.flip(1)[:, : self.channels]
@@ -170,7 +201,7 @@ class StaticMap(nn.Module):
         before, after = early @ components, late @ components
         variances = (before * after).mean((1, 2)).median(0).values
         self.components[:, :count] = components
-        self.scales[:count] = torch.where(variances > LEAST_VARIANCE, variances, 0.0).sqrt()
+        self.scales[:count] = torch.where(variances > least, variances, 0.0).sqrt()
         values = torch.stack([before, after]).flatten(0, 3)
         rare = round(RARE * len(values))
         self.lowest[:count] = values.kthvalue(1 + rare, 0).values

@@ -131,12 +131,14 @@ def train(
     while run.updating or progress.num_timesteps < progress.target_timesteps:
         progress.stepped = False
         if not run.updating:
+            before = progress.num_timesteps
             _step(learner, run, planner, exploration, random())
             run.updating = True
+            if progress.num_updates > 0 and _doubled(before, progress.num_timesteps, random_steps):
+                learner.refit()
         if not random():
             if progress.num_updates == 0:
-                longest = max(len(episode.frames) for episode in learner.replay.episodes)
-                learner.initialise(learner.replay.all(longest))
+                learner.initialise()
             while progress.num_updates < config.updates_per_step * progress.num_timesteps:
                 left = 1 - progress.num_timesteps / progress.target_timesteps
                 learner.update(left)
@@ -146,6 +148,12 @@ def train(
         if not report():
             return False
     return True
+
+
+def _doubled(before: int, now: int, first: int) -> bool:
+    """Whether one of the numbers first · 2^k was passed."""
+    unit = max(first, 1)
+    return now >= unit and (now // unit).bit_length() > (before // unit).bit_length()
 
 
 def _called(callbacks: Sequence[Callback], progress: Progress) -> bool:
@@ -203,7 +211,7 @@ def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> bool:
         length = max(config.sequence_length, learner.world_model.initial_length)
         windows = max(1, INITIAL_FRAMES // length)
         first = learner.replay.sample(windows, length, learner.generators.replay)
-        learner.initialise(first)
+        learner.world_model.initialise(first.to(learner.device))
     progress.target_updates = target = int(config.updates_per_step * progress.num_timesteps)
     while progress.num_updates < target:
         began = time.perf_counter()

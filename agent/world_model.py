@@ -116,6 +116,9 @@ class WorldModel(nn.Module):
             self.reward_scale.copy_(rewards.std())
         self.initialise_encoder(self._centred(frames))
 
+    def refit(self, batch: Batch) -> None:
+        """Nothing: all but the first scales is trained by gradients."""
+
     def initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
         """Whiten the encoder's features on the first, centred frames."""
         self.encoder.initialise(frames)

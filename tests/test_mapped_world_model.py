@@ -61,7 +61,7 @@ def test_the_pointer_is_at_the_robot():
         drawn = generator.uniform(-1, 1, (8, 2)).astype(np.float32)
         actions = np.where(changed[:, None], drawn, actions)
         collector.step(actions)
-    agent.learner.initialise(agent.replay.all(21))
+    agent.world_model.initialise(agent.replay.all(21))
     model, env, errors = agent.world_model, gym.make(MAZE, layout_seed=3), []
     for seed in range(30):
         frame, info = env.reset(seed=seed)

@@ -254,7 +254,7 @@ def small_learner(**settings):
     frames = list(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8))
     actions = list(np.full((8, 2), 0.5, np.float32))
     learner.replay.add(Episode(frames, actions, [float(t) for t in range(8)]))
-    learner.initialise(learner.replay.all(9))
+    learner.initialise()
     return learner
 
 
