@@ -389,7 +389,7 @@ class MappedWorldModel(WorldModel):
     def refit(self, batch: Batch) -> None:
         """Fit the map's components to more episodes.
 
-        What was learned about the images that the map draws stays true, as these come nearer to the frames.
+        What was learned of the images that the map draws stays true: they come nearer to the frames.
         """
         frames = self._centred(batch.frames.flatten(0, 1))
         self._fit_map(frames, self.map.moving(frames), batch.mask.bool())

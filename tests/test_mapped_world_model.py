@@ -254,3 +254,54 @@ def test_it_acts_saves_and_loads(agent, tmp_path):
     np.testing.assert_array_equal(loaded.predict(env_frames)[0], actions)
     again, _ = agent.predict(env_frames, state)
     assert again.shape == (3, 2)
+
+
+def test_rewards_stay_within_those_that_were_seen(agent):
+    model = copy.deepcopy(agent.world_model)
+    batch = agent.replay.all(21)
+    seen = batch.rewards[batch.reward_mask > 0]
+    assert model.lowest_reward <= seen.min() and model.highest_reward >= seen.max()
+    z = 100 * torch.randn(1000, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    rewards = model.reward(z)
+    assert rewards.min() >= model.lowest_reward and rewards.max() <= model.highest_reward
+    with torch.no_grad():
+        for bias, bound in ((-50.0, model.lowest_reward), (50.0, model.highest_reward)):
+            model.reward_net[-1].bias.fill_(bias)
+            torch.testing.assert_close(model.reward(beliefs(agent, model).mean), bound.expand(6))
+    more = batch._replace(rewards=batch.rewards + 5)
+    model.loss(more, torch.Generator().manual_seed(0))
+    assert model.highest_reward == seen.max() + 5
+
+
+def test_outcomes_are_rehearsed_with_the_steps(agent):
+    """The stored ones are those of the frames that the steps lead to."""
+    model = copy.deepcopy(agent.world_model)
+    batch = agent.replay.sample(8, 4, np.random.default_rng(1), reach_ends=True)
+    at = int(model.num_recalled) % len(model.outcomes)
+    model.loss(batch, torch.Generator().manual_seed(0))
+    stored = model.outcomes[at : at + 3]
+    torch.testing.assert_close(stored[:, -2], batch.rewards[0, 1:])
+    assert torch.equal(stored[:, -1], batch.continues[0, 1:])
+    places = model.features(batch.frames[0, 1:])[:, :2]
+    torch.testing.assert_close(stored[:, :2], places, atol=1e-4, rtol=1e-3)
+    model.zero_grad(set_to_none=True)
+    features = model.features(batch.frames.flatten(0, 1)).detach()
+    q, _, _ = model.follow(features, batch, torch.Generator().manual_seed(0))
+    model.further_loss(features, q, batch, torch.Generator().manual_seed(0)).backward()
+    for net in (model.place_net, model.presence_net, model.reward_net, model.continuation_net):
+        assert (net[-1].weight.grad != 0).any()
+
+
+def test_the_map_is_fitted_anew_to_more_episodes_and_draws_what_it_reads_better(agent):
+    model, batch = copy.deepcopy(agent.world_model), agent.replay.all(21, 12)
+    frames = batch.frames[:, 0].float() / 255 - model.mean_frame
+
+    def error():
+        moving = model.map.moving(frames)
+        s, _ = model._read(frames, moving)
+        return (model.map.draw(s) - frames).abs()[~moving].mean()
+
+    model.map.components.copy_(model.map.components.roll(1, 0))
+    before = error()
+    model.refit(batch)
+    assert error() < before / 2

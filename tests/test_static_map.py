@@ -152,3 +152,41 @@ def test_frames_of_any_size_are_padded():
     s, seen = static.read(frames[0], nothing(frames[0]))
     assert s.shape == seen.shape == (6, 3 * 8 * 11)
     assert static.draw(s).shape == (6, 30, 42, 1)
+
+
+def frames_of_doors(numbers, seed):
+    """Frames (E, 10, 64, 64, 3) of a robot that stands still in half of the episodes, and masks."""
+    generator = np.random.default_rng(seed)
+    frames, masks = [], []
+    for number in numbers:
+        mask = layouts.layout(RoomParams(walls="door"), number).mask
+        robots = np.repeat(generator.uniform((-0.8, -0.8), (0.0, 0.8))[None], 10, 0)
+        if number % 2:
+            robots = robots + np.linspace(0, 0.5, 10)[:, None] * generator.choice([-1, 1], 2)
+        scene = rendering.Scene(robots.clip(-0.85, 0.85), np.zeros((10, 2)), walls=np.stack([mask] * 10))
+        frames.append(rendering.render(scene))
+        masks.append(mask)
+    return torch.from_numpy(np.stack(frames)), np.stack(masks)
+
+
+def test_a_door_is_learned_though_it_is_few_cells_and_the_robot_stands_still():
+    """From every third of 45 positions of the door; the others are drawn right."""
+    torch.manual_seed(0)
+    frames, _ = frames_of_doors(range(0, 45, 3), seed=0)
+    hidden = (frames.float() / 255 > 0.55).all(-1)
+    mean = (frames.float() / 255).mean((0, 1))
+    static, everything = StaticMap((64, 64, 3), 8), torch.ones(frames.shape[:2], dtype=torch.bool)
+    others = [number for number in range(45) if number % 3]
+    seen, masks = frames_of_doors(others, seed=1)
+    first = seen[:, 0]
+
+    def wrong():
+        """Pixels of walls and doors that are drawn wrong, over those of a door, 12 × 2."""
+        s, _ = static.read(first.float() / 255 - mean, (first.float() / 255 > 0.55).all(-1))
+        drawn = walls(mean + static.draw(s))
+        return (drawn != masks).sum() / (24 * len(masks))
+
+    static.initialise(frames.float() / 255 - mean, everything)
+    before = wrong()
+    static.fit(frames.float() / 255 - mean, hidden, everything)
+    assert wrong() < 0.05 < before

@@ -12,7 +12,7 @@ from agent import Agent, AgentConfig
 from agent.control import ControlState, decide
 from agent.denormals import flushed_denormals
 from agent.exploration import Exploration
-from agent.learner import Learner, TrainingConfig
+from agent.learner import REFITTED, Learner, TrainingConfig
 from agent.planning import ICEM
 from agent.replay import Episode
 from agent.world_model import WorldModel, WorldModelConfig
@@ -313,3 +313,19 @@ def test_random_steps_come_first_then_plans_with_noise_and_updates_in_proportion
     assert len({tuple(episode.actions[0]) for episode in early}) == 8
     assert max(np.abs(episode.actions[0]).max() for episode in early) < 1
     assert all(np.abs(np.stack(episode.actions)).min() == 1 for episode in late)
+
+
+class Refitted(WorldModel):
+    """It notes how many windows it is given, and in which step."""
+
+    def refit(self, batch):
+        assert batch.mask.sum(1).min() > 0
+        self.given = [*getattr(self, "given", []), len(batch.frames)]
+
+
+def test_closed_forms_are_fitted_anew_as_the_steps_double():
+    config = AgentConfig(training=TrainingConfig(num_envs=4, random_steps=20, updates_per_step=0.05))
+    agent = Agent("RobotRoom-v0", config, seed=0, device="cpu", world_model=Refitted)
+    agent.learn(200)
+    assert len(agent.world_model.given) == 3  # at 40, 80 and 160 steps; at 20 it is initialised
+    assert agent.world_model.given[0] < agent.world_model.given[1] <= REFITTED
