@@ -3,7 +3,7 @@
     p(z_t | z_{t−1}, a_{t−1}) = p(m_t | m_{t−1}, a_{t−1}, surroundings of m_{t−1} on s_{t−1})
                                 · N(s_t; s_{t−1}, σ_s² I)
     p(x_t | z_t): mean = mean frame + decoder(m_t) + image(s_t)
-    p(r_t | z_t): mean = f(m_t, landmarks of image(s_1))
+    p(c_t | z_t), p(r_t | c_t, z_t): functions of m_t and the landmarks of image(s_1)
 
 The first two numbers of m are the place of the thing that the actions steer, which is read from frames
 by its colour (`agent.things`); `pointer` is the pixel there. The densities of the map and the evidence
@@ -116,7 +116,7 @@ class MappedWorldModel(WorldModel):
         self.register_buffer("outcomes", torch.zeros(RECALLED, moving + landmarks + 2))
         self.register_buffer("lowest_reward", torch.tensor(math.inf))
         self.register_buffer("highest_reward", torch.tensor(-math.inf))
-        self.reward_net = mlp(moving + landmarks, width, 1)
+        self.reward_net = mlp(moving + landmarks, width, 2)
         if self.continuation_net is not None:
             self.continuation_net = mlp(moving + landmarks, width, 1)
 
@@ -225,7 +225,8 @@ class MappedWorldModel(WorldModel):
         presence = F.softplus(-self.presence_net(real)) + F.softplus(self.presence_net(unreal))
         inputs, reward, continues = self.outcomes[chosen].split([self.outcomes.shape[1] - 2, 1, 1], -1)
         reward_std = self.config.reward_std * self.reward_scale
-        outcome = ((self._reward(inputs) - reward[:, 0]) / reward_std).square() / 2
+        mean = torch.where(continues > 0, *self._rewards(inputs).chunk(2, -1))
+        outcome = ((mean - reward) / reward_std)[:, 0].square() / 2
         if self.continuation_net is not None:
             outcome = outcome + F.softplus((1 - 2 * continues[:, 0]) * self._continuation_logit(inputs))
         return error.mean() + presence.mean() + outcome.mean()
@@ -256,12 +257,28 @@ class MappedWorldModel(WorldModel):
         self.num_recalled += len(rows)
 
     def _reward(self, inputs: Tensor) -> Tensor:
-        """Rewards between the lowest and the highest that were seen: a plan is promised no more.
+        goes_on, ends = self._rewards(inputs).unbind(-1)
+        if self.continuation_net is None:
+            return goes_on
+        return torch.lerp(ends, goes_on, self._continuation_logit(inputs).sigmoid())
 
-        They saturate, so that where a sparse reward is 0 a small error cannot add up over many steps.
+    def _rewards(self, inputs: Tensor) -> Tensor:
+        """Rewards if the episode goes on and if it ends: p(r, c | z) = p(c | z) p(r | c, z).
+
+        So a plan cannot stay where the reward of the end is given and the end does not come. Rewards
+        lie between the lowest and the highest that were seen, and saturate there: where a sparse one is
+        0, a small error would add up over many steps.
         """
-        share = self.reward_net(inputs)[..., 0].sigmoid()
-        return torch.lerp(self.lowest_reward, self.highest_reward, share)
+        shares = self.reward_net(inputs).sigmoid()
+        return torch.lerp(self.lowest_reward, self.highest_reward, shares)
+
+    def log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
+        """The log-density log p(r_t | c_t, z_t), (B, T), 0 where there is no reward; nats."""
+        rewards = self._rewards(self._outcome_inputs(z))
+        mean = torch.where(batch.continues[:, times] > 0, rewards[..., 0], rewards[..., 1])
+        std = (self.config.reward_std * self.reward_scale).expand(*mean.shape, 1)
+        density = Normal(mean[..., None], std)
+        return density.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
 
     def _extend_rewards(self, batch: Batch) -> None:
         rewards = batch.rewards[batch.reward_mask > 0]
@@ -309,11 +326,10 @@ class MappedWorldModel(WorldModel):
             here = known[1] if known is not None and known[0] is m else self._surroundings(m, image)
             moved = self._moved(m, here, action)
             there = self._surroundings(moved.mean, image)
-            doubt = (
-                UNCERTAIN * self.typical_step / moved.std[:, :2].norm(dim=1, keepdim=True)
-            ).square()
-            unlike = (self.presence_net(there) - LEAST_PRESENCE).exp()
-            share = doubt.clamp(max=1) * unlike.clamp(max=1)
+            std = moved.std[:, :2].norm(dim=1, keepdim=True)
+            certainty = (UNCERTAIN * self.typical_step / std).square()
+            likeness = (self.presence_net(there) - LEAST_PRESENCE).exp()
+            share = certainty.clamp(max=1) * likeness.clamp(max=1)
             m = torch.lerp(m, moved.mean, share)
             known = m, torch.lerp(here, there, share)
             return m, self._reward(beside(m))

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 LEAST_MASS = 0.5  # pixels; with fewer a thing is not seen
-LEAST_CONTRAST = 0.05  # norm of a colour, in units of a pixel's range
+LEAST_CONTRAST = 0.12  # norm of a colour, in units of a pixel's range
 STRONG = 0.3  # of a frame's largest difference from the background: pixels that are clustered
 THRESHOLD = 0.25
 MOST_VARIATION = 0.5  # std of a thing's mass over its mean; what varies more is no thing

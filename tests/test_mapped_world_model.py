@@ -266,6 +266,7 @@ def test_rewards_stay_within_those_that_were_seen(agent):
     assert rewards.min() >= model.lowest_reward and rewards.max() <= model.highest_reward
     with torch.no_grad():
         for bias, bound in ((-50.0, model.lowest_reward), (50.0, model.highest_reward)):
+            model.reward_net[-1].weight.zero_()
             model.reward_net[-1].bias.fill_(bias)
             torch.testing.assert_close(model.reward(beliefs(agent, model).mean), bound.expand(6))
     more = batch._replace(rewards=batch.rewards + 5)
@@ -305,3 +306,27 @@ def test_the_map_is_fitted_anew_to_more_episodes_and_draws_what_it_reads_better(
     before = error()
     model.refit(batch)
     assert error() < before / 2
+
+
+def test_rewards_depend_on_whether_the_episode_ends(agent):
+    """p(r | z) = p(c = 1 | z) p(r | c = 1, z) + p(c = 0 | z) p(r | c = 0, z), by its mean."""
+    model = copy.deepcopy(agent.world_model)
+    low, high = model.lowest_reward.item(), model.highest_reward.item()
+    z = beliefs(agent, model).mean
+    with torch.no_grad():
+        for net, biases in ((model.reward_net, (-2.0, 1.0)), (model.continuation_net, (0.5,))):
+            net[-1].weight.zero_()
+            net[-1].bias.copy_(torch.tensor(biases))
+    goes_on, ends, probability = (1 / (1 + math.exp(-each)) for each in (-2.0, 1.0, 0.5))
+    share = probability * goes_on + (1 - probability) * ends
+    expected = torch.full((len(z),), low + (high - low) * share)
+    torch.testing.assert_close(model.reward(z), expected)
+    batch = agent.replay.sample(4, 3, np.random.default_rng(0), reach_ends=True)
+    batch = batch._replace(continues=torch.tensor([[1.0, 1.0, 0.0]] * 4))
+    zs = torch.zeros(4, 3, model.latent_dim)
+    got = model.log_p_rewards(zs, batch, slice(None))
+    std = model.config.reward_std * model.reward_scale
+    for time, mean in ((1, goes_on), (2, ends)):
+        density = torch.distributions.Normal(low + (high - low) * mean, std)
+        wanted = density.log_prob(batch.rewards[:, time]) * batch.reward_mask[:, time]
+        torch.testing.assert_close(got[:, time], wanted, rtol=1e-4, atol=1e-4)

@@ -163,7 +163,9 @@ def frames_of_doors(numbers, seed):
         robots = np.repeat(generator.uniform((-0.8, -0.8), (0.0, 0.8))[None], 10, 0)
         if number % 2:
             robots = robots + np.linspace(0, 0.5, 10)[:, None] * generator.choice([-1, 1], 2)
-        scene = rendering.Scene(robots.clip(-0.85, 0.85), np.zeros((10, 2)), walls=np.stack([mask] * 10))
+        scene = rendering.Scene(
+            robots.clip(-0.85, 0.85), np.zeros((10, 2)), walls=np.stack([mask] * 10)
+        )
         frames.append(rendering.render(scene))
         masks.append(mask)
     return torch.from_numpy(np.stack(frames)), np.stack(masks)
