@@ -164,9 +164,7 @@ class MappedWorldModel(WorldModel):
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}); see the module's docstring."""
         m, s = self._split(z)
-        with torch.no_grad():
-            image = self.map.draw(s)
-        moved = self._moved(m, self._surroundings(m, image), action)
+        moved = self._moved(m, self._surroundings(m, self._background(s)), action)
         drift = torch.full_like(s, MAP_DRIFT)
         return Normal(torch.cat([moved.mean, s], -1), torch.cat([moved.std, drift], -1))
 
@@ -179,8 +177,13 @@ class MappedWorldModel(WorldModel):
         return Normal(mean, torch.cat([place.std, rest.std], -1))
 
     @torch.no_grad()
+    def _background(self, s: Tensor) -> Tensor:
+        """The images of maps, with the mean frame: a wall that is always there is a wall, too."""
+        return self.map.draw(s) + (self.mean_frame - self.mean_frame.mean())
+
+    @torch.no_grad()
     def _surroundings(self, m: Tensor, image: Tensor) -> Tensor:
-        """What surrounds m's place on static images."""
+        """What surrounds m's place on backgrounds."""
         return self.map.surroundings(image, self.pointer(m))
 
     def loss(
@@ -242,7 +245,7 @@ class MappedWorldModel(WorldModel):
             return
         places, action = features[..., :2], batch.actions[pairs]
         m = torch.cat([places, q.mean[..., 2 : self.moving_dim]], -1)[:, :-1][pairs]
-        image = self.map.draw(q.mean[:, :-1, self.moving_dim :][pairs])
+        image = self._background(q.mean[:, :-1, self.moving_dim :][pairs])
         step = (places[:, 1:] - places[:, :-1])[pairs] - self.drive(action)
         rows = [m[:, 2:], action, self._surroundings(m, image), step]
         rows = torch.cat(rows, -1)[-RECALLED:]
@@ -312,8 +315,7 @@ class MappedWorldModel(WorldModel):
         that are refused altogether would leave a plan nowhere to go.
         """
         m, s = self._split(z)
-        image = self.map.draw(s)
-        landmarks = self._landmarks(image)
+        image, landmarks = self._background(s), self._landmarks(self.map.draw(s))
 
         def beside(m: Tensor) -> Tensor:
             return torch.cat([m, landmarks.repeat_interleave(len(m) // len(landmarks), 0)], -1)

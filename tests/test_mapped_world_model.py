@@ -159,6 +159,21 @@ def test_the_surroundings_change_where_it_moves(agent, model):
     assert changed[0] > 0 and changed[1] == 0
 
 
+def test_a_wall_that_is_in_every_frame_changes_where_it_moves(agent):
+    """It is part of the mean frame, and of no map."""
+    model = copy.deepcopy(agent.world_model)
+    z = torch.zeros(2, model.latent_dim)
+    z[1, 1] = 4.5  # a place to the right of the other, in the middle of the room
+    columns, action = model.pointer(z[:, :2])[:, 1], torch.full((2, 2), 0.5)
+    assert 12 < columns[0] and columns[0] + 10 < columns[1] < 52
+    model.mean_frame.fill_(0.5)
+    step = (model.transition(z, action).mean - z)[:, :2]
+    torch.testing.assert_close(step[0], step[1])
+    model.mean_frame[:, round(columns[1].item()) + 3] = 0.2
+    beside = (model.transition(z, action).mean - z)[:, :2]
+    assert (beside[1] - step[1]).norm() > 10 * (beside[0] - step[0]).norm()
+
+
 def test_steps_of_earlier_batches_are_learned_from_again(agent):
     """The oldest are replaced, and evaluating the loss stores nothing."""
     model = copy.deepcopy(agent.world_model)
