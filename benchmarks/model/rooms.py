@@ -3,8 +3,8 @@
     python -m benchmarks.model.rooms
 
 A job is one room with one training seed. The agent is evaluated while it learns, on held-out starts
-(mazes: `layout_seed=1`, whose layouts it never learns in). It was tuned on other seeds, from 400, and on
-other starts.
+(mazes: `layout_seed=1`, whose layouts it never learns in). It was tuned on other seeds, from 400, and
+on other starts.
 """
 
 import copy
