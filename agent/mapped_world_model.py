@@ -45,6 +45,7 @@ LEAST_PRESENCE = -3.0  # log-odds of a place, below which steps are shortened
 UNCERTAIN = 0.35  # std of a step of the place, over a typical step, above which they are shortened
 PLACE_STD = 0.01  # least std of a step of the place, which is read from frames about as exactly
 BLUR = 0.05  # std of noise on the surroundings in training: networks of few walls learn them by heart
+GOES_ON = 4.0  # log-odds of going on where an episode has not ended, at least
 READ_STD = 0.01  # of a frame's evidence of the place, where the thing is seen
 UNSEEN_STD = 100.0  # where it is not
 
@@ -71,8 +72,6 @@ class MappedWorldModel(WorldModel):
     recalled: Tensor
     displaced: Tensor
     outcomes: Tensor
-    lowest_reward: Tensor
-    highest_reward: Tensor
     num_recalled: Tensor
     typical_step: Tensor
 
@@ -114,8 +113,6 @@ class MappedWorldModel(WorldModel):
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
         self.register_buffer("typical_step", torch.tensor(math.inf))  # of the place, RMS
         self.register_buffer("outcomes", torch.zeros(RECALLED, moving + landmarks + 2))
-        self.register_buffer("lowest_reward", torch.tensor(math.inf))
-        self.register_buffer("highest_reward", torch.tensor(-math.inf))
         self.reward_net = mlp(moving + landmarks, width, 2)
         if self.continuation_net is not None:
             self.continuation_net = mlp(moving + landmarks, width, 1)
@@ -185,14 +182,6 @@ class MappedWorldModel(WorldModel):
     def _surroundings(self, m: Tensor, image: Tensor) -> Tensor:
         """What surrounds m's place on backgrounds."""
         return self.map.surroundings(image, self.pointer(m))
-
-    def loss(
-        self, batch: Batch, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `WorldModel.loss`."""
-        if torch.is_grad_enabled():
-            self._extend_rewards(batch)
-        return super().loss(batch, generator)
 
     def further_loss(
         self, features: Tensor, q: Normal, batch: Batch, generator: torch.Generator | None
@@ -268,12 +257,9 @@ class MappedWorldModel(WorldModel):
     def _rewards(self, inputs: Tensor) -> Tensor:
         """Rewards if the episode goes on and if it ends: p(r, c | z) = p(c | z) p(r | c, z).
 
-        So a plan cannot stay where the reward of the end is given and the end does not come. Rewards
-        lie between the lowest and the highest that were seen, and saturate there: where a sparse one is
-        0, a small error would add up over many steps.
+        So a plan cannot stay where the reward of the end is given and the end does not come.
         """
-        shares = self.reward_net(inputs).sigmoid()
-        return torch.lerp(self.lowest_reward, self.highest_reward, shares)
+        return self.reward_offset + self.reward_scale * self.reward_net(inputs)
 
     def log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
         """The log-density log p(r_t | c_t, z_t), (B, T), 0 where there is no reward; nats."""
@@ -282,12 +268,6 @@ class MappedWorldModel(WorldModel):
         std = (self.config.reward_std * self.reward_scale).expand(*mean.shape, 1)
         density = Normal(mean[..., None], std)
         return density.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
-
-    def _extend_rewards(self, batch: Batch) -> None:
-        rewards = batch.rewards[batch.reward_mask > 0]
-        if len(rewards) > 0:
-            self.lowest_reward.copy_(torch.minimum(self.lowest_reward, rewards.min()))
-            self.highest_reward.copy_(torch.maximum(self.highest_reward, rewards.max()))
 
     def _outcome_inputs(self, z: Tensor) -> Tensor:
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
@@ -313,6 +293,9 @@ class MappedWorldModel(WorldModel):
         looks like none where the thing has ever been. A search for the best of many plans finds every
         wall that a model believes open. Where all ways are doubtful there is still a best one: steps
         that are refused altogether would leave a plan nowhere to go.
+
+        That the episode has not ended in z is known. Where the model is not sure of it, its log-odds of
+        going on are raised everywhere by what is lacking: else a plan stays where it wrongly ends.
         """
         m, s = self._split(z)
         image, landmarks = self._background(s), self._landmarks(self.map.draw(s))
@@ -320,6 +303,13 @@ class MappedWorldModel(WorldModel):
         def beside(m: Tensor) -> Tensor:
             return torch.cat([m, landmarks.repeat_interleave(len(m) // len(landmarks), 0)], -1)
 
+        def goes_on(inputs: Tensor) -> Tensor:
+            logit = self._continuation_logit(inputs)
+            return (logit + lacking.repeat_interleave(len(logit) // len(lacking), 0)).sigmoid()
+
+        with torch.no_grad():
+            if self.continuation_net is not None:
+                lacking = (GOES_ON - self._continuation_logit(beside(m))).clamp(min=0)
         known: tuple[Tensor, Tensor] | None = None  # the m of the last step, and its surroundings
 
         @torch.no_grad()
@@ -334,11 +324,15 @@ class MappedWorldModel(WorldModel):
             share = certainty.clamp(max=1) * likeness.clamp(max=1)
             m = torch.lerp(m, moved.mean, share)
             known = m, torch.lerp(here, there, share)
-            return m, self._reward(beside(m))
+            inputs = beside(m)
+            if self.continuation_net is None:
+                return m, self._reward(inputs)
+            later, last = self._rewards(inputs).unbind(-1)
+            return m, torch.lerp(last, later, goes_on(inputs))
 
         @torch.no_grad()
         def continuation(m: Tensor) -> Tensor:
-            return self._continuation_logit(beside(m)).sigmoid()
+            return goes_on(beside(m))
 
         return m, step, None if self.continuation_net is None else continuation
 
@@ -355,13 +349,6 @@ class MappedWorldModel(WorldModel):
     def initialise(self, batch: Batch) -> None:
         """Fit map, places, encoder and the linear part of the transition to whole episodes."""
         super().initialise(batch)
-        self._extend_rewards(batch)
-        span = self.highest_reward - self.lowest_reward
-        share = (self.reward_offset - self.lowest_reward) / span.clamp(min=1e-9)
-        last = self.reward_net[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight.mul_(0.1)
-        last.bias.copy_(share.clamp(0.01, 0.99).logit())
         mask = batch.mask.bool()
         frames = self._centred(batch.frames.flatten(0, 1))
         kept = mask.flatten()

@@ -16,6 +16,7 @@ from agent.distributions import Normal
 from agent.learner import TrainingConfig
 from agent.mapped_world_model import (
     DISPLACEMENT,
+    GOES_ON,
     LEAST_PRESENCE,
     MAP_STD,
     UNCERTAIN,
@@ -100,6 +101,7 @@ def test_imagination_is_the_model_with_the_map_held(agent):
     model.typical_step.fill_(torch.inf)  # so that every step is taken
     with torch.no_grad():
         model.presence_net[-1].bias.fill_(1000)
+        model.continuation_net[-1].bias.fill_(10)  # surely no end
     m, step, continuation = model.imagine(z)
     following, reward = step(m.repeat_interleave(3, 0), actions)
     slow, slow_reward = model.step(rows, actions)
@@ -271,22 +273,22 @@ def test_it_acts_saves_and_loads(agent, tmp_path):
     assert again.shape == (3, 2)
 
 
-def test_rewards_stay_within_those_that_were_seen(agent):
+def test_where_an_episode_goes_on_no_end_is_imagined(agent):
+    """The log-odds are raised until those of the present state are `GOES_ON`, for each z by itself."""
     model = copy.deepcopy(agent.world_model)
-    batch = agent.replay.all(21)
-    seen = batch.rewards[batch.reward_mask > 0]
-    assert model.lowest_reward <= seen.min() and model.highest_reward >= seen.max()
-    z = 100 * torch.randn(1000, model.latent_dim, generator=torch.Generator().manual_seed(0))
-    rewards = model.reward(z)
-    assert rewards.min() >= model.lowest_reward and rewards.max() <= model.highest_reward
+    z = beliefs(agent, model).mean[:2]
     with torch.no_grad():
-        for bias, bound in ((-50.0, model.lowest_reward), (50.0, model.highest_reward)):
-            model.reward_net[-1].weight.zero_()
-            model.reward_net[-1].bias.fill_(bias)
-            torch.testing.assert_close(model.reward(beliefs(agent, model).mean), bound.expand(6))
-    more = batch._replace(rewards=batch.rewards + 5)
-    model.loss(more, torch.Generator().manual_seed(0))
-    assert model.highest_reward == seen.max() + 5
+        model.continuation_net[-1].weight.mul_(5)
+        model.continuation_net[-1].bias.fill_(GOES_ON)
+    known = model.continuation(z).logit()
+    assert (known - GOES_ON).abs().min() > 1e-3
+    m, _, continuation = model.imagine(z)
+    raised = (GOES_ON - known).clamp(min=0)
+    torch.testing.assert_close(continuation(m).logit(), known + raised, atol=1e-3, rtol=1e-3)
+    elsewhere = m.repeat_interleave(3, 0) + torch.randn(6, model.moving_dim)
+    rows = torch.cat([elsewhere, z.repeat_interleave(3, 0)[:, model.moving_dim :]], -1)
+    expected = model.continuation(rows).logit() + raised.repeat_interleave(3)
+    torch.testing.assert_close(continuation(elsewhere).logit(), expected, atol=1e-3, rtol=1e-2)
 
 
 def test_outcomes_are_rehearsed_with_the_steps(agent):
@@ -326,22 +328,21 @@ def test_the_map_is_fitted_anew_to_more_episodes_and_draws_what_it_reads_better(
 def test_rewards_depend_on_whether_the_episode_ends(agent):
     """p(r | z) = p(c = 1 | z) p(r | c = 1, z) + p(c = 0 | z) p(r | c = 0, z), by its mean."""
     model = copy.deepcopy(agent.world_model)
-    low, high = model.lowest_reward.item(), model.highest_reward.item()
+    offset, scale = model.reward_offset.item(), model.reward_scale.item()
     z = beliefs(agent, model).mean
     with torch.no_grad():
         for net, biases in ((model.reward_net, (-2.0, 1.0)), (model.continuation_net, (0.5,))):
             net[-1].weight.zero_()
             net[-1].bias.copy_(torch.tensor(biases))
-    goes_on, ends, probability = (1 / (1 + math.exp(-each)) for each in (-2.0, 1.0, 0.5))
-    share = probability * goes_on + (1 - probability) * ends
-    expected = torch.full((len(z),), low + (high - low) * share)
+    probability = 1 / (1 + math.exp(-0.5))
+    expected = torch.full((len(z),), offset + scale * (-2 * probability + 1 - probability))
     torch.testing.assert_close(model.reward(z), expected)
     batch = agent.replay.sample(4, 3, np.random.default_rng(0), reach_ends=True)
     batch = batch._replace(continues=torch.tensor([[1.0, 1.0, 0.0]] * 4))
     zs = torch.zeros(4, 3, model.latent_dim)
     got = model.log_p_rewards(zs, batch, slice(None))
     std = model.config.reward_std * model.reward_scale
-    for time, mean in ((1, goes_on), (2, ends)):
-        density = torch.distributions.Normal(low + (high - low) * mean, std)
+    for time, mean in ((1, -2.0), (2, 1.0)):
+        density = torch.distributions.Normal(offset + scale * mean, std)
         wanted = density.log_prob(batch.rewards[:, time]) * batch.reward_mask[:, time]
         torch.testing.assert_close(got[:, time], wanted, rtol=1e-4, atol=1e-4)
