@@ -17,7 +17,7 @@ from annotated_types import Ge, Le, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from agent import environment_state
 from agent.checkpoint import (
@@ -573,7 +573,11 @@ class Agent:
         )
         state = {f"generators.{name}": array for name, array in saved.generators.items()}
         state |= {f"online_run.{name}": array for name, array in arrays.items()}
-        contents = saved.model, saved.optimizer, saved.replay, state
+        model = saved.model
+        if weights_only:
+            left_out = self.world_model.training_buffers
+            model = {name: value for name, value in model.items() if name not in left_out}
+        contents = model, saved.optimizer, saved.replay, state
         save_checkpoint(path, Checkpoint(config, *contents, weights_only=weights_only))
 
     @classmethod
@@ -703,6 +707,8 @@ class Agent:
             if config.world_model_type not in (None, named):
                 allowed = f"{config.world_model_type}, as saved"
                 raise ValueError(f"world_model: got {named}, allowed: {allowed}")
+            if weights_only:
+                model |= _unused(sizes)
             require_shapes(model, sizes)
             if own and (form := config.vector_env) is not None and isinstance(env, EnvSpec):
                 held = len(state["online_run.actions"])
@@ -746,6 +752,14 @@ def _below(name: str, arrays: Arrays) -> Arrays:
     """The arrays whose path begins with a name, by the rest of their path."""
     start = f"{name}."
     return {path[len(start) :]: array for path, array in arrays.items() if path.startswith(start)}
+
+
+def _unused(model: Any) -> dict[str, Tensor]:
+    """The buffers of a model that only learning needs, as they are before any."""
+    state = model.state_dict()
+    return {
+        name: torch.zeros(state[name].shape, dtype=state[name].dtype) for name in model.training_buffers
+    }
 
 
 def _default_exploration(training: TrainingConfig) -> Exploration:

@@ -36,6 +36,7 @@ class DeterministicModel(nn.Module, ABC):
     """The class of its settings, whose defaults are used if the agent is given no others; None: it is
     given a `WorldModelConfig`."""
     initial_length = 1
+    training_buffers: tuple[str, ...] = ()
     reach_ends = False
 
     def __init__(self, frame_shape: tuple[int, int, int], action_size: int, latent_dim: int) -> None:

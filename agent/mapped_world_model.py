@@ -64,6 +64,7 @@ class MappedWorldModel(WorldModel):
     """
 
     initial_length = 16  # so that what moves has left its place by the end
+    training_buffers = ("recalled", "displaced", "outcomes", "num_recalled")
     controlled: Tensor
     place_offset: Tensor
     place_scale: Tensor
@@ -111,7 +112,7 @@ class MappedWorldModel(WorldModel):
         self.register_buffer("num_recalled", torch.tensor(0))
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
-        self.register_buffer("typical_step", torch.tensor(math.inf))  # of the place, RMS
+        self.register_buffer("typical_step", torch.tensor(1e9))  # of the place, RMS; here unknown
         self.register_buffer("outcomes", torch.zeros(RECALLED, moving + landmarks + 2))
         self.reward_net = mlp(moving + landmarks, width, 2)
         if self.continuation_net is not None:

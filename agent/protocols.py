@@ -49,6 +49,11 @@ class Model(Protocol):
         """Whether windows of training should also begin near the ends of episodes."""
         ...
 
+    @property
+    def training_buffers(self) -> tuple[str, ...]:
+        """Names of buffers that only learning needs: weights for others are saved without them."""
+        ...
+
     # ---- learning ------------------------------------------------------------------------------
 
     def initialise(self, batch: Batch) -> None:

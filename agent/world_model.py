@@ -78,6 +78,8 @@ class WorldModel(nn.Module):
     """The class of its settings."""
     initial_length = 1
     """Frames that a window for `initialise` should have at least."""
+    training_buffers: tuple[str, ...] = ()
+    """Names of buffers that only learning needs."""
     mean_frame: Tensor
     reward_offset: Tensor
     reward_scale: Tensor

@@ -22,6 +22,7 @@ from agent.mapped_world_model import (
     UNCERTAIN,
     MappedWorldModel,
 )
+from agent.presets import EVERY_ROOM
 from agent.world_model import WorldModel, WorldModelConfig
 
 MAZE = "RobotRoomMaze-v0"
@@ -271,6 +272,28 @@ def test_it_acts_saves_and_loads(agent, tmp_path):
     np.testing.assert_array_equal(loaded.predict(env_frames)[0], actions)
     again, _ = agent.predict(env_frames, state)
     assert again.shape == (3, 2)
+
+
+def test_weights_for_others_are_small_and_act_as_before(agent, tmp_path):
+    """What is rehearsed is left out, and learning can begin anew."""
+    agent.save_pretrained(tmp_path / "few")
+    size = sum(path.stat().st_size for path in (tmp_path / "few").iterdir())
+    assert size < 1.5e6 and int(agent.world_model.num_recalled) > 0
+    loaded = Agent.from_pretrained(tmp_path / "few", device="cpu")
+    assert int(loaded.world_model.num_recalled) == 0 and (loaded.world_model.recalled == 0).all()
+    frames = np.stack([e.frames[0] for e in agent.replay.episodes[:6]])
+    found, true = (each.world_model.features(torch.from_numpy(frames)) for each in (loaded, agent))
+    assert (found[:, :2] - true[:, :2]).abs().median() < 0.05  # in half precision
+    loaded.learn(24)
+    assert int(loaded.world_model.num_recalled) > 0
+
+
+def test_an_agent_that_has_learned_nothing_is_saved_and_loaded(tmp_path):
+    agent = Agent(MAZE, seed=0, device="cpu", **EVERY_ROOM)
+    agent.save(tmp_path / "agent")
+    loaded = Agent.load(tmp_path / "agent", device="cpu")
+    assert loaded.config == agent.config and loaded.exploration == agent.exploration
+    assert type(loaded.world_model) is MappedWorldModel
 
 
 def test_where_an_episode_goes_on_no_end_is_imagined(agent):

@@ -28,18 +28,19 @@ from agent.collection import Collector
 from agent.diagnostics import beliefs, random_rollouts
 from agent.mapped_world_model import MappedWorldModel
 from agent.networks import mlp
+from agent.presets import EVERY_ROOM
 from agent.world_model import WorldModel
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from benchmarks.model.ablation import settings
-from benchmarks.model.rooms import CONFIG, EXPLORATION, unseen
+from benchmarks.model.rooms import unseen
 from robot_room import layouts
 from robot_room.rendering import FLOOR, WALL
 from robot_room.room import RoomParams
 
 MODELS: dict[str, tuple[type[WorldModel], AgentConfig]] = {
     "the recipe": (WorldModel, settings()),
-    "static map": (MappedWorldModel, CONFIG),
+    "static map": (MappedWorldModel, EVERY_ROOM["config"]),
 }
 ENVIRONMENTS = ("RobotRoomDoor-v0", "RobotRoomMaze-v0")
 AHEAD = (1, 6, 12)
@@ -86,12 +87,13 @@ def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
 
 def _act_at_random(agent: Agent, seed: int, env_steps: int) -> None:
     """Fill the replay. Actions are held for some steps, also into a new episode, to come far."""
-    longest, generator = CONFIG.training.longest_episode, np.random.default_rng(seed)
+    longest = EVERY_ROOM["config"].training.longest_episode
+    explores, generator = EVERY_ROOM["exploration"], np.random.default_rng(seed)
     collector = Collector(agent.env, agent.replay, seed, longest)
     nowhere = np.zeros(agent.env.num_envs, np.bool_)
     actions = np.zeros((agent.env.num_envs, *agent.action_space.shape), np.float32)
     while agent.progress.num_timesteps < env_steps:
-        actions = EXPLORATION.random_actions(actions, nowhere, generator)
+        actions = explores.random_actions(actions, nowhere, generator)
         agent.progress.num_timesteps += collector.step(actions)[0]
     agent.replay.finish_all()
 

@@ -20,25 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent, AgentConfig
-from agent.exploration import Exploration
-from agent.learner import Progress, TrainingConfig
-from agent.mapped_world_model import MappedWorldModel
-from agent.planning import ICEM
-from agent.world_model import WorldModelConfig
+from agent import Agent
+from agent.learner import Progress
+from agent.presets import EVERY_ROOM
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from robot_room.app.evaluation.protocol import evaluate
 
-CONFIG = AgentConfig(
-    WorldModelConfig(latent_dim=3, continuation=True),
-    ICEM(horizon=6, discount=0.98, states=512),
-    TrainingConfig(longest_episode=20),
-)
-"""The same in all rooms."""
-EXPLORATION = Exploration(
-    random_correlation=0.85, random_amplitude=2.0, random_share=0.5, until_reward=True
-)
 LOOKS = {
     "RobotRoom-v0": (104, 152, 304),
     "RobotRoomRandomGoal-v0": (304, 504, 1000),
@@ -79,10 +67,10 @@ def run_job(env_id: str, seed: int, episodes: int) -> Record:
     """Learn, and evaluate at each look."""
     torch.set_num_threads(1)
     left, looks = list(LOOKS[env_id]), list[dict[str, Any]]()
-    agent = Agent(env_id, CONFIG, seed, "cpu", world_model=MappedWorldModel, exploration=EXPLORATION)
+    agent = Agent(env_id, seed=seed, device="cpu", **EVERY_ROOM)
 
     def look(progress: Progress) -> None:
-        updates = int(CONFIG.training.updates_per_step * progress.num_timesteps)
+        updates = int(agent.config.training.updates_per_step * progress.num_timesteps)
         begun = progress.num_updates >= updates or progress.num_updates == 0
         if left and progress.num_timesteps >= left[0] and begun:
             left.pop(0)
@@ -112,8 +100,8 @@ def main(config: Rooms) -> None:
     }
     protocol = {
         "episodes": config.episodes,
-        "config": dataclasses.asdict(CONFIG),
-        "exploration": dataclasses.asdict(EXPLORATION),
+        "config": dataclasses.asdict(EVERY_ROOM["config"]),
+        "exploration": dataclasses.asdict(EVERY_ROOM["exploration"]),
     }
     records = run_jobs(run_job, jobs, protocol, config.workers)
     table = Table(title="One configuration: mean (lowest to highest) over training seeds")

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -15,6 +16,7 @@ from agent.auto_checkpoint import AutoCheckpoint
 from agent.datasets import load_episodes
 from agent.eval_callback import EvalCallback
 from agent.metrics import RunLogger
+from agent.presets import EVERY_ROOM
 from agent.replay import Episode
 from agent.training import Callback
 from robot_room.app.evaluation.protocol import env_spec, import_package
@@ -60,11 +62,17 @@ class Train:
     resume: Path | None = None
     """A run to continue with its own settings and data. If another package registers its environment,
     also give --env-id PACKAGE:NAME."""
+    preset: Literal["default", "every-room"] = "default"
+    """every-room: the world model and the settings that also learn rooms with walls or sparse rewards,
+    at more time for each step (`agent.presets`), instead of those of --agent."""
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
         if self.env_steps is not None and self.env_steps < 1:
             raise ValueError(f"env_steps: got {self.env_steps}, allowed: at least 1")
+        if self.preset != "default" and self.agent != AgentConfig():
+            allowed = "only the default, or settings of --agent"
+            raise ValueError(f"preset: got {self.preset} and settings of --agent, allowed: {allowed}")
         if self.stop_at_success is not None and self.eval_freq is None:
             got = f"{self.stop_at_success} without eval_freq"
             raise ValueError(f"stop_at_success: got {got}, allowed: only with one")
@@ -97,6 +105,8 @@ def _agent(config: Train, run: Path) -> Agent:
         import_package(config.env_id)
         return Agent.load(run / "agent", device=config.device)
     spec = env_spec(config.env_id, config.env_kwargs)
+    if config.preset == "every-room":
+        return Agent(spec, seed=config.seed, device=config.device, **EVERY_ROOM)
     return Agent(spec, config.agent, config.seed, config.device)
 
 

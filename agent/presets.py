@@ -1,0 +1,34 @@
+"""Settings that go together: `Agent(env, **EVERY_ROOM)`."""
+
+from typing import TypedDict
+
+from agent.agent import AgentConfig
+from agent.exploration import Exploration
+from agent.learner import TrainingConfig
+from agent.mapped_world_model import MappedWorldModel
+from agent.planning import ICEM
+from agent.world_model import WorldModelConfig
+
+
+class Preset(TypedDict):
+    """Arguments of `Agent`."""
+
+    config: AgentConfig
+    world_model: type[MappedWorldModel]
+    exploration: Exploration
+
+
+EVERY_ROOM = Preset(
+    config=AgentConfig(
+        WorldModelConfig(latent_dim=3, continuation=True),
+        ICEM(discount=0.98, states=512),
+        TrainingConfig(longest_episode=20),
+    ),
+    world_model=MappedWorldModel,
+    exploration=Exploration(
+        random_correlation=0.85, random_amplitude=2.0, random_share=0.5, until_reward=True
+    ),
+)
+"""One configuration that learns every room, with walls or without, and from sparse rewards: a static
+map beside what moves, a value beyond the plan's horizon, and random actions in half of the
+environments."""
