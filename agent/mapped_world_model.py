@@ -403,7 +403,8 @@ class MappedWorldModel(WorldModel):
     def _fit_map(self, frames: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
         """Fit the map to what is not hidden by things that move; the hidden pixels."""
         hidden = self.movers.hidden(frames, moving)
-        self.map.fit(*(each.view(*mask.shape, *each.shape[1:]) for each in (frames, hidden)), mask)
+        episodes, covered = (each.view(*mask.shape, *each.shape[1:]) for each in (frames, hidden))
+        self.map.fit(episodes, covered, mask)
         return hidden
 
 
