@@ -45,6 +45,7 @@ LEAST_PRESENCE = -3.0  # log-odds of a place, below which steps are shortened
 UNCERTAIN = 0.35  # std of a step of the place, over a typical step, above which they are shortened
 PLACE_STD = 0.01  # least std of a step of the place, which is read from frames about as exactly
 BLUR = 0.05  # std of noise on the surroundings in training: networks of few walls learn them by heart
+MOST_DRAWN = 256  # images drawn at a time: more take longer, as memory for them is found anew
 GOES_ON = 4.0  # log-odds of going on where an episode has not ended, at least
 READ_STD = 0.01  # of a frame's evidence of the place, where the thing is seen
 UNSEEN_STD = 100.0  # where it is not
@@ -161,6 +162,10 @@ class MappedWorldModel(WorldModel):
 
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}); see the module's docstring."""
+        if len(z) > MOST_DRAWN:
+            rows = zip(z.split(MOST_DRAWN), action.split(MOST_DRAWN), strict=True)
+            means, stds = zip(*(self.transition(*each) for each in rows), strict=True)
+            return Normal(torch.cat(means), torch.cat(stds))
         m, s = self._split(z)
         moved = self._moved(m, self._surroundings(m, self._background(s)), action)
         drift = torch.full_like(s, MAP_DRIFT)

@@ -19,9 +19,12 @@ import robot_room
 from agent import Agent, AgentConfig
 from agent.calibration import calibrate_restorer
 from agent.learner import TrainingConfig
+from agent.mapped_world_model import MappedWorldModel
+from agent.presets import EVERY_ROOM
 from agent.replay import Episode
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 from agent.restoration.training import AutoencoderTrainer, DenoiserTrainer
+from robot_room.app.commands import train
 from robot_room.app.runs.loading import loaded
 
 pytestmark = pytest.mark.slow
@@ -63,6 +66,16 @@ def test_training_leaves_numbers_and_pictures(trained):
     picture = imageio.imread(trained / "imagination.png")
     assert picture.shape[0] > 3 * 128 and picture.std() > 10
     assert len(imageio.imread(trained / "rollout.gif")) > 5
+
+
+def test_the_preset_for_every_room_is_the_agent_of_python():
+    settings = train.Train("RobotRoomMaze-v0", seed=3, device="cpu", preset="every-room")
+    agent = train.new_agent(settings)
+    assert isinstance(agent.world_model, MappedWorldModel) and agent.config == EVERY_ROOM["config"]
+    assert agent.exploration == EVERY_ROOM["exploration"] and agent.seed == 3
+    other = AgentConfig(training=TrainingConfig(num_envs=2))
+    with pytest.raises(ValueError, match="preset: got every-room and settings of --agent"):
+        train.Train(preset="every-room", agent=other)
 
 
 def test_evaluate_prints_one_json_object(trained):

@@ -104,6 +104,11 @@ def _agent(config: Train, run: Path) -> Agent:
     if config.resume is not None:
         import_package(config.env_id)
         return Agent.load(run / "agent", device=config.device)
+    return new_agent(config)
+
+
+def new_agent(config: Train) -> Agent:
+    """The agent that the settings describe, before it learns."""
     spec = env_spec(config.env_id, config.env_kwargs)
     if config.preset == "every-room":
         return Agent(spec, seed=config.seed, device=config.device, **EVERY_ROOM)

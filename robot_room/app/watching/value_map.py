@@ -1,8 +1,9 @@
 """The return that an agent expects from each place of a room, drawn as a map.
 
 There is no learned value: every cell is the best imagined return that the planner finds, Σ_{k=1..H} γ^k
-r(z_{t+k}), from the belief after one frame with the robot in that place. Computing a map takes as long
-as a hundred decisions, so it is computed row by row, between pictures.
+r(z_{t+k}), and the value of states beyond if the planner has one, from the belief after one frame with
+the robot in that place. Computing a map takes as long as a hundred decisions, so it is computed row by
+row, between pictures.
 """
 
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from agent import Agent
-from agent.control import ControlState, decide
+from agent.control import ControlState, Decision, decide
 from agent.planning import Planner
+from agent.planning.value import StateValues
 from robot_room.pen import Picture
 from robot_room.room import HALF_WIDTH, ROBOT_LIMIT
 
@@ -84,13 +87,17 @@ class ValueMap:
 @torch.no_grad()
 def expected_returns(agent: Agent, planner: Planner, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The best imagined return from the belief after each frame (N, H, W, C) alone, (N,)."""
-    model, device = agent.world_model, agent.device
-    decision, _ = decide(
-        model,
-        planner,
-        torch.from_numpy(frames).to(device),
-        ControlState.initial(model, planner, len(frames)),
-        torch.ones(len(frames), dtype=torch.bool, device=device),
-        torch.Generator(device).manual_seed(agent.seed),
-    )
+    model, device, count = agent.world_model, agent.device, len(frames)
+    images, state = torch.from_numpy(frames).to(device), ControlState.initial(model, planner, count)
+    starts = torch.ones(count, dtype=torch.bool, device=device)
+
+    def decided(images: Tensor, state: ControlState, starts: Tensor) -> tuple[Decision, ControlState]:
+        generator = torch.Generator(device).manual_seed(agent.seed)
+        return decide(model, planner, images, state, starts, generator)
+
+    if planner.states > 0:  # the same states beyond the horizon serve all, as the room is the same
+        _, first = decided(images[:1], ControlState.initial(model, planner, 1), starts[:1])
+        values = StateValues(*(each.expand(count, *each.shape[1:]) for each in first.values))
+        state, starts = state._replace(values=values, age=first.age.expand(count)), ~starts
+    decision, _ = decided(images, state, starts)
     return decision.plan.returns.max(1).values.double().cpu().numpy()
