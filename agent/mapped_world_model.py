@@ -255,10 +255,14 @@ class MappedWorldModel(WorldModel):
         self.num_recalled += len(rows)
 
     def _reward(self, inputs: Tensor) -> Tensor:
-        goes_on, ends = self._rewards(inputs).unbind(-1)
         if self.continuation_net is None:
-            return goes_on
-        return torch.lerp(ends, goes_on, self._continuation_logit(inputs).sigmoid())
+            return self._expected(inputs, None)
+        return self._expected(inputs, self._continuation_logit(inputs).sigmoid())
+
+    def _expected(self, inputs: Tensor, goes_on: Tensor | None) -> Tensor:
+        """The mean of p(r | z), given p(c = 1 | z); None: 1."""
+        later, last = self._rewards(inputs).unbind(-1)
+        return later if goes_on is None else torch.lerp(last, later, goes_on)
 
     def _rewards(self, inputs: Tensor) -> Tensor:
         """Rewards if the episode goes on and if it ends: p(r, c | z) = p(c | z) p(r | c, z).
@@ -309,14 +313,19 @@ class MappedWorldModel(WorldModel):
         def beside(m: Tensor) -> Tensor:
             return torch.cat([m, landmarks.repeat_interleave(len(m) // len(landmarks), 0)], -1)
 
-        def goes_on(inputs: Tensor) -> Tensor:
+        lacking: Tensor | None = None
+        if self.continuation_net is not None:
+            with torch.no_grad():
+                lacking = (GOES_ON - self._continuation_logit(beside(m))).clamp(min=0)
+
+        def goes_on(inputs: Tensor) -> Tensor | None:
+            if lacking is None:
+                return None
             logit = self._continuation_logit(inputs)
             return (logit + lacking.repeat_interleave(len(logit) // len(lacking), 0)).sigmoid()
 
-        with torch.no_grad():
-            if self.continuation_net is not None:
-                lacking = (GOES_ON - self._continuation_logit(beside(m))).clamp(min=0)
-        known: tuple[Tensor, Tensor] | None = None  # the m of the last step, and its surroundings
+        # The m of the last step, its surroundings, and its probability of going on.
+        known: tuple[Tensor, Tensor, Tensor | None] | None = None
 
         @torch.no_grad()
         def step(m: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
@@ -329,16 +338,14 @@ class MappedWorldModel(WorldModel):
             likeness = (self.presence_net(there) - LEAST_PRESENCE).exp()
             share = certainty.clamp(max=1) * likeness.clamp(max=1)
             m = torch.lerp(m, moved.mean, share)
-            known = m, torch.lerp(here, there, share)
             inputs = beside(m)
-            if self.continuation_net is None:
-                return m, self._reward(inputs)
-            later, last = self._rewards(inputs).unbind(-1)
-            return m, torch.lerp(last, later, goes_on(inputs))
+            probability = goes_on(inputs)
+            known = m, torch.lerp(here, there, share), probability
+            return m, self._expected(inputs, probability)
 
         @torch.no_grad()
-        def continuation(m: Tensor) -> Tensor:
-            return goes_on(beside(m))
+        def continuation(m: Tensor) -> Tensor | None:
+            return known[2] if known is not None and known[0] is m else goes_on(beside(m))
 
         return m, step, None if self.continuation_net is None else continuation
 

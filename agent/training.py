@@ -153,7 +153,7 @@ def train(
 def _doubled(before: int, now: int, first: int) -> bool:
     """Whether one of the numbers first · 2^k was passed."""
     unit = max(first, 1)
-    return now >= unit and (now // unit).bit_length() > (before // unit).bit_length()
+    return (now // unit).bit_length() > (before // unit).bit_length()
 
 
 def _called(callbacks: Sequence[Callback], progress: Progress) -> bool:
@@ -166,18 +166,14 @@ def _step(
 ) -> None:
     """One step in every environment: at random in all or in some, else the planner's."""
     progress, collector = learner.progress, run.collector
-    count = len(run.actions) if random else round(exploration.random_share * len(run.actions))
-    drawn = None
-    if count > 0:
-        last, starts = run.actions[:count], collector.episode_start[:count]
-        drawn = exploration.random_actions(last, starts, learner.generators.exploration)
-        if drawn.shape != last.shape or not (np.abs(drawn) <= 1).all():
-            allowed = f"{last.shape}, from -1 to 1"
-            raise ValueError(f"exploration: random_actions: got {drawn!r:.200}, allowed: {allowed}")
     if random:
-        assert drawn is not None
-        run.actions = drawn
+        run.actions = _random_actions(learner, run, exploration, len(run.actions))
     else:
+        count = round(exploration.random_share * len(run.actions))
+        instead = None
+        if count > 0:
+            drawn = _random_actions(learner, run, exploration, count)
+            instead = torch.from_numpy(drawn).to(learner.device)
         asked = time.perf_counter()
         decision, run.control = decide(
             learner.world_model,
@@ -187,12 +183,24 @@ def _step(
             torch.from_numpy(collector.episode_start).to(learner.device),
             learner.generators.control,
             exploration,
-            instead=None if drawn is None else torch.from_numpy(drawn).to(learner.device),
+            instead=instead,
         )
         run.actions = decision.action.cpu().numpy()
         progress.planning_seconds += time.perf_counter() - asked
     taken, finished = collector.step(run.actions)
     progress.count(taken, finished)
+
+
+def _random_actions(
+    learner: Learner, run: OnlineRun, exploration: Exploration, count: int
+) -> NDArray[np.float32]:
+    """Random actions of the first environments, (count, A)."""
+    last, starts = run.actions[:count], run.collector.episode_start[:count]
+    actions = exploration.random_actions(last, starts, learner.generators.exploration)
+    if actions.shape != last.shape or not (np.abs(actions) <= 1).all():
+        allowed = f"{last.shape}, from -1 to 1"
+        raise ValueError(f"exploration: random_actions: got {actions!r:.200}, allowed: {allowed}")
+    return actions
 
 
 def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> bool:

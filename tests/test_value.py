@@ -9,8 +9,8 @@ from test_agent import SMALL
 
 from agent import Agent
 from agent.control import REFRESH
-from agent.planning import ICEM, Problem
-from agent.planning.value import ACTIONS, HELD, NEAREST, TOLERANCE, StateValues, state_values
+from agent.planning import ICEM, Problem, value
+from agent.planning.value import ACTIONS, HELD, NEAREST, StateValues, state_values
 
 LOW, HIGH = -torch.ones(2), torch.ones(2)
 GOAL = torch.tensor([-0.7, 0.0])
@@ -28,15 +28,16 @@ def goes_on(z):
     return ((z - GOAL).norm(dim=1) > 0.1).float()
 
 
-def test_the_bellman_equation_holds():
+def test_the_bellman_equation_holds(monkeypatch):
     """Against loops over states, actions and steps, in numpy."""
+    monkeypatch.setattr(value, "TOLERANCE", 1e-6)  # else sweeps end a per cent away
     problem, discount = Problem(drive, LOW, HIGH, continuation=goes_on), 0.95
     found = state_values(problem, torch.tensor([[0.7, 0.0]]), discount, 40)
     states, values = found.states[0].numpy().astype(float), found.values[0].numpy()
     width, goal = found.spacing.item() / 2, GOAL.numpy()
     assert states.shape == (40, 2) and np.allclose(states[0], [0.7, 0.0])
 
-    def value(z):
+    def averaged(z):
         distances = np.linalg.norm(states - z, axis=1)
         near = np.argsort(distances)[:NEAREST]
         excess = distances[near] ** 2 - distances[near[0]] ** 2
@@ -52,17 +53,14 @@ def test_the_bellman_equation_holds():
             z, total, remaining = states[number], 0.0, 1.0
             for _ in range(HELD):
                 after = np.clip(z + 0.1 * action, -1, 1)
-                if (z[0] > 0) != (after[0] > 0) and min(z[1], after[1]) < 0.5:
+                if abs(after[0]) < 0.149 and after[1] < 0.499:
                     after = z
                 remaining *= discount
                 total -= remaining * np.linalg.norm(after - goal)
                 remaining *= np.linalg.norm(after - goal) > 0.1
                 z = after
-            returns.append(total + remaining * value(z))
-        left = float(
-            TOLERANCE * np.abs(values).max() / (1 - discount**HELD)
-        )  # of sweeps that contract so
-        assert values[number] == pytest.approx(max(returns), rel=1e-3, abs=left)
+            returns.append(total + remaining * averaged(z))
+        assert values[number] == pytest.approx(max(returns), rel=5e-3)
 
 
 def shortest_steps(start, cells=41):
