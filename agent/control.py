@@ -118,7 +118,7 @@ def decide(
     belief = observe(world_model, restorer, gate, frames, state.belief)
 
     z = belief.density.mean
-    values, age = _refreshed(world_model, planner, z, state)
+    values, age = _refreshed(world_model, planner, z, state, exploration)
     bound = state.belief.action.new_ones(world_model.action_size)
     start, step, continuation = _imagination(world_model, planner, z, generator)
     value = values if planner.states > 0 else None
@@ -153,7 +153,11 @@ def _imagination(
 
 
 def _refreshed(
-    world_model: Model, planner: Planner, z: Tensor, state: ControlState
+    world_model: Model,
+    planner: Planner,
+    z: Tensor,
+    state: ControlState,
+    exploration: Exploration | None,
 ) -> tuple[StateValues, Tensor]:
     """The values of states beyond the horizon, computed anew where they are too old, and their age."""
     values, age = state.values, state.age + 1
@@ -165,6 +169,8 @@ def _refreshed(
     for row in due.nonzero().flatten().tolist():  # one at a time: distances take states² numbers
         start, step, continuation = _imagination(world_model, planner, z[row : row + 1], None)
         problem = Problem(step, -bound, bound, continuation=continuation)
+        if exploration is not None:
+            problem = exploration.problem(problem, world_model)
         found = state_values(problem, start, planner.discount, planner.states)
         for old, new in zip(values, found, strict=True):
             old[row] = new[0]

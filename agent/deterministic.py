@@ -60,8 +60,13 @@ class DeterministicModel(nn.Module, ABC):
     def initialise(self, batch: Batch) -> None:
         """Prepare for training, on the first data; nothing by default."""
 
-    def refit(self, batch: Batch) -> None:
+    def refit(self, batch: Batch, rewards: Float[Tensor, "N"]) -> None:  # noqa: F821 - a shape
         """Nothing, by default; see `agent.protocols.Model.refit`."""
+
+    @property
+    def novelty(self) -> Callable[[Tensor], Tensor] | None:
+        """None, by default; see `agent.protocols.Model.novelty`."""
+        return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters, at the learning rate."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+ROUNDING = 1e-5  # relative to the largest number; float32 has 24 bits
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -49,3 +50,8 @@ def product(p: Normal, q: Normal) -> Normal:
     p_precision, q_precision = p.std.pow(-2), q.std.pow(-2)
     variance = 1 / (p_precision + q_precision)
     return Normal((p_precision * p.mean + q_precision * q.mean) * variance, variance.sqrt())
+
+
+def varied(values: Float[Tensor, "N"]) -> bool:  # noqa: F821 - a shape, not a name
+    """Whether numbers differ by more than rounding errors."""
+    return len(values) > 1 and bool(values.std() > ROUNDING * values.abs().max())

@@ -1,6 +1,6 @@
 """How actions are chosen while data are collected: at random, then the planner's with noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -36,7 +36,8 @@ class Exploration(Config):
     """Share of the environments that act at random throughout, beside those where the planner acts.
     What a planner does not try it never learns, such as where else a wall would stop it."""
     until_reward: bool = False
-    """Whether random actions go on until the reward has varied: a constant one prefers no plan."""
+    """Whether, until the reward has varied, plans seek what is new to the model (`Model.novelty`), or
+    actions stay random where it cannot tell. A constant reward prefers no plan."""
 
     def random_actions(
         self,
@@ -61,7 +62,9 @@ class Exploration(Config):
 
         A bonus for novelty is a negative `penalty` of the problem.
         """
-        return problem
+        if not self.until_reward or (novelty := model.novelty) is None:
+            return problem
+        return replace(problem, penalty=lambda m, action: -novelty(m))
 
     def perturbed(
         self, action: Float[Tensor, "N A"], generator: torch.Generator

@@ -211,7 +211,8 @@ class Learner:
     def refit(self) -> None:
         """Let the model fit anew what is computed in closed form, to `REFITTED` windows at most."""
         length = min(self._longest(), 2 * self.world_model.initial_length)
-        self.world_model.refit(self.replay.all(length, REFITTED).to(self.device))
+        rewards = torch.tensor(self.replay.rewards(), dtype=torch.float32, device=self.device)
+        self.world_model.refit(self.replay.all(length, REFITTED).to(self.device), rewards)
 
     def _longest(self) -> int:
         return max(len(episode.frames) for episode in self.replay.episodes)

@@ -15,15 +15,16 @@ the place's transition (`MappedWorldModel.further_loss`).
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from agent.distributions import Normal, kl_divergence, product
-from agent.networks import SeparableDecoder, mlp
+from agent.distributions import Normal, kl_divergence, product, varied
+from agent.networks import PATCH, SeparableDecoder, mlp
 from agent.posteriors import MIN_STD, inverse_softplus, normal
 from agent.static_map import StaticMap
 from agent.things import Things
@@ -46,9 +47,20 @@ UNCERTAIN = 0.35  # std of a step of the place, over a typical step, above which
 PLACE_STD = 0.01  # least std of a step of the place, which is read from frames about as exactly
 BLUR = 0.05  # std of noise on the surroundings in training: networks of few walls learn them by heart
 MOST_DRAWN = 256  # images drawn at a time: more take longer, as memory for them is found anew
+COUNTED = 512  # places that novelty is measured from, about
+KERNEL = 3.0  # pixels, std of the density of places
+LEAST_DENSITY = 0.1  # of places, relative to the mean
 GOES_ON = 4.0  # log-odds of going on where an episode has not ended, at least
 READ_STD = 0.01  # of a frame's evidence of the place, where the thing is seen
 UNSEEN_STD = 100.0  # where it is not
+
+
+class Landmarks(NamedTuple):
+    """The things of N maps."""
+
+    centres: Tensor  # (N, K, 2), rows and columns in pixels
+    seen: Tensor  # (N, K)
+    summary: Tensor  # (N, 3 K), centres and masses, of unit scale
 
 
 class MappedWorldModel(WorldModel):
@@ -75,6 +87,7 @@ class MappedWorldModel(WorldModel):
     displaced: Tensor
     outcomes: Tensor
     num_recalled: Tensor
+    rewarded: Tensor
     typical_step: Tensor
 
     def __init__(
@@ -113,11 +126,13 @@ class MappedWorldModel(WorldModel):
         self.register_buffer("num_recalled", torch.tensor(0))
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
+        self.register_buffer("rewarded", torch.tensor(False))  # whether the reward has varied
         self.register_buffer("typical_step", torch.tensor(1e9))  # of the place, RMS; here unknown
-        self.register_buffer("outcomes", torch.zeros(RECALLED, moving + landmarks + 2))
-        self.reward_net = mlp(moving + landmarks, width, 2)
+        known = moving + landmarks + THINGS
+        self.register_buffer("outcomes", torch.zeros(RECALLED, known + 2))
+        self.reward_net = mlp(known, width, 2)
         if self.continuation_net is not None:
-            self.continuation_net = mlp(moving + landmarks, width, 1)
+            self.continuation_net = mlp(known, width, 1)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """See `WorldModel.parameter_groups`."""
@@ -149,16 +164,20 @@ class MappedWorldModel(WorldModel):
 
     def pointer(self, m: Float[Tensor, "N M"]) -> Float[Tensor, "N 2"]:
         """The row and column, in pixels, where m says that the steered thing is."""
-        centre = m[..., :2] / PLACE_SCALE * self.place_scale + self.place_offset
+        return self._pixels(m[..., :2] / PLACE_SCALE * self.place_scale + self.place_offset)
+
+    def _pixels(self, centre: Tensor) -> Tensor:
+        """Rows and columns, −1 to 1, in pixels."""
         height, width, _ = self.map.shape
         return (centre + 1) / 2 * centre.new_tensor([height - 1, width - 1])
 
     @torch.no_grad()
-    def _landmarks(self, image: Tensor) -> Tensor:
-        """Centres and masses of the things of static images, (N, 3 K), of unit scale."""
-        centres, masses = self.fixtures(image)
+    def _landmarks(self, s: Tensor) -> Landmarks:
+        """The landmarks of maps."""
+        centres, masses = self.fixtures(self._background(s))
         found = torch.cat([centres.flatten(1), masses.sqrt()], -1)
-        return (found - self.landmark_offset) / self.landmark_scale
+        summary = (found - self.landmark_offset) / self.landmark_scale
+        return Landmarks(self._pixels(centres), masses > 0, summary)
 
     def transition(self, z: Float[Tensor, "N D"], action: Float[Tensor, "N A"]) -> Normal:
         """p(z_t | z_{t−1}, a_{t−1}); see the module's docstring."""
@@ -182,7 +201,7 @@ class MappedWorldModel(WorldModel):
     @torch.no_grad()
     def _background(self, s: Tensor) -> Tensor:
         """The images of maps, with the mean frame: a wall that is always there is a wall, too."""
-        return self.map.draw(s) + (self.mean_frame - self.mean_frame.mean())
+        return self.map.draw(s) + (self.mean_frame - self.mean_frame.flatten(0, 1).median(0).values)
 
     @torch.no_grad()
     def _surroundings(self, m: Tensor, image: Tensor) -> Tensor:
@@ -282,11 +301,15 @@ class MappedWorldModel(WorldModel):
     def _outcome_inputs(self, z: Tensor) -> Tensor:
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
         m, s = self._split(z)
-        if z.ndim == 3:
-            landmarks = self._landmarks(self.map.draw(s[:, 0]))[:, None].expand(-1, z.shape[1], -1)
-        else:
-            landmarks = self._landmarks(self.map.draw(s))
-        return torch.cat([m, landmarks], -1)
+        if z.ndim == 2:
+            return self._beside(m, self._landmarks(s))
+        return self._beside(m.flatten(0, 1), self._landmarks(s[:, 0])).view(*z.shape[:-1], -1)
+
+    def _beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
+        """Rows of m with landmarks and distances from them, M / N for each of N maps in turn."""
+        centres, seen, summary = (each.repeat_interleave(len(m) // len(each), 0) for each in landmarks)
+        distances = (self.pointer(m)[:, None] - centres).norm(dim=-1) / PATCH * seen
+        return torch.cat([m[:, :2] / PLACE_SCALE, m[:, 2:], summary, distances], -1)
 
     def divergence(self, q: Normal, p: Normal) -> Tensor:
         """KL[q ‖ p] of what moves. That of the map has no parameters, and would add noise alone."""
@@ -308,10 +331,10 @@ class MappedWorldModel(WorldModel):
         going on are raised everywhere by what is lacking: else a plan stays where it wrongly ends.
         """
         m, s = self._split(z)
-        image, landmarks = self._background(s), self._landmarks(self.map.draw(s))
+        image, landmarks = self._background(s), self._landmarks(s)
 
         def beside(m: Tensor) -> Tensor:
-            return torch.cat([m, landmarks.repeat_interleave(len(m) // len(landmarks), 0)], -1)
+            return self._beside(m, landmarks)
 
         lacking: Tensor | None = None
         if self.continuation_net is not None:
@@ -370,8 +393,8 @@ class MappedWorldModel(WorldModel):
         self.movers.initialise(moved[kept], moving[kept])
         self.movers.forget_unsteady(frames[kept], moving[kept])
         hidden = self._fit_map(frames, moving, mask)
-        static = self.map.draw(self.map.read(frames, hidden)[0])
-        moved = frames - static
+        s = self.map.read(frames, hidden)[0]
+        moved = frames - self.map.draw(s)
         centres, masses = self.movers(moved, moving)
         self.controlled.fill_(
             steered(centres.view(*mask.shape, -1, 2), masses.view(*mask.shape, -1), batch)
@@ -380,8 +403,8 @@ class MappedWorldModel(WorldModel):
         if len(centre) > 1:
             self.place_offset.copy_(centre.mean(0))
             self.place_scale.copy_(centre.std(0) + 0.02)
-        self.fixtures.initialise(static[kept])
-        found = self._landmarks(static[kept])
+        self.fixtures.initialise(self._background(s[kept]))
+        found = self._landmarks(s[kept]).summary
         self.landmark_offset.copy_(found.mean(0))
         self.landmark_scale.copy_(found.std(0) + 0.02)
 
@@ -404,13 +427,49 @@ class MappedWorldModel(WorldModel):
             last.bias[len(std) :] = inverse_softplus((std - MIN_STD).clamp(min=0.01)) + 1.0
 
     @torch.no_grad()
-    def refit(self, batch: Batch) -> None:
-        """Fit the map's components to more episodes.
+    def refit(self, batch: Batch, rewards: Tensor) -> None:
+        """Fit the map's components to more episodes, and the scale of rewards to all of them.
 
         What was learned of the images that the map draws stays true: they come nearer to the frames.
+        What was learned of rewards is kept exactly, by changing the last layer with the scale (PopArt,
+        arXiv 1602.07714).
         """
+        self._rescale_rewards(rewards)
         frames = self._centred(batch.frames.flatten(0, 1))
         self._fit_map(frames, self.map.moving(frames), batch.mask.bool())
+
+    def _rescale_rewards(self, rewards: Tensor) -> None:
+        offset, scale = self.reward_offset.clone(), self.reward_scale.clone()
+        self.fit_reward_scale(rewards)
+        last = self.reward_net[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.mul_(scale / self.reward_scale)
+        last.bias.copy_((offset + scale * last.bias - self.reward_offset) / self.reward_scale)
+
+    def fit_reward_scale(self, rewards: Tensor) -> None:
+        """See `WorldModel.fit_reward_scale`."""
+        super().fit_reward_scale(rewards)
+        self.rewarded.fill_(varied(rewards))
+
+    @property
+    def novelty(self) -> Callable[[Tensor], Tensor] | None:
+        """The function (N(m) / N̄ + ε)^(−1/2): N is the kernel density of the places seen, N̄ its mean.
+
+        With counts in place of N these are the bonuses of arXiv 1606.01868.
+        """
+        count = min(int(self.num_recalled), RECALLED)
+        if self.rewarded:
+            return None
+        if count == 0:
+            return lambda m: m.new_ones(len(m))
+        rows = self.outcomes[:count][:: max(count // COUNTED, 1)]
+        seen = self.pointer(PLACE_SCALE * rows[:, :2])
+
+        def density(where: Tensor) -> Tensor:
+            return (-(torch.cdist(where, seen) / KERNEL).square() / 2).exp().mean(1)
+
+        usual = density(seen).mean()
+        return lambda m: (density(self.pointer(m)) / usual + LEAST_DENSITY).rsqrt()
 
     def _fit_map(self, frames: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
         """Fit the map to what is not hidden by things that move; the hidden pixels."""

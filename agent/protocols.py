@@ -60,10 +60,11 @@ class Model(Protocol):
         """Prepare for training, on the first data."""
         ...
 
-    def refit(self, batch: Batch) -> None:
-        """Fit anew what `initialise` computed in closed form; `batch` is of whole episodes.
+    def refit(self, batch: Batch, rewards: Float[Tensor, "N"]) -> None:  # noqa: F821 - a shape
+        """Fit anew what `initialise` computed in closed form, to whole episodes and all rewards.
 
-        Called online, each time that the environment steps have doubled.
+        Called online, each time that the environment steps have doubled, and when `novelty` is not None
+        though the reward has varied.
         """
         ...
 
@@ -114,6 +115,14 @@ class Model(Protocol):
 
     def continuation(self, z: Float[Tensor, "N D"]) -> Float[Tensor, "N"]:  # noqa: F821 - a shape
         """The probability that the episode goes on from z."""
+        ...
+
+    @property
+    def novelty(self) -> Callable[[Tensor], Tensor] | None:
+        """How new imagined states are, (N,) for the first part of `imagine`'s result, (N, M).
+
+        None where the model cannot tell, and when the reward has varied.
+        """
         ...
 
     def decode(self, z: Float[Tensor, "N D"]) -> UInt8[Tensor, "N H W C"]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from agent.config import Count, Size, checked
+from agent.distributions import varied
 from agent.types import Batch
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -145,11 +146,13 @@ class Replay:
         self.num_steps += 1
         self._forget(episode)
 
+    def rewards(self) -> list[float]:
+        """All rewards."""
+        return [reward for episode in self.episodes for reward in episode.rewards]
+
     def rewards_vary(self) -> bool:
-        """Whether two of the rewards differ."""
-        rewards = (reward for episode in self.episodes for reward in episode.rewards)
-        first = next(rewards, None)
-        return any(reward != first for reward in rewards)
+        """Whether the rewards differ by more than rounding errors."""
+        return varied(torch.tensor(self.rewards()))
 
     def finish_all(self) -> None:
         """Finish every open episode; those without a step are dropped."""

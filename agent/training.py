@@ -126,7 +126,9 @@ def train(
         if progress.num_timesteps < random_steps:
             return True
         ended = progress.num_updates > 0 or progress.num_timesteps >= progress.target_timesteps
-        return exploration.until_reward and not ended and not learner.replay.rewards_vary()
+        if not exploration.until_reward or ended or learner.world_model.novelty is not None:
+            return False
+        return not learner.replay.rewards_vary()
 
     while run.updating or progress.num_timesteps < progress.target_timesteps:
         progress.stepped = False
@@ -134,7 +136,8 @@ def train(
             before = progress.num_timesteps
             _step(learner, run, planner, exploration, random())
             run.updating = True
-            if progress.num_updates > 0 and _doubled(before, progress.num_timesteps, random_steps):
+            grown = _doubled(before, progress.num_timesteps, random_steps)
+            if progress.num_updates > 0 and (grown or _first_varied(learner)):
                 learner.refit()
         if not random():
             if progress.num_updates == 0:
@@ -154,6 +157,11 @@ def _doubled(before: int, now: int, first: int) -> bool:
     """Whether one of the numbers first · 2^k was passed."""
     unit = max(first, 1)
     return (now // unit).bit_length() > (before // unit).bit_length()
+
+
+def _first_varied(learner: Learner) -> bool:
+    """Whether the reward has varied for the first time, as far as the model knows."""
+    return learner.world_model.novelty is not None and learner.replay.rewards_vary()
 
 
 def _called(callbacks: Sequence[Callback], progress: Progress) -> bool:

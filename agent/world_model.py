@@ -26,13 +26,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from agent.config import Config, NonNegative, Positive, Width
-from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, standard_normal
+from agent.distributions import HALF_LOG_2PI, Normal, kl_divergence, standard_normal, varied
 from agent.networks import KeypointEncoder, SeparableDecoder, mlp
 from agent.posteriors import FilterPosterior, RecurrentPosterior, normal
 from agent.types import Batch, Step
 
 PosteriorKind = Literal["filter", "recurrent"]
-ROUNDING = 1e-5  # relative to the largest reward; float32 has 24 bits
 
 
 @dataclass(frozen=True)
@@ -109,17 +108,24 @@ class WorldModel(nn.Module):
     def initialise(self, batch: Batch) -> None:
         """Set the mean frame, reward scale and whitening from the first data."""
         frames = batch.frames[batch.mask.bool()]
-        rewards = batch.rewards[batch.reward_mask.bool()]
         self.mean_frame.copy_(frames.float().mean(0) / 255)
-        if len(rewards) > 0:
-            self.reward_offset.copy_(rewards.mean())
-        # A constant reward has no scale, and the std of equal numbers is a rounding error.
-        if len(rewards) > 1 and rewards.std() > ROUNDING * rewards.abs().max():
-            self.reward_scale.copy_(rewards.std())
+        self.fit_reward_scale(batch.rewards[batch.reward_mask.bool()])
         self.initialise_encoder(self._centred(frames))
 
-    def refit(self, batch: Batch) -> None:
+    def fit_reward_scale(self, rewards: Float[Tensor, "N"]) -> None:  # noqa: F821 - a shape
+        """Set the mean and the std of rewards. A constant reward has no scale."""
+        if len(rewards) > 0:
+            self.reward_offset.copy_(rewards.mean())
+        if varied(rewards):
+            self.reward_scale.copy_(rewards.std())
+
+    def refit(self, batch: Batch, rewards: Float[Tensor, "N"]) -> None:  # noqa: F821 - a shape
         """Nothing: all but the first scales is trained by gradients."""
+
+    @property
+    def novelty(self) -> Callable[[Tensor], Tensor] | None:
+        """None: see `agent.protocols.Model`."""
+        return None
 
     def initialise_encoder(self, frames: Float[Tensor, "N H W C"]) -> None:
         """Whiten the encoder's features on the first, centred frames."""

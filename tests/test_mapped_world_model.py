@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -15,13 +16,19 @@ from agent.collection import Collector
 from agent.distributions import Normal
 from agent.learner import TrainingConfig
 from agent.mapped_world_model import (
+    COUNTED,
     DISPLACEMENT,
     GOES_ON,
+    KERNEL,
     LEAST_PRESENCE,
     MAP_STD,
+    PLACE_SCALE,
+    THINGS,
     UNCERTAIN,
     MappedWorldModel,
 )
+from agent.networks import PATCH
+from agent.planning import ICEM
 from agent.presets import EVERY_ROOM
 from agent.world_model import WorldModel, WorldModelConfig
 
@@ -324,7 +331,7 @@ def test_outcomes_are_rehearsed_with_the_steps(agent):
     torch.testing.assert_close(stored[:, -2], batch.rewards[0, 1:])
     assert torch.equal(stored[:, -1], batch.continues[0, 1:])
     places = model.features(batch.frames[0, 1:])[:, :2]
-    torch.testing.assert_close(stored[:, :2], places, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(PLACE_SCALE * stored[:, :2], places, atol=1e-4, rtol=1e-3)
     model.zero_grad(set_to_none=True)
     features = model.features(batch.frames.flatten(0, 1)).detach()
     q, _, _ = model.follow(features, batch, torch.Generator().manual_seed(0))
@@ -344,8 +351,71 @@ def test_the_map_is_fitted_anew_to_more_episodes_and_draws_what_it_reads_better(
 
     model.map.components.copy_(model.map.components.roll(1, 0))
     before = error()
-    model.refit(batch)
+    model.refit(batch, batch.rewards[batch.reward_mask.bool()])
     assert error() < before / 2
+
+
+def test_a_new_scale_of_rewards_keeps_what_was_predicted(agent):
+    model, batch = copy.deepcopy(agent.world_model), agent.replay.all(21, 12)
+    z, rewards = beliefs(agent, model).mean, torch.tensor([0.0, 300.0, -200.0, 7.0])
+    before = model.reward(z)
+    model.refit(batch, rewards)
+    assert model.reward_offset == rewards.mean() and model.reward_scale == rewards.std()
+    assert torch.allclose(model.reward(z), before, atol=1e-3)
+    model.refit(batch, torch.ones(4))  # a constant one has no scale
+    assert model.reward_offset == 1 and model.reward_scale == rewards.std()
+
+
+def test_outcomes_are_told_how_far_away_the_goal_is():
+    """The room's own distance is among what they are told, at starts and goals never seen."""
+    room = "RobotRoomRandomGoal-v0"
+    config = AgentConfig(
+        WorldModelConfig(continuation=True), training=TrainingConfig(updates_per_step=0.01)
+    )
+    agent = Agent(room, config, seed=0, device="cpu", world_model=MappedWorldModel).learn(160)
+    model, env, told, true = agent.world_model, gym.make(room), [], []
+    for seed in range(30):
+        frame, info = env.reset(seed=1000 + seed)
+        prior, memory = model.initial(1)
+        features = model.features(torch.from_numpy(frame)[None])
+        q, _ = model.posterior(features, prior, torch.zeros(1, 2), memory)
+        told.append(model._outcome_inputs(q.mean)[0, -THINGS:] * PATCH * 2 / 64)  # 64 pixels are 2 m
+        true.append(info["distance"])
+    errors = (torch.stack(told) - torch.tensor(true)[:, None]).abs().median(0).values
+    assert errors.min() < 0.02  # one of the things is the goal
+
+
+def test_novelty_falls_with_the_density_of_the_places_seen(agent):
+    model = copy.deepcopy(agent.world_model)
+    assert model.novelty is None  # as the reward has varied
+    model.rewarded.fill_(False)
+    m, _, _ = model.imagine(beliefs(agent, model).mean.detach())
+    found = model.novelty(m)
+    seen = model.outcomes[: int(model.num_recalled), :2] * PLACE_SCALE
+    seen = model.pointer(seen[:: max(len(seen) // COUNTED, 1)]).numpy()
+
+    def density(where):
+        squared = ((where[:, None] - seen[None]) ** 2).sum(-1)
+        return np.exp(-squared / (2 * KERNEL**2)).mean(1)
+
+    expected = (density(model.pointer(m).numpy()) / density(seen).mean() + 0.1) ** -0.5
+    assert np.allclose(found.numpy(), expected, rtol=1e-3)
+
+
+def test_what_is_new_is_sought_until_the_reward_varies():
+    """The goal is where no episode starts; at random it is not found in the same time."""
+    config = replace(
+        EVERY_ROOM["config"],
+        planner=ICEM(states=64, discount=0.98),
+        training=TrainingConfig(longest_episode=20, updates_per_step=0.25),
+    )
+    steps = {}
+    for world_model in MappedWorldModel, WorldModel:  # the latter cannot tell what is new
+        settings = EVERY_ROOM | {"config": config, "world_model": world_model}
+        agent = Agent("RobotRoomSparse-v0", seed=401, device="cpu", **settings)
+        agent.learn(400, callback=lambda p: not agent.replay.rewards_vary())  # noqa: B023
+        steps[world_model] = agent.num_timesteps
+    assert steps[MappedWorldModel] < 300 and steps[WorldModel] == 400
 
 
 def test_rewards_depend_on_whether_the_episode_ends(agent):
