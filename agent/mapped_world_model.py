@@ -79,6 +79,7 @@ class MappedWorldModel(WorldModel):
     initial_length = 16  # so that what moves has left its place by the end
     training_buffers = ("recalled", "displaced", "outcomes", "num_recalled")
     controlled: Tensor
+    floor: Tensor
     place_offset: Tensor
     place_scale: Tensor
     landmark_offset: Tensor
@@ -113,6 +114,7 @@ class MappedWorldModel(WorldModel):
         self.decoder = MappedDecoder(decoder, self.map, moving)
         self.movers, self.fixtures = Things(frame_shape, THINGS), Things(frame_shape, THINGS)
         self.register_buffer("controlled", torch.tensor(0))  # which of the movers is steered
+        self.register_buffer("floor", torch.zeros(frame_shape[2]))  # the colour of most pixels
         self.register_buffer("place_offset", torch.zeros(2))
         self.register_buffer("place_scale", torch.ones(2))
         landmarks = 3 * THINGS
@@ -200,8 +202,11 @@ class MappedWorldModel(WorldModel):
 
     @torch.no_grad()
     def _background(self, s: Tensor) -> Tensor:
-        """The images of maps, with the mean frame: a wall that is always there is a wall, too."""
-        return self.map.draw(s) + (self.mean_frame - self.mean_frame.flatten(0, 1).median(0).values)
+        """The images of maps, with the mean frame: a wall that is always there is a wall, too.
+
+        They are relative to the colour of most pixels, so that most are 0.
+        """
+        return self.map.draw(s) + (self.mean_frame - self.floor)
 
     @torch.no_grad()
     def _surroundings(self, m: Tensor, image: Tensor) -> Tensor:
@@ -268,7 +273,7 @@ class MappedWorldModel(WorldModel):
         noise = torch.randn(len(m), 2, generator=generator, device=m.device)
         displaced = self.map.surroundings(image, self.pointer(m) + DISPLACEMENT * noise)
         self.displaced[at] = displaced[-RECALLED:]
-        inputs = self._outcome_inputs(torch.cat([places, q.mean[..., 2:]], -1))
+        inputs = self.outcome_inputs(torch.cat([places, q.mean[..., 2:]], -1))
         told = torch.stack([batch.rewards, batch.continues], -1)
         self.outcomes[at] = torch.cat([inputs, told], -1)[:, 1:][pairs][-RECALLED:]
         self.num_recalled += len(rows)
@@ -290,15 +295,15 @@ class MappedWorldModel(WorldModel):
         """
         return self.reward_offset + self.reward_scale * self.reward_net(inputs)
 
-    def log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
+    def log_p_rewards(self, told: Tensor, batch: Batch, times: slice) -> Tensor:
         """The log-density log p(r_t | c_t, z_t), (B, T), 0 where there is no reward; nats."""
-        rewards = self._rewards(self._outcome_inputs(z))
+        rewards = self._rewards(told)
         mean = torch.where(batch.continues[:, times] > 0, rewards[..., 0], rewards[..., 1])
         std = (self.config.reward_std * self.reward_scale).expand(*mean.shape, 1)
         density = Normal(mean[..., None], std)
         return density.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
 
-    def _outcome_inputs(self, z: Tensor) -> Tensor:
+    def outcome_inputs(self, z: Tensor) -> Tensor:
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
         m, s = self._split(z)
         if z.ndim == 2:
@@ -385,6 +390,7 @@ class MappedWorldModel(WorldModel):
     def initialise(self, batch: Batch) -> None:
         """Fit map, places, encoder and the linear part of the transition to whole episodes."""
         super().initialise(batch)
+        self.floor.copy_(self.mean_frame.flatten(0, 1).median(0).values)
         mask = batch.mask.bool()
         frames = self._centred(batch.frames.flatten(0, 1))
         kept = mask.flatten()

@@ -55,12 +55,11 @@ class Things(nn.Module):
             only: the one thing to look for; None: all.
         """
         chosen = self._known() if only is None else [only]
-        if where is None:
-            weights = self._weights(frames, chosen)
-        else:  # often few pixels: only these are looked at
-            places = where.nonzero(as_tuple=True)
-            weights = frames.new_zeros(*where.shape, len(chosen))
-            weights[places] = self._weights(frames[places], chosen)
+        if where is None:  # a pixel this near to its background belongs to nothing
+            where = frames.square().sum(-1) > self._weakest(chosen)
+        places = where.nonzero(as_tuple=True)  # often few: only these are looked at
+        weights = frames.new_zeros(*where.shape, len(chosen))
+        weights[places] = self._weights(frames[places], chosen)
         by_row, by_column = weights.sum(2), weights.sum(1)
         mass = by_row.sum(1)
         moments = (by_row * self.rows[:, None]).sum(1), (by_column * self.columns[:, None]).sum(1)
@@ -78,6 +77,11 @@ class Things(nn.Module):
     def _known(self) -> list[int]:
         """The things that have been found: the others have no colour."""
         return (self.colours != 0).any(1).nonzero().flatten().tolist()
+
+    def _weakest(self, chosen: list[int]) -> Tensor:
+        """The largest ‖r‖² for which all weights are 0, as r∥ ≤ ‖r‖."""
+        norms = self.colours[chosen].norm(dim=1)
+        return (THRESHOLD * norms).square().amin() if chosen else norms.new_zeros(())
 
     def _weights(
         self, pixels: Float[Tensor, "*batch C"], chosen: list[int]

@@ -157,7 +157,7 @@ class WorldModel(nn.Module):
 
     def reward(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
         """Mean of p(r_t | z_t), in the environment's units."""
-        return self._reward(self._outcome_inputs(z))
+        return self._reward(self.outcome_inputs(z))
 
     def _reward(self, inputs: Tensor) -> Tensor:
         return self.reward_offset + self.reward_scale * self.reward_net(inputs)[..., 0]
@@ -168,14 +168,14 @@ class WorldModel(nn.Module):
         Raises:
             ValueError: it is not part of the model.
         """
-        return self._continuation_logit(self._outcome_inputs(z)).sigmoid()
+        return self._continuation_logit(self.outcome_inputs(z)).sigmoid()
 
     def _continuation_logit(self, inputs: Tensor) -> Tensor:
         if self.continuation_net is None:
             raise ValueError("continuation: got False in the configuration, allowed: True for this")
         return self.continuation_net(inputs)[..., 0]
 
-    def _outcome_inputs(self, z: Tensor) -> Tensor:
+    def outcome_inputs(self, z: Tensor) -> Tensor:
         """What the networks of rewards and continuation are given."""
         return z
 
@@ -226,15 +226,16 @@ class WorldModel(nn.Module):
         frames = self._centred(batch.frames.flatten(0, 1))
         features = self._features(frames)
         q, p, z = self.follow(features, batch, generator)
+        told = self.outcome_inputs(z)
 
         terms = {
             "log_p_frames": (self._log_p_frames(z, frames) * mask).sum() / steps,
-            "log_p_rewards": self.log_p_rewards(z, batch, slice(None)).sum() / steps,
+            "log_p_rewards": self.log_p_rewards(told, batch, slice(None)).sum() / steps,
             "kl": (self.divergence(q, p) * mask).sum() / steps,
         }
         elbo = terms["log_p_frames"] + terms["log_p_rewards"] - terms["kl"]
         if self.continuation_net is not None:
-            terms["log_p_continues"] = self._log_p_continues(z, batch).sum() / steps
+            terms["log_p_continues"] = self._log_p_continues(told, batch).sum() / steps
             elbo = elbo + terms["log_p_continues"]
         log_p, kl = (term / steps for term in self.open_loop(q, p, z, batch, generator))
         loss = -elbo - self.config.open_loop_weight * (log_p - kl)
@@ -270,10 +271,11 @@ class WorldModel(nn.Module):
         rows = []
         for _ in range(samples):
             q, p, z = self.follow(features, batch, generator)
+            told = self.outcome_inputs(z)
             log_weight = (p.log_prob(z) - q.log_prob(z) + self._log_p_frames(z, frames)) * batch.mask
             if self.continuation_net is not None:
-                log_weight = log_weight + self._log_p_continues(z, batch)
-            rows.append((log_weight + self.log_p_rewards(z, batch, slice(None))).sum(1))
+                log_weight = log_weight + self._log_p_continues(told, batch)
+            rows.append((log_weight + self.log_p_rewards(told, batch, slice(None))).sum(1))
         return torch.stack(rows)
 
     def follow(
@@ -314,7 +316,8 @@ class WorldModel(nn.Module):
             zs.append(rolled[-1].sample(generator))
         kl = self.divergence(Normal(q.mean[:, 1:], q.std[:, 1:]), _stack(rolled))
         kl = (kl * batch.mask[:, 1:])[:, 1:].sum()
-        return self.log_p_rewards(torch.stack(zs, 1), batch, slice(1, None)).sum(), kl
+        told = self.outcome_inputs(torch.stack(zs, 1))
+        return self.log_p_rewards(told, batch, slice(1, None)).sum(), kl
 
     def divergence(self, q: Normal, p: Normal) -> Tensor:
         """The training divergence KL[q ‖ p] between posterior and prediction."""
@@ -326,15 +329,21 @@ class WorldModel(nn.Module):
         std, pixels = self.config.frame_std, frames[0].numel()
         return -squared / (2 * std**2) - pixels * (math.log(std) + HALF_LOG_2PI)
 
-    def log_p_rewards(self, z: Tensor, batch: Batch, times: slice) -> Tensor:
-        """The log-density log p(r_t | z_t), (B, T), 0 where there is no reward; nats."""
+    def log_p_rewards(self, told: Tensor, batch: Batch, times: slice) -> Tensor:
+        """The log-density log p(r_t | z_t), (B, T), 0 where there is no reward; nats.
+
+        Args:
+            told: the `outcome_inputs` of z at these times.
+            batch: the batch.
+            times: of the window, at which z is.
+        """
         std = (self.config.reward_std * self.reward_scale)[None]
-        rewards = Normal(self.reward(z)[..., None], std.expand(*z.shape[:-1], 1))
+        rewards = Normal(self._reward(told)[..., None], std.expand(*told.shape[:-1], 1))
         return rewards.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
 
-    def _log_p_continues(self, z: Tensor, batch: Batch) -> Tensor:
+    def _log_p_continues(self, told: Tensor, batch: Batch) -> Tensor:
         """The log-probability log p(c_t | z_t), (B, T), 0 where padded; nats."""
-        logits = self._continuation_logit(self._outcome_inputs(z))
+        logits = self._continuation_logit(told)
         signs = 2 * batch.continues - 1
         return F.logsigmoid(signs * logits) * batch.mask
 

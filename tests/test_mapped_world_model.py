@@ -379,7 +379,7 @@ def test_outcomes_are_told_how_far_away_the_goal_is():
         prior, memory = model.initial(1)
         features = model.features(torch.from_numpy(frame)[None])
         q, _ = model.posterior(features, prior, torch.zeros(1, 2), memory)
-        told.append(model._outcome_inputs(q.mean)[0, -THINGS:] * PATCH * 2 / 64)  # 64 pixels are 2 m
+        told.append(model.outcome_inputs(q.mean)[0, -THINGS:] * PATCH * 2 / 64)  # 64 pixels are 2 m
         true.append(info["distance"])
     errors = (torch.stack(told) - torch.tensor(true)[:, None]).abs().median(0).values
     assert errors.min() < 0.02  # one of the things is the goal
@@ -433,7 +433,7 @@ def test_rewards_depend_on_whether_the_episode_ends(agent):
     batch = agent.replay.sample(4, 3, np.random.default_rng(0), reach_ends=True)
     batch = batch._replace(continues=torch.tensor([[1.0, 1.0, 0.0]] * 4))
     zs = torch.zeros(4, 3, model.latent_dim)
-    got = model.log_p_rewards(zs, batch, slice(None))
+    got = model.log_p_rewards(model.outcome_inputs(zs), batch, slice(None))
     std = model.config.reward_std * model.reward_scale
     for time, mean in ((1, -2.0), (2, 1.0)):
         density = torch.distributions.Normal(offset + scale * mean, std)

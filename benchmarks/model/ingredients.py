@@ -73,7 +73,8 @@ class Overshooting(WorldModel):
             action = batch.actions[:, distance - 1 :].flatten(0, 1)
             density = self.transition(rows, action)
             rolled = density.sample(generator).view(B, T - distance, -1)
-            log_p = log_p + self.log_p_rewards(rolled, batch, slice(distance, None)).sum() / (T - 1)
+            told = self.outcome_inputs(rolled)
+            log_p = log_p + self.log_p_rewards(told, batch, slice(distance, None)).sum() / (T - 1)
             if distance > 1:
                 later = Normal(q.mean[:, distance:].flatten(0, 1), q.std[:, distance:].flatten(0, 1))
                 kl = kl_divergence(later, density).view(B, -1) * batch.mask[:, distance:]
