@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agent import environment_state
+from agent.actions import ActionSpace, action_size, scale_actions
+from agent.actions import served as served_actions
 from agent.checkpoint import (
     MALFORMED,
     Arrays,
@@ -36,11 +38,9 @@ from agent.collection import (
     as_registered,
     as_vector_env,
     described,
-    finite_width,
     importable_id,
     registered_spec,
     remade,
-    scale_actions,
     single_spec,
 )
 from agent.config import Config, Count, checked
@@ -107,7 +107,7 @@ class AgentConfig(Config):
 
 
 class SavedBox(msgspec.Struct):
-    """A space in config.json."""
+    """A space in config.json. A Discrete is a Box of as many numbers as it has, of integers."""
 
     shape: list[Whole]
     dtype: str
@@ -138,6 +138,8 @@ class SavedAgent(msgspec.Struct, kw_only=True):
     num_timesteps: Whole
     target_timesteps: Whole
     num_updates: Whole
+    skipped_updates: Whole = 0
+    skipped_in_a_row: Whole = 0
     seconds: Finite
     planning_seconds: Finite
     metrics: dict[str, Finite] = {}
@@ -159,7 +161,7 @@ class Agent:
     """A model-based agent: a sequential VAE, and a planner that acts through it.
 
     Supports environments whose observations are images, Box(0, 255, (H, W, C), uint8), and whose
-    actions are a bounded one-dimensional Box.
+    actions are a bounded one-dimensional Box, or Discrete.
 
     Args:
         env: an id, a spec, an environment or a vector environment to learn in.
@@ -222,7 +224,7 @@ class Agent:
 
         model_seed, env_seed, *_ = seeds = np.random.SeedSequence(self.seed).spawn(3)
         self._env_seed = int(env_seed.generate_state(1)[0])
-        shape, (size,) = self.observation_space.shape, self.action_space.shape
+        shape, size = self.observation_space.shape, action_size(self.action_space)
         model: Any = world_model
         if not is_model:
             height, width, channels = shape
@@ -437,7 +439,7 @@ class Agent:
         Raises:
             ValueError: an episode is not as described in `learn_from`. Nothing is added.
         """
-        shape, (size,) = self.observation_space.shape, self.action_space.shape
+        shape, size = self.observation_space.shape, action_size(self.action_space)
         if not isinstance(episodes, Iterable):
             raise ValueError(f"episodes: got {episodes!r:.200}, allowed: several `Episode`s")
         checked_episodes = [checked_episode(each, shape, size) for each in episodes]
@@ -467,7 +469,8 @@ class Agent:
                 trained to be sampled: here the noise serves data collection and lowers returns.
 
         Returns:
-            An action (A,) or a batch (N, A), in the environment's units.
+            An action (A,) or a batch (N, A), in the environment's units; a number or (N,) of a
+            Discrete space.
 
         Raises:
             ValueError: an observation of the wrong shape or dtype, or a state of another batch size.
@@ -519,6 +522,7 @@ class Agent:
                 exploration,
                 self.restorer,
                 self.gate,
+                discrete=isinstance(self.action_space, gym.spaces.Discrete),
             )
 
     def save(self, path: str | Path) -> None:
@@ -725,10 +729,10 @@ class Agent:
                 got, saved = _describe(getattr(agent, name)), getattr(config, name)
                 if got != saved:
                     raise ValueError(f"{name}: got {got}, allowed: {saved}, as saved")
-            for name, space in (("frames", agent.observation_space), ("actions", agent.action_space)):
-                if name in replay and replay[name].shape[1:] != space.shape:
+            for name, shape in (("frames", agent.observation_space.shape), ("actions", (size,))):
+                if name in replay and replay[name].shape[1:] != shape:
                     got = replay[name].shape[1:]
-                    raise ValueError(f"replay: {name}: got {got}, allowed: {space.shape}")
+                    raise ValueError(f"replay: {name}: got {got}, allowed: {shape}")
             if "actions" in replay and (np.abs(replay["actions"]) > 1).any():
                 raise ValueError("replay: actions: got some outside of [-1, 1], allowed: scaled ones")
             generators, run = (_below(name, state) for name in ("generators", "online_run"))
@@ -809,7 +813,7 @@ def _flags(value: Any) -> NDArray[Any]:
 
 def _served(
     observations: gym.Space[Any], actions: gym.Space[Any]
-) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+) -> tuple[gym.spaces.Box, ActionSpace]:
     """The spaces, if the agent supports them."""
     if (
         not isinstance(observations, gym.spaces.Box)
@@ -821,22 +825,14 @@ def _served(
             f"observation space: got {observations}, allowed: images Box(0, 255, (H, W, C), uint8) "
             "with H and W at least 16 (see gymnasium.wrappers.AddRenderObservation)"
         )
-    if (
-        not isinstance(actions, gym.spaces.Box)
-        or len(actions.shape) != 1
-        or not np.issubdtype(actions.dtype, np.floating)
-        or not actions.is_bounded()
-        or not finite_width(actions)
-    ):
-        raise ValueError(
-            f"action space: got {actions}, allowed: a bounded Box of floats with one dimension, whose "
-            "width does not overflow"
-        )
-    return observations, actions
+    return observations, served_actions(actions)
 
 
-def _describe(space: gym.spaces.Box) -> SavedBox:
-    """A Box, whose bounds are listed once if it is an image's."""
+def _describe(space: ActionSpace) -> SavedBox:
+    """A space. The bounds of an image are listed once."""
+    if isinstance(space, gym.spaces.Discrete):
+        first, count = int(space.start), int(space.n)
+        return SavedBox([count], str(space.dtype), [first], [first + count - 1])
     image = len(space.shape) > 1
     low, high = (np.unique(bound) if image else bound for bound in (space.low, space.high))
     return SavedBox(list(space.shape), str(space.dtype), low.tolist(), high.tolist())

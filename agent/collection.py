@@ -14,6 +14,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from agent import environment_state
+from agent.actions import scale_actions, served
 from agent.replay import Episode, Replay
 
 Frames = NDArray[np.uint8]
@@ -192,29 +193,6 @@ def importable_id(spec: EnvSpec) -> str:
     return f"{spec.entry_point.split(':')[0].split('.')[0]}:{spec.id}"
 
 
-def scale_actions(space: gym.spaces.Box, actions: Actions) -> NDArray[Any]:
-    """Scale actions (N, A) from [−1, 1] to a bounded space, in its own type.
-
-    The width of the space must be a finite number; see `finite_width`.
-    """
-    low, width = _low_and_width(space)
-    scaled = low + 0.5 * (actions + 1) * width
-    return np.clip(scaled.astype(space.dtype), space.low, space.high)  # a cast may round past a bound
-
-
-def finite_width(space: gym.spaces.Box) -> bool:
-    """Whether high − low overflows nowhere."""
-    return bool(np.isfinite(_low_and_width(space)[1]).all())
-
-
-def _low_and_width(space: gym.spaces.Box) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The lower bounds and the widths, in single precision at least."""
-    dtype = np.result_type(space.dtype, np.float32)
-    low, high = space.low.astype(dtype), space.high.astype(dtype)
-    with np.errstate(over="ignore"):
-        return low, high - low
-
-
 class Collector:
     """Acts in a vector environment and stores its episodes in a replay.
 
@@ -288,8 +266,7 @@ class Collector:
         Returns:
             The number of steps taken (a reset does not count), and the episodes that finished.
         """
-        space = self.env.single_action_space
-        assert isinstance(space, gym.spaces.Box)
+        space = served(self.env.single_action_space)
         acted = ~self._resetting
         frames, rewards, terminated, truncated, infos = self.env.step(scale_actions(space, actions))
         done = (terminated | truncated) & acted

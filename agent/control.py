@@ -1,6 +1,7 @@
 """Receding-horizon control: filter, plan from the belief, act, repeat."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,6 +96,7 @@ def decide(
     restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
     gate: Gate = AcceptAll(),  # noqa: B008
     instead: Float[Tensor, "K A"] | None = None,
+    discrete: bool = False,
 ) -> tuple[Decision, ControlState]:
     """Process one frame per environment, and return the next actions in [−1, 1]^A.
 
@@ -109,6 +111,7 @@ def decide(
         restorer: preprocesses the frames.
         gate: decides which frames the filter uses.
         instead: what the first K environments do, whatever is planned for them; None: K = 0.
+        discrete: whether actions are discrete; see `agent.actions`.
 
     Raises:
         ValueError: the planner returns actions that are not in [−1, 1]^A, or exploration does.
@@ -118,20 +121,27 @@ def decide(
     belief = observe(world_model, restorer, gate, frames, state.belief)
 
     z = belief.density.mean
-    values, age = _refreshed(world_model, planner, z, state, exploration)
     bound = state.belief.action.new_ones(world_model.action_size)
-    start, step, continuation = _imagination(world_model, planner, z, generator)
-    value = values if planner.states > 0 else None
-    problem = Problem(step, -bound, bound, terminal_value=value, continuation=continuation)
-    if exploration is not None:
-        problem = exploration.problem(problem, world_model)
+
+    def problem_from(z: Tensor, noise: torch.Generator | None) -> tuple[Tensor, Problem]:
+        start, step, continuation = _imagination(world_model, planner, z, noise)
+        problem = Problem(step, -bound, bound, continuation=continuation, discrete=discrete)
+        return start, problem if exploration is None else exploration.problem(problem, world_model)
+
+    values, age = _refreshed(planner, problem_from, z, state)
+    start, problem = problem_from(z, generator)
+    if planner.states > 0 and problem.terminal_value is None:
+        problem = replace(problem, terminal_value=values)
     plan = planner.plan(problem, start, state.plans, generator)
     if restorer.plan_weight > 0:
         plan = plausible_plan(world_model, restorer, z, plan)
     action = plan.actions[:, 0]
     _require_bounded(described(planner), action)
+    if discrete:
+        action = problem.valid(action)
     if exploration is not None:
-        action = exploration.perturbed(action, generator)
+        explore = exploration.switched if discrete else exploration.perturbed
+        action = explore(action, generator)
         _require_bounded(type(exploration).__name__, action)
     if instead is not None:
         action = torch.cat([instead, action[len(instead) :]])
@@ -153,24 +163,19 @@ def _imagination(
 
 
 def _refreshed(
-    world_model: Model,
     planner: Planner,
+    problem_from: Callable[[Tensor, torch.Generator | None], tuple[Tensor, Problem]],
     z: Tensor,
     state: ControlState,
-    exploration: Exploration | None,
 ) -> tuple[StateValues, Tensor]:
     """The values of states beyond the horizon, computed anew where they are too old, and their age."""
     values, age = state.values, state.age + 1
     due = (state.age < 0) | (age >= REFRESH)
     if planner.states == 0 or not due.any():
         return values, age
-    bound = state.belief.action.new_ones(world_model.action_size)
     values = StateValues(*(each.clone() for each in values))
     for row in due.nonzero().flatten().tolist():  # one at a time: distances take states² numbers
-        start, step, continuation = _imagination(world_model, planner, z[row : row + 1], None)
-        problem = Problem(step, -bound, bound, continuation=continuation)
-        if exploration is not None:
-            problem = exploration.problem(problem, world_model)
+        start, problem = problem_from(z[row : row + 1], None)
         found = state_values(problem, start, planner.discount, planner.states)
         for old, new in zip(values, found, strict=True):
             old[row] = new[0]

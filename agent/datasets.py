@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from numpy.typing import NDArray
 
+from agent.actions import ActionSpace, action_size, unscale_actions
 from agent.atomic import settled_directory
 from agent.checkpoint import MALFORMED, Whole, converted, require_regular
 from agent.replay import Episode, checked_episode
@@ -38,7 +39,7 @@ class SavedDataset(msgspec.Struct, kw_only=True):
 
 
 def load_episodes(
-    dataset_id: str, env_spec: EnvSpec | None, observations: gym.spaces.Box, actions: gym.spaces.Box
+    dataset_id: str, env_spec: EnvSpec | None, observations: gym.spaces.Box, actions: ActionSpace
 ) -> Iterator[Episode]:
     """Frames, actions scaled to [−1, 1] and rewards, read lazily from disk.
 
@@ -84,15 +85,15 @@ def load_episodes(
             )
 
     def episodes() -> Iterator[Episode]:
-        span = actions.high - actions.low
-        shape, (size,) = observations.shape, actions.shape
+        shape, size = observations.shape, action_size(actions)
         with opened(data) as file:
             for number in range(metadata.total_episodes):
                 with _named(data, number):
-                    found = read_episode(file, number, observations, metadata.jpeg_encoding)
+                    jpeg, discrete = metadata.jpeg_encoding, not isinstance(actions, gym.spaces.Box)
+                    found = read_episode(file, number, observations, jpeg, discrete)
                     frames, taken, rewards = found
                     terminated = read_termination(file, number)
-                    scaled = np.clip(2 * (taken - actions.low) / span - 1, -1, 1).astype(np.float32)
+                    scaled = unscale_actions(actions, taken)
                     episode = Episode(
                         list(frames), list(scaled), rewards.tolist(), terminated=terminated
                     )
@@ -150,7 +151,7 @@ def opened(data: Path) -> Iterator[Any]:
 
 
 def read_episode(
-    file: Any, number: int, space: gym.Space[Any], jpeg: bool
+    file: Any, number: int, space: gym.Space[Any], jpeg: bool, discrete: bool = False
 ) -> tuple[Any, NDArray[Any], NDArray[Any]]:
     """The observations (arrays, nested as their space is), actions and rewards of an episode.
 
@@ -158,7 +159,8 @@ def read_episode(
         ValueError, LookupError, TypeError, OSError, RuntimeError: it is missing or damaged.
     """
     group = _child(file, f"episode_{number}")
-    actions, rewards = _read(group, "actions", 2, "fiu"), _read(group, "rewards", 1, "fiu")
+    actions = _read(group, "actions", 1 if discrete else 2, "iu" if discrete else "fiu")
+    rewards = _read(group, "rewards", 1, "fiu")
     if not len(actions) == len(rewards):
         counts = f"{len(actions)} actions, {len(rewards)} rewards"
         raise ValueError(f"got {counts}, allowed: as many rewards as actions")
@@ -254,10 +256,12 @@ def _decoded(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uin
     return np.asarray(opened)
 
 
-def _is_space(saved: str, space: gym.spaces.Box) -> bool:
+def _is_space(saved: str, space: ActionSpace) -> bool:
     """Whether a space in metadata.json is this one."""
     try:
         found = json.loads(saved)
+        if isinstance(space, gym.spaces.Discrete):
+            return found == {"type": "Discrete", "dtype": str(space.dtype), **_extent(space)}
         same = found["type"] == "Box" and found["dtype"] == str(space.dtype)
         return same and all(
             np.array_equal(np.array(found[name], space.dtype), getattr(space, name))
@@ -265,6 +269,10 @@ def _is_space(saved: str, space: gym.spaces.Box) -> bool:
         )
     except (ValueError, RecursionError, *MALFORMED):
         return False
+
+
+def _extent(space: gym.spaces.Discrete) -> dict[str, int]:
+    return {"start": int(space.start), "n": int(space.n)}
 
 
 def _as_read(arguments: dict[str, Any]) -> dict[str, Any]:

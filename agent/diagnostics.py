@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agent.actions import action_size, nearest, scale_actions
 from agent.agent import Agent
-from agent.collection import scale_actions
 from agent.world_model import WorldModel
 
 PARTICLES = 256  # imagined rollouts per episode
@@ -36,17 +36,22 @@ def random_rollouts(agent: Agent, seed: int, episodes: int = 100, length: int = 
     """
     assert agent.env_spec is not None
     env, generator = gym.make(agent.env_spec), np.random.default_rng(seed)
-    size = agent.action_space.shape[0]
+    size = action_size(agent.action_space)
+
+    def drawn() -> NDArray[np.float32]:
+        action = generator.uniform(-1, 1, (1, size)).astype(np.float32)
+        return nearest(agent.action_space, action)[0]
+
     rollouts: list[tuple[list[Any], ...]] = []
     attempts = 5 * episodes
     while attempts and sum(len(rollout[0]) == length for rollout in rollouts) < episodes:
         attempts -= 1
         frame, info = env.reset(seed=int(generator.integers(2**31)))
         frames, actions, rewards, infos = [frame], [], [0.0], [info]
-        action = generator.uniform(-1, 1, size).astype(np.float32)
+        action = drawn()
         for _ in range(length - 1):
             if generator.random() > 0.7:
-                action = generator.uniform(-1, 1, size).astype(np.float32)
+                action = drawn()
             frame, reward, terminated, truncated, info = env.step(
                 scale_actions(agent.action_space, action)
             )

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agent.actions import one_hot
 from agent.config import Config, NonNegative
 from agent.planning import Problem
 from agent.protocols import Model
@@ -29,7 +30,7 @@ class Exploration(Config):
     random_correlation: Annotated[float, Ge(0), Lt(1)] = 0.7
     """Probability that a random action is repeated, to produce longer displacements."""
     exploration_std: NonNegative = 0.3
-    """Std of the noise on the planner's actions."""
+    """Std of the noise on the planner's actions; the probability of a random one if discrete."""
     random_amplitude: Annotated[float, Ge(1), Le(100)] = 1.0
     """Random actions are uniform in ± this, then clipped to ±1. Those on the bounds lead farther."""
     random_share: Annotated[float, Ge(0), Le(1)] = 0.0
@@ -74,3 +75,11 @@ class Exploration(Config):
             noise = torch.randn(action.shape, generator=generator, device=action.device)
             action = (action + self.exploration_std * noise).clamp(-1, 1)
         return action
+
+    def switched(
+        self, action: Float[Tensor, "N A"], generator: torch.Generator
+    ) -> Float[Tensor, "N A"]:
+        """The planner's discrete actions as they are taken: each random with some probability."""
+        chance = torch.rand(len(action), 1, generator=generator, device=action.device)
+        drawn = torch.rand(action.shape, generator=generator, device=action.device)
+        return torch.where(chance < self.exploration_std, one_hot(drawn), action)

@@ -19,6 +19,8 @@ from agent.replay import Replay
 
 REFITTED = 64
 """Windows of episodes to which a model's closed-form parts are fitted anew."""
+MOST_SKIPPED = 10
+"""Updates in a row that are not finite, at which learning stops."""
 MOST_FRAMES = 2**17
 """Largest batch_size × sequence_length; as many frames of v0 take 6 GB."""
 
@@ -91,12 +93,17 @@ class Progress:
     """Their steps."""
     evaluation: dict[str, float] = field(default_factory=dict)
     """The evaluation that a callback has just made; empty if none was."""
+    skipped_updates: int = 0
+    """Updates that were skipped, as a term of the loss or the gradient was not finite."""
+    skipped_in_a_row: int = 0
+    """How many of them were the last ones."""
     stepped: bool = True
     """Whether all updates that the last step calls for are made, so that a record of it is complete."""
 
     OUTCOMES: ClassVar = 20
     EPISODES: ClassVar = 100
     COUNTED: ClassVar = ("num_timesteps", "target_timesteps", "num_updates")
+    SKIPPED: ClassVar = ("skipped_updates", "skipped_in_a_row")
 
     def count(self, steps: int, finished: list[FinishedEpisode]) -> None:
         """Count steps taken and the episodes that ended in them."""
@@ -110,7 +117,7 @@ class Progress:
     def state_dict(self) -> dict[str, Any]:
         """What is to be restored: all but what belongs to a moment."""
         last = ("metrics", "outcomes", "returns", "lengths")
-        own = (*self.COUNTED, "seconds", "planning_seconds", *last)
+        own = (*self.COUNTED, *self.SKIPPED, "seconds", "planning_seconds", *last)
         return {name: getattr(self, name) for name in own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -122,6 +129,8 @@ class Progress:
         """
         for name in self.COUNTED:
             setattr(self, name, checked(name, state[name], Annotated[int, Ge(0), Le(2**62)]))
+        for name in self.SKIPPED:
+            setattr(self, name, checked(name, state.get(name, 0), Annotated[int, Ge(0), Le(2**62)]))
         for name in ("seconds", "planning_seconds"):
             setattr(self, name, checked(name, state[name], NonNegative))
         metrics = state.get("metrics", {})
@@ -226,7 +235,8 @@ class Learner:
             left: fraction of training remaining, 1 to 0.
 
         Raises:
-            FloatingPointError: a term of the loss is not finite (named in the message).
+            FloatingPointError: a term of the loss was not finite (named in the message) in the last
+                `MOST_SKIPPED` updates. A single one is skipped and counted.
         """
         config, progress = self.config, self.progress
         batch = self.replay.sample(
@@ -239,23 +249,44 @@ class Learner:
         with flushed_denormals():
             loss, metrics = self.world_model.loss(batch.to(self.device), self.generators.loss)
             loss.backward()
-        progress.metrics = {name: m.item() for name, m in metrics.items()} | {"loss": loss.item()}
-        norm = nn.utils.clip_grad_norm_(self.world_model.parameters(), config.clip_norm)
-        progress.metrics["grad_norm"] = float(norm)
-        for name, value in progress.metrics.items():  # terms come before the sums they make non-finite
-            if not np.isfinite(value):
-                raise FloatingPointError(
-                    f"training stopped: {name} is {value} at update {progress.num_updates + 1} "
-                    f"({progress.num_timesteps} environment steps); try a lower learning_rate "
-                    f"(={config.learning_rate:g}) or check the environment's rewards"
-                )
-        warm_up = min(1.0, (progress.num_updates + 1) / 20)
+        now = {name: m.item() for name, m in metrics.items()} | {"loss": loss.item()}
+        now["grad_norm"] = float(
+            nn.utils.clip_grad_norm_(self.world_model.parameters(), config.clip_norm)
+        )
+        progress.num_updates += 1
+        if self._skipped(now):
+            return
+        warm_up = min(1.0, progress.num_updates / 20)
         decay = min(1.0, 0.1 + 1.8 * left)
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * config.learning_rate * warm_up * decay
-        progress.metrics["learning_rate"] = config.learning_rate * warm_up * decay
         self.optimizer.step()
-        progress.num_updates += 1
+        progress.metrics = now | {"learning_rate": config.learning_rate * warm_up * decay}
+        if progress.skipped_updates > 0:
+            progress.metrics["skipped_updates"] = progress.skipped_updates
+
+    def _skipped(self, now: dict[str, float]) -> bool:
+        """Whether a term of the loss, or the gradient, is not finite, so that the update is skipped.
+
+        Raises:
+            FloatingPointError: it is the last of `MOST_SKIPPED` in a row.
+        """
+        progress = self.progress
+        # Terms come before the sums that they make non-finite.
+        bad = next((name for name, value in now.items() if not np.isfinite(value)), None)
+        if bad is None:
+            progress.skipped_in_a_row = 0
+            return False
+        progress.skipped_updates += 1
+        progress.skipped_in_a_row += 1
+        if progress.skipped_in_a_row < MOST_SKIPPED:
+            return True
+        raise FloatingPointError(
+            f"training stopped: {bad} is {now[bad]} at update {progress.num_updates} "
+            f"({progress.num_timesteps} environment steps), as in the {MOST_SKIPPED - 1} before, which "
+            f"were skipped; try a lower learning_rate (={self.config.learning_rate:g}) or check the "
+            "environment's rewards"
+        )
 
     def state_dict(self) -> LearnerState:
         """The complete state, to be saved."""

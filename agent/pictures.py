@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from agent.actions import scale_actions
 from agent.agent import Agent
-from agent.collection import scale_actions
 from agent.control import Decision
 from agent.restoration import diffusion
 from agent.restoration.autoencoder import Autoencoder

@@ -37,6 +37,8 @@ class ProgressBar:
             status += f" {progress.num_updates} updates"
         if progress.metrics:
             status += f", loss {progress.metrics['loss']:.1f}"
+        if progress.skipped_updates > 0:
+            status += f", {progress.skipped_updates} skipped"
         if progress.outcomes:
             status += f", success {sum(progress.outcomes)}/{len(progress.outcomes)}"
         self._bar.update(self._task, completed=min(done, total), total=total, status=status)

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from agent.actions import ActionSpace, nearest, served
 from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.exploration import Exploration
@@ -36,6 +38,16 @@ class OnlineRun:
     """The last actions, (N, A); a random one may be repeated."""
     updating: bool = False
     """Whether the updates that the last vector step calls for are under way."""
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """Of one environment."""
+        return served(self.collector.env.single_action_space)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are discrete."""
+        return isinstance(self.action_space, gym.spaces.Discrete)
 
     @classmethod
     def begun(
@@ -192,6 +204,7 @@ def _step(
             learner.generators.control,
             exploration,
             instead=instead,
+            discrete=run.discrete,
         )
         run.actions = decision.action.cpu().numpy()
         progress.planning_seconds += time.perf_counter() - asked
@@ -204,11 +217,13 @@ def _random_actions(
 ) -> NDArray[np.float32]:
     """Random actions of the first environments, (count, A)."""
     last, starts = run.actions[:count], run.collector.episode_start[:count]
+    if run.discrete:  # clipped numbers would be equal, and the first of them be taken
+        exploration = replace(exploration, random_amplitude=1.0)
     actions = exploration.random_actions(last, starts, learner.generators.exploration)
     if actions.shape != last.shape or not (np.abs(actions) <= 1).all():
         allowed = f"{last.shape}, from -1 to 1"
         raise ValueError(f"exploration: random_actions: got {actions!r:.200}, allowed: {allowed}")
-    return actions
+    return nearest(run.action_space, actions)
 
 
 def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> bool:

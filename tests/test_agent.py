@@ -162,9 +162,9 @@ def test_environments_that_cannot_be_served_are_refused(env_id):
 
 def test_action_spaces_that_cannot_be_served_are_refused():
     class Buttons(gym.ActionWrapper):
-        action_space = gym.spaces.Discrete(4)
+        action_space = gym.spaces.MultiDiscrete([4, 2])
 
-    with pytest.raises(ValueError, match=r"action space: got Discrete.*allowed: a bounded Box"):
+    with pytest.raises(ValueError, match=r"action space: got MultiDiscrete.*allowed: a bounded Box"):
         Agent(Buttons(gym.make("RobotRoom-v0")))
 
 
@@ -390,14 +390,14 @@ def test_no_checkpoint_is_said_plainly(tmp_path):
 # ---- learning --------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_term_and_the_update(saved):
+def test_losses_that_are_never_finite_stop_and_name_the_term_and_the_update(saved):
     class Broken(gym.RewardWrapper):  # finite, but not their squares
         def reward(self, reward):
             return 3e38 if reward > -0.8 else -3e38
 
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
     agent = Agent(Broken(gym.make("RobotRoom-v0")), SMALL)
-    with pytest.raises(FloatingPointError, match=r"log_p_rewards is -?(nan|inf) at update 1 "):
+    with pytest.raises(FloatingPointError, match=r"log_p_rewards is -?(nan|inf) at update 10 "):
         agent.learn(60)
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
     shutil.rmtree(saved)
@@ -408,9 +408,36 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_parameters(saved):
     parameter = agent.world_model.reward_net[0].weight
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     before = parameter.detach().clone()
-    with pytest.raises(FloatingPointError, match=r"grad_norm is (nan|inf) at update 41 "):
+    with pytest.raises(FloatingPointError, match=r"grad_norm is (nan|inf) at update 50 "):
         agent.learn(20)
     torch.testing.assert_close(parameter, before, rtol=0, atol=0)
+
+
+def test_an_update_that_is_not_finite_is_skipped_and_counted(tmp_path):
+    """What follows is as if that batch had not been drawn: all streams go on."""
+    agents = []
+    for broken in (True, False):
+        agent = Agent("RobotRoom-v0", SMALL, seed=0, device="cpu").learn(56)
+        weight, before = agent.world_model.reward_net[0].weight, agent.progress.num_updates
+        if broken:
+            hook = weight.register_hook(lambda gradient: gradient * float("inf"))
+            agent.learner.update(0.5)
+            hook.remove()
+        else:  # the same draws, without the step
+            step, agent.learner.optimizer.step = agent.learner.optimizer.step, lambda: None
+            agent.learner.update(0.5)
+            agent.learner.optimizer.step = step
+        for _ in range(3):
+            agent.learner.update(0.5)
+        assert agent.progress.num_updates == before + 4
+        agents.append(agent)
+    first, second = agents
+    assert first.progress.skipped_updates == first.progress.metrics["skipped_updates"] == 1
+    assert first.progress.skipped_in_a_row == second.progress.skipped_updates == 0
+    for name, value in first.world_model.state_dict().items():
+        torch.testing.assert_close(value, second.world_model.state_dict()[name], rtol=0, atol=0)
+    first.save(tmp_path / "agent")
+    assert Agent.load(tmp_path / "agent").progress.skipped_updates == 1
 
 
 @pytest.mark.slow

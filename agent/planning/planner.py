@@ -114,11 +114,17 @@ class Planner(Config, ABC):
         return problem, plans
 
     def ranked(self, problem: Problem, z: Tensor, candidates: Tensor) -> Plan:
-        """Sort the candidates by return, best first, and take the best as the plan."""
+        """Sort the candidates by return, best first, and take the best as the plan.
+
+        Those of discrete actions become valid before, so that the mean of a refitted proposal tells how
+        often each action was among the best: a categorical proposal.
+        """
+        if problem.discrete:
+            candidates = problem.valid(candidates)
         returns = imagined_return(problem, z, candidates, self.discount, self.particles)
         returns, order = returns.sort(1, descending=True)
         candidates = candidates.gather(1, order[..., None, None].expand_as(candidates))
-        return Plan(candidates[:, 0].clamp(problem.low, problem.high), candidates, returns)
+        return Plan(problem.valid(candidates[:, 0]), candidates, returns)
 
 
 @dataclass(frozen=True)
@@ -171,5 +177,5 @@ class RefiningPlanner(Planner):
         """The mean and std of the next proposal, and the candidates to keep."""
 
     def taken(self, problem: Problem, plan: Plan, mean: Float[Tensor, "N H A"]) -> Plan:
-        """The final plan: by default the proposal's last mean, clipped to the bounds."""
-        return plan._replace(actions=mean.clamp(problem.low, problem.high))
+        """The final plan: by default the valid actions nearest to the proposal's last mean."""
+        return plan._replace(actions=problem.valid(mean))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from agent.actions import one_hot
 from agent.types import Step
 
 
@@ -30,6 +31,13 @@ class Problem:
     """z_{t+k} ↦ the probability, 0 to 1, that the episode goes on from there; None: it always does."""
     penalty: Callable[[Tensor, Tensor], Tensor] | None = None
     """(z, a) ↦ a penalty subtracted from the step's reward, such as the model's uncertainty."""
+
+    discrete: bool = False
+    """Whether only the vectors of discrete actions are valid; see `agent.actions`."""
+
+    def valid(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
+        """The valid actions nearest to any."""
+        return one_hot(actions) if self.discrete else actions.clamp(self.low, self.high)
 
     def __post_init__(self) -> None:
         low, high = self.low, self.high
@@ -61,7 +69,7 @@ def imagined_return(
     """
     num_envs, candidates = actions.shape[:2]
     z = z.repeat_interleave(candidates * particles, 0)
-    actions = actions.clamp(problem.low, problem.high).flatten(0, 1).repeat_interleave(particles, 0)
+    actions = problem.valid(actions).flatten(0, 1).repeat_interleave(particles, 0)
     z, total, remaining = rollout(problem, z, actions, discount)
     if problem.terminal_value is not None:
         total = total + remaining * _shaped("terminal_value", problem.terminal_value(z), total)

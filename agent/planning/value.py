@@ -107,7 +107,12 @@ def _held(
 
 
 def _directions(problem: Problem, count: int) -> Tensor:
-    """Actions on the boundary of the box: evenly spaced if it is a square, else drawn at random."""
+    """All discrete actions, or actions on the boundary of the box.
+
+    These are evenly spaced if it is a square, else drawn at random.
+    """
+    if problem.discrete:
+        return problem.valid(torch.eye(len(problem.low), device=problem.low.device))
     low, high = problem.low, problem.high
     if len(low) == 1:
         unit = torch.linspace(-1, 1, count)[:, None]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agent import Agent
 from agent.calibration import Restoration
-from agent.collection import scale_actions
+from agent.actions import scale_actions
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll
 from agent.planning import PLANNERS, Planner

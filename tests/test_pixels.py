@@ -1,0 +1,109 @@
+"""Any environment as a task from pixels."""
+
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from PIL import Image
+
+from agent import Agent, AgentConfig, pixels
+from agent.learner import TrainingConfig
+from agent.pixels import scaled
+
+FEW = AgentConfig(training=TrainingConfig(random_steps=24, updates_per_step=0.1, num_envs=2))
+
+
+class Painter(gym.Env):
+    """Its image is as bright as the number of its steps; its observation is that number."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    observation_space = gym.spaces.Box(0, 255, (1,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def __init__(self, render_mode=None, image=None, step_reward=1.0):
+        self.count, self.image, self.step_reward = 0, image, step_reward
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.full(1, self.count, np.float32), self.step_reward, self.count >= 10, False, {}
+
+    def render(self):
+        return np.full((90, 120, 3), self.count, np.uint8) if self.image is None else self.image
+
+
+gym.register(
+    "Painter-v0", "tests.test_pixels:Painter" if "tests" in sys.modules else f"{__name__}:Painter"
+)
+
+
+def test_frames_are_stacked_rewards_added_and_the_observation_is_kept():
+    env = gym.make(pixels("Painter-v0", size=16, frame_repeat=3, frames=2))
+    frame, info = env.reset(seed=0)
+    assert env.observation_space.contains(frame) and frame.shape == (16, 16, 6) and (frame == 0).all()
+    frame, reward, terminated, truncated, info = env.step(np.zeros(1, np.float32))
+    assert (frame[..., :3] == 0).all() and (frame[..., 3:] == 3).all()
+    assert reward == 3 and info["observation"] == 3 and not (terminated or truncated)
+    for _ in range(2):
+        env.step(np.zeros(1, np.float32))
+    _, reward, terminated, _, info = env.step(np.zeros(1, np.float32))
+    assert reward == 1 and terminated and info["observation"] == 10  # it ended within the repeats
+    assert env.render().shape == (90, 120, 3)
+
+
+def test_images_are_scaled_as_a_library_does():
+    image = np.random.default_rng(0).integers(0, 256, (128, 192, 3), dtype=np.uint8)
+    other = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BOX))
+    assert np.abs(scaled(image, 64).astype(int) - other.astype(int)).max() <= 1
+    assert scaled(image[:64, :64], 64) is not None and np.array_equal(
+        scaled(image[:64, :64], 64), image[:64, :64]
+    )
+
+
+@pytest.mark.parametrize(
+    "env_id", ["Pendulum-v1", "CartPole-v1", "MountainCarContinuous-v0", "Acrobot-v1"]
+)
+def test_classic_environments_are_learned_saved_and_made_again(env_id, tmp_path):
+    agent = Agent(pixels(env_id, frames=2), FEW, seed=0, device="cpu").learn(40)
+    agent.save(tmp_path / "agent")
+    again = Agent.load(tmp_path / "agent")
+    assert again.env_id == "agent:Pixels-v0" and again.env_spec.kwargs["env_id"] == env_id
+    frame, _ = gym.make(again.env_spec).reset(seed=1)
+    action, _ = again.predict(frame)
+    assert np.array_equal(action, agent.predict(frame)[0]) and agent.action_space.contains(action)
+
+
+def test_the_same_seed_gives_the_same_frames():
+    first, second = (gym.make(pixels("Pendulum-v1")) for _ in range(2))
+    assert np.array_equal(first.reset(seed=3)[0], second.reset(seed=3)[0])
+    assert not np.array_equal(first.reset(seed=4)[0], second.reset(seed=3)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"env_id": "Nothing-v0"}, "env_id: got 'Nothing-v0'"),
+        ({"env_id": "never_imported:Painter-v0"}, "whose package was imported before"),
+        ({"env_id": "Pixels-v0"}, "another environment"),
+        ({"env_id": 3}, "env_id: got 3"),
+        ({"env_id": "Painter-v0", "size": 8}, "size: got 8"),
+        ({"env_id": "Painter-v0", "frame_repeat": 0}, "frame_repeat: got 0"),
+        ({"env_id": "Painter-v0", "frames": 17}, "frames: got 17"),
+        ({"env_id": "Painter-v0", "env_kwargs": {"no": 1}}, "env_id: got 'Painter-v0' .TypeError"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pixels(**arguments)
+    assert "never_imported" not in sys.modules
+
+
+def test_what_draws_no_image_is_refused():
+    env = gym.make(pixels("Painter-v0", env_kwargs={"image": "none"}))
+    with pytest.raises(ValueError, match="from render"):
+        env.reset()
