@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from agent import environment_state
 from agent.actions import ActionSpace, action_size, scale_actions
 from agent.actions import served as served_actions
+from agent.advice import Advice
 from agent.checkpoint import (
     MALFORMED,
     Arrays,
@@ -345,7 +346,8 @@ class Agent:
     def _told(
         self, callbacks: Sequence[Callback], progress_bar: bool, log: LogOptions
     ) -> AbstractContextManager[list[Callback]]:
-        return told(callbacks, progress_bar, log, self.progress, self.hyperparameters)
+        several = [*callbacks, Advice(self.learner)]
+        return told(several, progress_bar, log, self.progress, self.hyperparameters)
 
     @property
     def hyperparameters(self) -> dict[str, bool | int | float | str | None]:

@@ -60,7 +60,12 @@ class DeterministicModel(nn.Module, ABC):
     def initialise(self, batch: Batch) -> None:
         """Prepare for training, on the first data; nothing by default."""
 
-    def refit(self, batch: Batch, rewards: Float[Tensor, "N"]) -> None:  # noqa: F821 - a shape
+    def refit(
+        self,
+        batch: Batch,
+        rewards: Float[Tensor, "N"],  # noqa: F821 - a shape
+        returns_vary: bool,
+    ) -> None:
         """Nothing, by default; see `agent.protocols.Model.refit`."""
 
     @property

@@ -37,8 +37,8 @@ class Exploration(Config):
     """Share of the environments that act at random throughout, beside those where the planner acts.
     What a planner does not try it never learns, such as where else a wall would stop it."""
     until_reward: bool = False
-    """Whether, until the reward has varied, plans seek what is new to the model (`Model.novelty`), or
-    actions stay random where it cannot tell. A constant reward prefers no plan."""
+    """Whether plans seek what is new to the model (`Model.novelty`) until returns vary, or actions stay
+    random where it cannot tell. A constant reward prefers no plan, unless episodes end."""
 
     def random_actions(
         self,

@@ -221,7 +221,8 @@ class Learner:
         """Let the model fit anew what is computed in closed form, to `REFITTED` windows at most."""
         length = min(self._longest(), 2 * self.world_model.initial_length)
         rewards = torch.tensor(self.replay.rewards(), dtype=torch.float32, device=self.device)
-        self.world_model.refit(self.replay.all(length, REFITTED).to(self.device), rewards)
+        batch = self.replay.all(length, REFITTED).to(self.device)
+        self.world_model.refit(batch, rewards, self.replay.returns_vary())
 
     def _longest(self) -> int:
         return max(len(episode.frames) for episode in self.replay.episodes)

@@ -128,7 +128,7 @@ class MappedWorldModel(WorldModel):
         self.register_buffer("num_recalled", torch.tensor(0))
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
-        self.register_buffer("rewarded", torch.tensor(False))  # whether the reward has varied
+        self.register_buffer("rewarded", torch.tensor(False))  # whether returns vary
         self.register_buffer("typical_step", torch.tensor(1e9))  # of the place, RMS; here unknown
         known = moving + landmarks + THINGS
         self.register_buffer("outcomes", torch.zeros(RECALLED, known + 2))
@@ -390,6 +390,9 @@ class MappedWorldModel(WorldModel):
     def initialise(self, batch: Batch) -> None:
         """Fit map, places, encoder and the linear part of the transition to whole episodes."""
         super().initialise(batch)
+        rewards = batch.rewards[batch.reward_mask.bool()]
+        ended = bool((batch.continues == 0).any() and (rewards != 0).any())
+        self.rewarded.fill_(varied(rewards) or ended)
         self.floor.copy_(self.mean_frame.flatten(0, 1).median(0).values)
         mask = batch.mask.bool()
         frames = self._centred(batch.frames.flatten(0, 1))
@@ -433,7 +436,7 @@ class MappedWorldModel(WorldModel):
             last.bias[len(std) :] = inverse_softplus((std - MIN_STD).clamp(min=0.01)) + 1.0
 
     @torch.no_grad()
-    def refit(self, batch: Batch, rewards: Tensor) -> None:
+    def refit(self, batch: Batch, rewards: Tensor, returns_vary: bool) -> None:
         """Fit the map's components to more episodes, and the scale of rewards to all of them.
 
         What was learned of the images that the map draws stays true: they come nearer to the frames.
@@ -441,6 +444,7 @@ class MappedWorldModel(WorldModel):
         arXiv 1602.07714).
         """
         self._rescale_rewards(rewards)
+        self.rewarded.fill_(returns_vary)
         frames = self._centred(batch.frames.flatten(0, 1))
         self._fit_map(frames, self.map.moving(frames), batch.mask.bool())
 
@@ -451,11 +455,6 @@ class MappedWorldModel(WorldModel):
         assert isinstance(last, nn.Linear)
         last.weight.mul_(scale / self.reward_scale)
         last.bias.copy_((offset + scale * last.bias - self.reward_offset) / self.reward_scale)
-
-    def fit_reward_scale(self, rewards: Tensor) -> None:
-        """See `WorldModel.fit_reward_scale`."""
-        super().fit_reward_scale(rewards)
-        self.rewarded.fill_(varied(rewards))
 
     @property
     def novelty(self) -> Callable[[Tensor], Tensor] | None:

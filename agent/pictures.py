@@ -1,6 +1,7 @@
 """Sheets of reconstructed, imagined, sampled and denoised frames."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -20,6 +21,7 @@ from agent.restoration.denoiser import Denoiser, to_frames, to_images
 Picture = NDArray[np.uint8]
 PAPER, INK, FAINT = (250, 250, 250), (40, 40, 40), (110, 110, 110)
 MARGIN, LABEL = 8, 20  # pixels
+MOST_SHOWN = 40  # frames of an episode
 
 
 class TimeStep(NamedTuple):
@@ -49,11 +51,12 @@ def episode(agent: Agent, env: gym.Env[Any, Any], seed: int) -> Iterator[TimeSte
 def imagination(agent: Agent, env: gym.Env[Any, Any], seed: int, scale: int = 2) -> Picture:
     """An episode in three rows: camera frames, reconstructions and open-loop predictions.
 
-    The predictions start from the first frame and roll out the transition with the actions taken.
+    The predictions start from the first frame and roll out the transition with the actions taken. Of a
+    long episode the first `MOST_SHOWN` frames are shown.
     """
     z = action = None
     rows: dict[str, list[Picture]] = {"camera": [], "reconstructed": [], "imagined open loop": []}
-    for step in episode(agent, env, seed):
+    for step in islice(episode(agent, env, seed), MOST_SHOWN):
         belief = step.decision.belief.density.mean
         z = belief if z is None or action is None else agent.world_model.transition(z, action).mean
         action = step.decision.action

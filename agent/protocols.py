@@ -60,11 +60,16 @@ class Model(Protocol):
         """Prepare for training, on the first data."""
         ...
 
-    def refit(self, batch: Batch, rewards: Float[Tensor, "N"]) -> None:  # noqa: F821 - a shape
+    def refit(
+        self,
+        batch: Batch,
+        rewards: Float[Tensor, "N"],  # noqa: F821 - a shape
+        returns_vary: bool,
+    ) -> None:
         """Fit anew what `initialise` computed in closed form, to whole episodes and all rewards.
 
         Called online, each time that the environment steps have doubled, and when `novelty` is not None
-        though the reward has varied.
+        though one course of an episode may be better than another (`returns_vary`).
         """
         ...
 
@@ -121,7 +126,7 @@ class Model(Protocol):
     def novelty(self) -> Callable[[Tensor], Tensor] | None:
         """How new imagined states are, (N,) for the first part of `imagine`'s result, (N, M).
 
-        None where the model cannot tell, and when the reward has varied.
+        None where the model cannot tell, and once returns vary.
         """
         ...
 

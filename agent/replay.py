@@ -150,9 +150,14 @@ class Replay:
         """All rewards."""
         return [reward for episode in self.episodes for reward in episode.rewards]
 
-    def rewards_vary(self) -> bool:
-        """Whether the rewards differ by more than rounding errors."""
-        return varied(torch.tensor(self.rewards()))
+    def returns_vary(self) -> bool:
+        """Whether one course of an episode may be better than another, as far as has been seen.
+
+        Either rewards differ, or they are constant but not 0, and an episode has ended.
+        """
+        rewards = torch.tensor(self.rewards())
+        ended = any(episode.terminated for episode in self.episodes)
+        return varied(rewards) or (ended and bool(rewards[0] != 0))
 
     def finish_all(self) -> None:
         """Finish every open episode; those without a step are dropped."""

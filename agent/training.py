@@ -140,7 +140,7 @@ def train(
         ended = progress.num_updates > 0 or progress.num_timesteps >= progress.target_timesteps
         if not exploration.until_reward or ended or learner.world_model.novelty is not None:
             return False
-        return not learner.replay.rewards_vary()
+        return not learner.replay.returns_vary()
 
     while run.updating or progress.num_timesteps < progress.target_timesteps:
         progress.stepped = False
@@ -172,8 +172,8 @@ def _doubled(before: int, now: int, first: int) -> bool:
 
 
 def _first_varied(learner: Learner) -> bool:
-    """Whether the reward has varied for the first time, as far as the model knows."""
-    return learner.world_model.novelty is not None and learner.replay.rewards_vary()
+    """Whether returns may differ for the first time, as far as the model knows."""
+    return learner.world_model.novelty is not None and learner.replay.returns_vary()
 
 
 def _called(callbacks: Sequence[Callback], progress: Progress) -> bool:

@@ -119,7 +119,12 @@ class WorldModel(nn.Module):
         if varied(rewards):
             self.reward_scale.copy_(rewards.std())
 
-    def refit(self, batch: Batch, rewards: Float[Tensor, "N"]) -> None:  # noqa: F821 - a shape
+    def refit(
+        self,
+        batch: Batch,
+        rewards: Float[Tensor, "N"],  # noqa: F821 - a shape
+        returns_vary: bool,
+    ) -> None:
         """Nothing: all but the first scales is trained by gradients."""
 
     @property

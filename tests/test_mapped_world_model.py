@@ -351,7 +351,7 @@ def test_the_map_is_fitted_anew_to_more_episodes_and_draws_what_it_reads_better(
 
     model.map.components.copy_(model.map.components.roll(1, 0))
     before = error()
-    model.refit(batch, batch.rewards[batch.reward_mask.bool()])
+    model.refit(batch, batch.rewards[batch.reward_mask.bool()], True)
     assert error() < before / 2
 
 
@@ -359,10 +359,10 @@ def test_a_new_scale_of_rewards_keeps_what_was_predicted(agent):
     model, batch = copy.deepcopy(agent.world_model), agent.replay.all(21, 12)
     z, rewards = beliefs(agent, model).mean, torch.tensor([0.0, 300.0, -200.0, 7.0])
     before = model.reward(z)
-    model.refit(batch, rewards)
+    model.refit(batch, rewards, True)
     assert model.reward_offset == rewards.mean() and model.reward_scale == rewards.std()
     assert torch.allclose(model.reward(z), before, atol=1e-3)
-    model.refit(batch, torch.ones(4))  # a constant one has no scale
+    model.refit(batch, torch.ones(4), True)  # a constant one has no scale
     assert model.reward_offset == 1 and model.reward_scale == rewards.std()
 
 
@@ -413,7 +413,7 @@ def test_what_is_new_is_sought_until_the_reward_varies():
     for world_model in MappedWorldModel, WorldModel:  # the latter cannot tell what is new
         settings = EVERY_ROOM | {"config": config, "world_model": world_model}
         agent = Agent("RobotRoomSparse-v0", seed=401, device="cpu", **settings)
-        agent.learn(400, callback=lambda p: not agent.replay.rewards_vary())  # noqa: B023
+        agent.learn(400, callback=lambda p: not agent.replay.returns_vary())  # noqa: B023
         steps[world_model] = agent.num_timesteps
     assert steps[MappedWorldModel] < 300 and steps[WorldModel] == 400
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent, AgentConfig
+from agent import Agent, AgentConfig, pixels
 from agent.auto_checkpoint import AutoCheckpoint
 from agent.datasets import load_episodes
 from agent.eval_callback import EvalCallback
@@ -34,9 +34,15 @@ class Train:
     """Learn an environment from pixels. The defaults are the README's demonstration."""
 
     env_id: str = "RobotRoom-v0"
-    """A registered environment with image observations and Box actions."""
+    """A registered environment with image observations, or any that draws images with --pixels."""
     env_kwargs: str = "{}"
     """Arguments of the environment as JSON, for example '{"distractors": 2}'."""
+    pixels: bool = False
+    """Learn from what the environment draws, at 64 × 64 pixels, and not from its observations."""
+    frames: int = 1
+    """With --pixels: the last frames that are observed together, which show velocities."""
+    frame_repeat: int = 1
+    """With --pixels: steps for which each action is repeated."""
     env_steps: int | None = None
     """Total environment steps; None: 500, or the intended total of the run that is resumed."""
     seed: int = 0
@@ -73,6 +79,9 @@ class Train:
         if self.preset != "default" and self.agent != AgentConfig():
             allowed = "only the default, or settings of --agent"
             raise ValueError(f"preset: got {self.preset} and settings of --agent, allowed: {allowed}")
+        if not self.pixels and (self.frames, self.frame_repeat) != (1, 1):
+            got = f"{self.frames} and {self.frame_repeat} without --pixels"
+            raise ValueError(f"frames, frame_repeat: got {got}, allowed: 1 and 1")
         if self.stop_at_success is not None and self.eval_freq is None:
             got = f"{self.stop_at_success} without eval_freq"
             raise ValueError(f"stop_at_success: got {got}, allowed: only with one")
@@ -110,6 +119,8 @@ def _agent(config: Train, run: Path) -> Agent:
 def new_agent(config: Train) -> Agent:
     """The agent that the settings describe, before it learns."""
     spec = env_spec(config.env_id, config.env_kwargs)
+    if config.pixels:
+        spec = pixels(spec.id, 64, config.frame_repeat, config.frames, spec.kwargs)
     if config.preset == "every-room":
         return Agent(spec, seed=config.seed, device=config.device, **EVERY_ROOM)
     return Agent(spec, config.agent, config.seed, config.device)

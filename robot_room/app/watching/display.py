@@ -49,10 +49,11 @@ class Learning:
 def view(session: Session, learning: Learning | None = None) -> View:
     """The session's current state as a view; during a training, with its course."""
     chosen, inspection = session.chosen, session.inspection
+    name = session.spec.kwargs.get("env_id", session.spec.id)  # of what `agent.pixels` shows
     located = "robot_position" in session.info
     return View(
         room=session.picture(),
-        title=session.spec.id if learning is None else f"{session.spec.id}: learning",
+        title=name if learning is None else f"{name}: learning",
         notice=session.notice,
         alarm=_alarm(session),
         overlay=inspection.paths.draw if located else None,

@@ -16,8 +16,8 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from agent import Agent
-from agent.calibration import Restoration
 from agent.actions import scale_actions
+from agent.calibration import Restoration
 from agent.control import ControlState, Decision, decide
 from agent.gate import AcceptAll
 from agent.planning import PLANNERS, Planner
@@ -149,6 +149,7 @@ class Session:
             torch.Generator(device).manual_seed(agent.seed),
             restorer=Identity() if restoration is None else restoration.restorer,
             gate=AcceptAll() if restoration is None else restoration.gate,
+            discrete=isinstance(agent.action_space, gym.spaces.Discrete),
         )
         self.inspection: Inspection = inspect_decision(
             agent.world_model, self.decision, self.chosen.planner, restored=self.chosen.restoring
