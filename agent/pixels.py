@@ -74,12 +74,13 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], SupportsFloat, bool, bool, dict[str, Any]]:
         """See `gymnasium.Env.step`."""
-        total = 0.0
-        for _ in range(self.frame_repeat):
-            observation, reward, terminated, truncated, info = self.inner.step(action)
-            total += float(reward)
+        observation, reward, terminated, truncated, info = self.inner.step(action)
+        total = float(reward)
+        for _ in range(self.frame_repeat - 1):
             if terminated or truncated:
                 break
+            observation, reward, terminated, truncated, info = self.inner.step(action)
+            total += float(reward)
         self._last = [*self._last[1:], self._frame()]
         info = {**info, "observation": observation}
         return np.concatenate(self._last, -1), total, bool(terminated), bool(truncated), info

@@ -91,7 +91,7 @@ def _act_at_random(agent: Agent, seed: int, env_steps: int) -> None:
     explores, generator = EVERY_ROOM["exploration"], np.random.default_rng(seed)
     collector = Collector(agent.env, agent.replay, seed, longest)
     nowhere = np.zeros(agent.env.num_envs, np.bool_)
-    actions = np.zeros((agent.env.num_envs, *agent.action_space.shape), np.float32)
+    actions = np.zeros((agent.env.num_envs, agent.world_model.action_size), np.float32)
     while agent.progress.num_timesteps < env_steps:
         actions = explores.random_actions(actions, nowhere, generator)
         agent.progress.num_timesteps += collector.step(actions)[0]
