@@ -71,8 +71,9 @@ def trained(config: Pretrain, name: str) -> None:
     begun = out if (out / "agent").exists() else None
     new = out if begun is None else None
     preset = "every-room" if name in HARD else "default"
-    settings = {"env_steps": steps, "seed": config.seed, "preset": preset}
-    train.main(train.Train(name, out=new, resume=begun, **settings))
+    train.main(
+        train.Train(name, env_steps=steps, seed=config.seed, out=new, resume=begun, preset=preset)
+    )
 
 
 def exported(config: Pretrain, name: str) -> float:

@@ -78,6 +78,16 @@ def test_the_preset_for_every_room_is_the_agent_of_python():
         train.Train(preset="every-room", agent=other)
 
 
+def test_any_environment_is_trained_from_its_images():
+    settings = train.Train("CartPole-v1", '{"sutton_barto_reward": true}', pixels=True, frames=2)
+    agent = train.new_agent(settings)
+    task = agent.env_spec.kwargs
+    assert task["env_id"] == "CartPole-v1" and task["env_kwargs"] == {"sutton_barto_reward": True}
+    assert agent.observation_space.shape == (64, 64, 6)
+    with pytest.raises(ValueError, match="frames, frame_repeat: got 2 and 1 without --pixels"):
+        train.Train(frames=2)
+
+
 def test_evaluate_prints_one_json_object(trained):
     code, out, err = run("evaluate", trained, "--episodes", 4, "--seed", 7, "--json")
     assert code == 0, err
