@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from agent import environment_state
 from agent.actions import scale_actions, served
+from agent.pixels import imports_others
 from agent.replay import Episode, Replay
 
 Frames = NDArray[np.uint8]
@@ -175,8 +176,8 @@ def registered_spec(stored: Any) -> EnvSpec:
     spec = copy.deepcopy(gym.registry[name])
     spec.kwargs = kwargs
     spec.max_episode_steps = limit
-    if not isinstance(spec.entry_point, str):  # such a spec cannot be saved
-        allowed = f"one with an entry point by name; {way_out}"
+    if not isinstance(spec.entry_point, str) or imports_others(spec):  # the first cannot be saved
+        allowed = f"one with an entry point by name, and of its own; {way_out}"
         raise ValueError(f"env_spec: got id {name!r}, allowed: {allowed}")
     for key, value in json.loads(spec.to_json()).items():
         if key not in TOLD_BY_A_FILE and told.get(key, value) != value:

@@ -143,14 +143,22 @@ def _made(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     package, _, name = env_id.rpartition(":")
     if package and package not in sys.modules:
         raise ValueError(f"env_id: got {env_id!r}, allowed: one whose package was imported before")
-    if name == PIXELS:
-        raise ValueError(f"env_id: got {env_id!r}, allowed: another environment")
+    if name == PIXELS or (name in gym.registry and imports_others(gym.registry[name])):
+        raise ValueError(f"env_id: got {env_id!r}, allowed: an environment of its own")
     try:
         return gym.make(name, render_mode="rgb_array", **kwargs)
     except (gym.error.Error, ImportError, TypeError) as error:
         problem = f"{type(error).__name__}: {error}"
         allowed = "a registered environment with the render mode rgb_array"
         raise ValueError(f"env_id: got {env_id!r} ({problem}), allowed: {allowed}") from error
+
+
+def imports_others(spec: EnvSpec) -> bool:
+    """Whether an environment makes others, of any module, by a name among its arguments.
+
+    Gymnasium's ids for environments of its predecessor do; shimmy implements them.
+    """
+    return isinstance(spec.entry_point, str) and spec.entry_point.startswith("shimmy.")
 
 
 def _image(env: gym.Env[Any, Any]) -> NDArray[np.uint8]:

@@ -1,13 +1,16 @@
 """Any environment as a task from pixels."""
 
+import json
 import sys
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from PIL import Image
 
 from agent import Agent, AgentConfig, pixels
+from agent.collection import registered_spec
 from agent.learner import TrainingConfig
 from agent.pixels import scaled
 
@@ -89,7 +92,8 @@ def test_the_same_seed_gives_the_same_frames():
     [
         ({"env_id": "Nothing-v0"}, "env_id: got 'Nothing-v0'"),
         ({"env_id": "never_imported:Painter-v0"}, "whose package was imported before"),
-        ({"env_id": "Pixels-v0"}, "another environment"),
+        ({"env_id": "Pixels-v0"}, "an environment of its own"),
+        ({"env_id": "GymV26Environment-v0", "env_kwargs": {"env_id": "os:x"}}, "env_id: got 'GymV26"),
         ({"env_id": 3}, "env_id: got 3"),
         ({"env_id": "Painter-v0", "size": 8}, "size: got 8"),
         ({"env_id": "Painter-v0", "frame_repeat": 0}, "frame_repeat: got 0"),
@@ -101,6 +105,17 @@ def test_what_cannot_be_made_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         pixels(**arguments)
     assert "never_imported" not in sys.modules
+
+
+def test_environments_that_import_others_by_name_are_refused(monkeypatch):
+    """As shimmy registers those of Gymnasium's predecessor."""
+    spec = EnvSpec("Old-v0", entry_point="shimmy.openai_gym_compatibility:GymV26CompatibilityV0")
+    monkeypatch.setitem(gym.registry, "Old-v0", spec)
+    with pytest.raises(ValueError, match="an environment of its own"):
+        pixels("Old-v0", env_kwargs={"env_id": "os:x"})
+    stored = json.dumps(json.loads(spec.to_json()) | {"kwargs": {"env_id": "os:x"}})
+    with pytest.raises(ValueError, match="and of its own"):
+        registered_spec(stored)
 
 
 def test_what_draws_no_image_is_refused():
