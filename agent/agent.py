@@ -3,7 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -716,6 +716,9 @@ class Agent:
             if weights_only:
                 model |= _unused(sizes)
             require_shapes(model, sizes)
+            if own:  # before a model is made for it
+                with closing(gym.make(env)) as one:  # pyright: ignore[reportArgumentType] - a spec
+                    _require_saved(config, one.observation_space, one.action_space)
             if own and (form := config.vector_env) is not None and isinstance(env, EnvSpec):
                 held = len(state["online_run.actions"])
                 if form.num_envs != held:  # before memory is taken for them
@@ -727,10 +730,7 @@ class Agent:
                 agent.config = replace(agent.config, planner=plans)  # pyright: ignore[reportArgumentType]
             else:
                 agent.planner = plans
-            for name in ("observation_space", "action_space"):
-                got, saved = _describe(getattr(agent, name)), getattr(config, name)
-                if got != saved:
-                    raise ValueError(f"{name}: got {got}, allowed: {saved}, as saved")
+            _require_saved(config, agent.observation_space, agent.action_space)
             for name, shape in (("frames", agent.observation_space.shape), ("actions", (size,))):
                 if name in replay and replay[name].shape[1:] != shape:
                     got = replay[name].shape[1:]
@@ -828,6 +828,19 @@ def _served(
             "with H and W at least 16 (see gymnasium.wrappers.AddRenderObservation)"
         )
     return observations, served_actions(actions)
+
+
+def _require_saved(config: SavedAgent, observations: Any, actions: Any) -> None:
+    """Refuse an environment of other spaces than the agent was saved with.
+
+    Raises:
+        ValueError: it is one.
+    """
+    observations, actions = _served(observations, actions)
+    for name, space in (("observation_space", observations), ("action_space", actions)):
+        got, saved = _describe(space), getattr(config, name)
+        if got != saved:
+            raise ValueError(f"{name}: got {got}, allowed: {saved}, as saved")
 
 
 def _describe(space: ActionSpace) -> SavedBox:

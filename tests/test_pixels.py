@@ -107,6 +107,18 @@ def test_what_cannot_be_made_is_refused(arguments, message):
     assert "never_imported" not in sys.modules
 
 
+def test_a_file_that_asks_for_larger_images_is_refused_before_a_model_is_made(tmp_path, monkeypatch):
+    Agent(pixels("Pendulum-v1"), FEW, seed=0, device="cpu").save(tmp_path / "agent")
+    path = tmp_path / "agent" / "config.json"
+    saved = json.loads(path.read_text())
+    spec = json.loads(saved["env_spec"])
+    spec["kwargs"]["size"] = 512
+    path.write_text(json.dumps(saved | {"env_spec": json.dumps(spec)}))
+    monkeypatch.setattr(Agent, "__init__", None)
+    with pytest.raises(ValueError, match=r"observation_space: got .*512.* allowed: .*64.* as saved"):
+        Agent.load(tmp_path / "agent")
+
+
 def test_environments_that_import_others_by_name_are_refused(monkeypatch):
     """As shimmy registers those of Gymnasium's predecessor."""
     spec = EnvSpec("Old-v0", entry_point="shimmy.openai_gym_compatibility:GymV26CompatibilityV0")
