@@ -327,13 +327,8 @@ class MappedWorldModel(WorldModel):
     def imagine(self, z: Float[Tensor, "N D"]) -> tuple[Tensor, Step, Any]:
         """See `WorldModel.imagine`. Only m is rolled out: the map is held as it is.
 
-        A step is shortened as far as the model is uncertain of it, and as it leads to a place that
-        looks like none where the thing has ever been. A search for the best of many plans finds every
-        wall that a model believes open. Where all ways are doubtful there is still a best one: steps
-        that are refused altogether would leave a plan nowhere to go.
-
-        That the episode has not ended in z is known. Where the model is not sure of it, its log-odds of
-        going on are raised everywhere by what is lacking: else a plan stays where it wrongly ends.
+        A step is shortened by its `trust`, and an episode goes on with the model's log-odds, raised by
+        what is `lacking` in z.
         """
         m, s = self._split(z)
         image, landmarks = self._background(s), self._landmarks(s)
@@ -344,7 +339,7 @@ class MappedWorldModel(WorldModel):
         lacking: Tensor | None = None
         if self.continuation_net is not None:
             with torch.no_grad():
-                lacking = (GOES_ON - self._continuation_logit(beside(m))).clamp(min=0)
+                lacking = self.lacking(self._continuation_logit(beside(m)))
 
         def goes_on(inputs: Tensor) -> Tensor | None:
             if lacking is None:
@@ -361,10 +356,7 @@ class MappedWorldModel(WorldModel):
             here = known[1] if known is not None and known[0] is m else self._surroundings(m, image)
             moved = self._moved(m, here, action)
             there = self._surroundings(moved.mean, image)
-            std = moved.std[:, :2].norm(dim=1, keepdim=True)
-            certainty = (UNCERTAIN * self.typical_step / std).square()
-            likeness = (self.presence_net(there) - LEAST_PRESENCE).exp()
-            share = certainty.clamp(max=1) * likeness.clamp(max=1)
+            share = self.trust(moved, there)
             m = torch.lerp(m, moved.mean, share)
             inputs = beside(m)
             probability = goes_on(inputs)
@@ -376,6 +368,26 @@ class MappedWorldModel(WorldModel):
             return known[2] if known is not None and known[0] is m else goes_on(beside(m))
 
         return m, step, None if self.continuation_net is None else continuation
+
+    def trust(self, moved: Normal, there: Float[Tensor, "N R"]) -> Float[Tensor, "N 1"]:
+        """The share of an imagined step that is taken, given where it leads and what surrounds that.
+
+        It is small where the model is uncertain of the step, or where it leads to a place that looks
+        like none where the thing has ever been. A search for the best of many plans finds every wall
+        that a model believes open. Where all ways are doubtful there is still a best one: steps that
+        are refused altogether would leave a plan nowhere to go.
+        """
+        std = moved.std[:, :2].norm(dim=1, keepdim=True)
+        certainty = (UNCERTAIN * self.typical_step / std).square()
+        likeness = (self.presence_net(there) - LEAST_PRESENCE).exp()
+        return certainty.clamp(max=1) * likeness.clamp(max=1)
+
+    def lacking(self, logit: Float[Tensor, "N"]) -> Float[Tensor, "N"]:  # noqa: F821 - shapes
+        """What the log-odds of going on lack in the present state, in which the episode has not ended.
+
+        Without it, a plan stays where the model wrongly believes that the episode ends.
+        """
+        return (GOES_ON - logit).clamp(min=0)
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         m, s = z.split([self.moving_dim, self.map.size], -1)

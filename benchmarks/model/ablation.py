@@ -133,18 +133,20 @@ def difference(records: list[Record], base: list[Record], key: str) -> tuple[flo
     return float(pairs.mean()), float(stats.t.ppf(0.975, len(pairs) - 1) * stats.sem(pairs))
 
 
-def table(env_id: str, by_variant: dict[str, list[Record]]) -> Table:
-    """A row for each variant."""
-    result = Table(title=f"{env_id} after {ENV_STEPS[env_id]} steps: mean over training seeds")
-    for heading in ("variant", "success, %", "− default", "path ratio", "− default", "seconds"):
+def table(title: str, by_variant: dict[str, list[Record]]) -> Table:
+    """A row for each variant, with its differences from the first."""
+    first = next(iter(by_variant))
+    result = Table(title=title)
+    for heading in ("variant", "success, %", "− first", "path ratio", "− first", "seconds"):
         result.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, records in by_variant.items():
         row = [name]
         for key, scale, digits in (("success_rate", 100, 1), ("path_ratio", 1, 2)):
             row.append(f"{scale * np.mean([each[key] for each in records]):.{digits}f}")
-            mean, half = difference(records, by_variant[RECIPE], key)
-            base = name == RECIPE
-            row.append("" if base else f"{scale * mean:+.{digits}f} ± {scale * half:.{digits}f}")
+            mean, half = difference(records, by_variant[first], key)
+            row.append(
+                "" if name == first else f"{scale * mean:+.{digits}f} ± {scale * half:.{digits}f}"
+            )
         result.add_row(*row, f"{np.mean([each['seconds'] for each in records]):.0f}")
     return result
 
@@ -173,7 +175,9 @@ def main(config: Ablate) -> None:
             name: [r for r in records if r["variant"] == name and r["env_id"] == env_id]
             for name in VARIANTS
         }
-        Console(width=130).print(table(env_id, by_variant))
+        Console(width=130).print(
+            table(f"{env_id} after {ENV_STEPS[env_id]} steps: mean over training seeds", by_variant)
+        )
 
 
 if __name__ == "__main__":
