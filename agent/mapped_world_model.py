@@ -3,7 +3,8 @@
     p(z_t | z_{t−1}, a_{t−1}) = p(m_t | m_{t−1}, a_{t−1}, surroundings of m_{t−1} on s_{t−1})
                                 · N(s_t; s_{t−1}, σ_s² I)
     p(x_t | z_t): mean = mean frame + decoder(m_t) + image(s_t)
-    p(c_t | z_t), p(r_t | c_t, z_t): functions of m_t and the landmarks of image(s_1)
+    p(c_t | z_t), p(r_t | c_t, z_t): functions of m_t, of the landmarks of the mean frame + image(s_1),
+                                     and of the distances between them
 
 The first two numbers of m are the place of the thing that the actions steer, which is read from frames
 by its colour (`agent.things`); `pointer` is the pixel there. The densities of the map and the evidence
@@ -175,7 +176,7 @@ class MappedWorldModel(WorldModel):
 
     @torch.no_grad()
     def _landmarks(self, s: Tensor) -> Landmarks:
-        """The landmarks of maps."""
+        """The things that stand in the backgrounds of maps, such as a goal."""
         centres, masses = self.fixtures(self._background(s))
         found = torch.cat([centres.flatten(1), masses.sqrt()], -1)
         summary = (found - self.landmark_offset) / self.landmark_scale
@@ -311,7 +312,11 @@ class MappedWorldModel(WorldModel):
         return self._beside(m.flatten(0, 1), self._landmarks(s[:, 0])).view(*z.shape[:-1], -1)
 
     def _beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
-        """Rows of m with landmarks and distances from them, M / N for each of N maps in turn."""
+        """Rows of m with landmarks and distances from them, M / N for each of N maps in turn.
+
+        A distance makes what happens at a landmark a simple function, which a few arrivals from one side
+        tell for all others. The place has a coarser scale here than elsewhere, so that it matters less.
+        """
         centres, seen, summary = (each.repeat_interleave(len(m) // len(each), 0) for each in landmarks)
         distances = (self.pointer(m)[:, None] - centres).norm(dim=-1) / PATCH * seen
         return torch.cat([m[:, :2] / PLACE_SCALE, m[:, 2:], summary, distances], -1)
