@@ -314,8 +314,8 @@ class MappedWorldModel(WorldModel):
     def _beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
         """Rows of m with landmarks and distances from them, M / N for each of N maps in turn.
 
-        A distance makes what happens at a landmark a simple function, which a few arrivals from one side
-        tell for all others. The place has a coarser scale here than elsewhere, so that it matters less.
+        A distance makes what happens at a landmark a simple function, which a few arrivals from one
+        side tell for all others. The place has a coarser scale here than elsewhere: it matters less.
         """
         centres, seen, summary = (each.repeat_interleave(len(m) // len(each), 0) for each in landmarks)
         distances = (self.pointer(m)[:, None] - centres).norm(dim=-1) / PATCH * seen
