@@ -156,7 +156,7 @@ def draw(found: dict[str, list[Record]], sweep: Path, path: Path) -> None:
                     style = {"color": colour, "linewidth": 1, "alpha": 0.7, "label": label}
                     axis.plot(steps, [100 * share for share in success], marker=".", ms=4, **style)
             room = env_id.removeprefix("RobotRoom").removesuffix("-v0").strip("-") or "v0"
-            axis.set(title=room, xscale="log", ylim=(-3, 103))
+            axis.set(title=room, xscale="log", xlim=(70, 3e5), ylim=(-3, 103))
         for axis in axes[:, 0]:
             axis.set_ylabel("success, %")
         for axis in axes[1]:
