@@ -308,10 +308,10 @@ class MappedWorldModel(WorldModel):
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
         m, s = self._split(z)
         if z.ndim == 2:
-            return self._beside(m, self._landmarks(s))
-        return self._beside(m.flatten(0, 1), self._landmarks(s[:, 0])).view(*z.shape[:-1], -1)
+            return self.beside(m, self._landmarks(s))
+        return self.beside(m.flatten(0, 1), self._landmarks(s[:, 0])).view(*z.shape[:-1], -1)
 
-    def _beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
+    def beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
         """Rows of m with landmarks and distances from them, M / N for each of N maps in turn.
 
         A distance makes what happens at a landmark a simple function, which a few arrivals from one
@@ -339,7 +339,7 @@ class MappedWorldModel(WorldModel):
         image, landmarks = self._background(s), self._landmarks(s)
 
         def beside(m: Tensor) -> Tensor:
-            return self._beside(m, landmarks)
+            return self.beside(m, landmarks)
 
         lacking: Tensor | None = None
         if self.continuation_net is not None:

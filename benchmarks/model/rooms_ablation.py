@@ -39,8 +39,9 @@ EPISODES = 50
 class NoDistances(MappedWorldModel):
     """Rewards and ends are not told how far the landmarks are."""
 
-    def _beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
-        told = super()._beside(m, landmarks)
+    def beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
+        """See `MappedWorldModel.beside`."""
+        told = super().beside(m, landmarks)
         return torch.cat([told[:, :-THINGS], torch.zeros_like(told[:, -THINGS:])], -1)
 
 
