@@ -76,7 +76,9 @@ def chain(z, action):
 @pytest.mark.parametrize("planner", [CEM(), ICEM(), MPPI(), RandomShooting(candidates=300)])
 def test_every_planner_finds_the_best_sequence_of_discrete_actions(planner):
     one = torch.ones(3)
-    plan = planner.plan(Problem(chain, -one, one, discrete=True), torch.zeros(4, 1), None)
+    generator = torch.Generator().manual_seed(0)
+    problem = Problem(chain, -one, one, discrete=True)
+    plan = planner.plan(problem, torch.zeros(4, 1), None, generator)
     right = torch.tensor([-1.0, -1.0, 1.0]).expand(4, 3)
     assert torch.equal(plan.actions[:, 0], right) or isinstance(planner, RandomShooting)
     assert (plan.actions[..., 2].mean() > 0.5) and torch.equal(plan.actions, one_hot(plan.actions))
