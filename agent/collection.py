@@ -198,6 +198,7 @@ class Collector:
     """Acts in a vector environment and stores its episodes in a replay.
 
     Attributes:
+        action_space: of one environment.
         frames: the current frames, (N, H, W, C).
         episode_start: whether each frame starts an episode, (N,).
     """
@@ -206,6 +207,7 @@ class Collector:
         self, env: VectorEnv[Any, Any, Any], replay: Replay, seed: int, longest: int = 2**31
     ) -> None:
         self.env, self.replay, self.longest = env, replay, longest
+        self.action_space = served(env.single_action_space)
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.frames: Frames = env.reset(seed=seed)[0]
         self.episode_start = np.ones(env.num_envs, np.bool_)
@@ -267,9 +269,10 @@ class Collector:
         Returns:
             The number of steps taken (a reset does not count), and the episodes that finished.
         """
-        space = served(self.env.single_action_space)
         acted = ~self._resetting
-        frames, rewards, terminated, truncated, infos = self.env.step(scale_actions(space, actions))
+        frames, rewards, terminated, truncated, infos = self.env.step(
+            scale_actions(self.action_space, actions)
+        )
         done = (terminated | truncated) & acted
         finished = []
         for i in np.flatnonzero(acted).tolist():

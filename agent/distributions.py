@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: log-density, KL divergence, product. All in nats, including constants."""
+"""Diagonal Gaussians: log-density, KL divergence, product, in nats; and whether numbers vary."""
 
 import math
 from typing import NamedTuple
@@ -55,3 +55,15 @@ def product(p: Normal, q: Normal) -> Normal:
 def varied(values: Float[Tensor, "N"]) -> bool:  # noqa: F821 - a shape, not a name
     """Whether numbers differ by more than rounding errors."""
     return len(values) > 1 and bool(values.std() > ROUNDING * values.abs().max())
+
+
+def returns_vary(rewards: Float[Tensor, "N"], ended: bool) -> bool:  # noqa: F821 - a shape, not a name
+    """Whether one course of an episode may be better than another, as far as has been seen.
+
+    Either rewards differ, or they are constant but not 0, and an episode has ended.
+
+    Args:
+        rewards: all rewards.
+        ended: whether an episode has terminated.
+    """
+    return varied(rewards) or (ended and bool((rewards != 0).any()))

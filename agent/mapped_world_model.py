@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from agent.distributions import Normal, kl_divergence, product, varied
+from agent.distributions import Normal, kl_divergence, product, returns_vary
 from agent.networks import PATCH, SeparableDecoder, mlp
 from agent.posteriors import MIN_STD, inverse_softplus, normal
 from agent.static_map import StaticMap
@@ -408,8 +408,7 @@ class MappedWorldModel(WorldModel):
         """Fit map, places, encoder and the linear part of the transition to whole episodes."""
         super().initialise(batch)
         rewards = batch.rewards[batch.reward_mask.bool()]
-        ended = bool((batch.continues == 0).any() and (rewards != 0).any())
-        self.rewarded.fill_(varied(rewards) or ended)
+        self.rewarded.fill_(returns_vary(rewards, bool((batch.continues == 0).any())))
         self.floor.copy_(self.mean_frame.flatten(0, 1).median(0).values)
         mask = batch.mask.bool()
         frames = self._centred(batch.frames.flatten(0, 1))

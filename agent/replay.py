@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from agent.config import Count, Size, checked
-from agent.distributions import varied
+from agent.distributions import returns_vary
 from agent.types import Batch
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -151,13 +151,9 @@ class Replay:
         return [reward for episode in self.episodes for reward in episode.rewards]
 
     def returns_vary(self) -> bool:
-        """Whether one course of an episode may be better than another, as far as has been seen.
-
-        Either rewards differ, or they are constant but not 0, and an episode has ended.
-        """
-        rewards = torch.tensor(self.rewards())
+        """See `agent.distributions.returns_vary`."""
         ended = any(episode.terminated for episode in self.episodes)
-        return varied(rewards) or (ended and bool(rewards[0] != 0))
+        return returns_vary(torch.tensor(self.rewards()), ended)
 
     def finish_all(self) -> None:
         """Finish every open episode; those without a step are dropped."""

@@ -11,7 +11,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from agent.actions import ActionSpace, nearest, served
+from agent.actions import nearest
 from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.exploration import Exploration
@@ -40,14 +40,9 @@ class OnlineRun:
     """Whether the updates that the last vector step calls for are under way."""
 
     @property
-    def action_space(self) -> ActionSpace:
-        """Of one environment."""
-        return served(self.collector.env.single_action_space)
-
-    @property
     def discrete(self) -> bool:
         """Whether actions are discrete."""
-        return isinstance(self.action_space, gym.spaces.Discrete)
+        return isinstance(self.collector.action_space, gym.spaces.Discrete)
 
     @classmethod
     def begun(
@@ -223,7 +218,7 @@ def _random_actions(
     if actions.shape != last.shape or not (np.abs(actions) <= 1).all():
         allowed = f"{last.shape}, from -1 to 1"
         raise ValueError(f"exploration: random_actions: got {actions!r:.200}, allowed: {allowed}")
-    return nearest(run.action_space, actions)
+    return nearest(run.collector.action_space, actions)
 
 
 def fit(learner: Learner, callbacks: Sequence[Callback] = ()) -> bool:
