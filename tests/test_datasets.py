@@ -205,7 +205,7 @@ def test_learning_offline_needs_no_step_and_learns_the_model():
 
 def test_training_from_a_dataset_by_command(tmp_path):
     assert run("collect", "a-v0", "--episodes", 2, "--policy", "expert")[0] == 0
-    arguments = ["train", "--dataset", "a-v0", "--episodes", 2, *SMALL]
+    arguments = ["train", "--dataset", "a-v0", "--episodes", 1, *SMALL]
     code, _, err = run(*arguments, "--out", tmp_path / "run")
     assert code == 0, err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -51,14 +51,14 @@ def run(name, *arguments):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    code, out, err = run("train", "--env-steps", 40, "--episodes", 3, "--out", path, *SMALL)
+    code, out, err = run("train", "--env-steps", 40, "--episodes", 1, "--out", path, *SMALL)
     assert (code, out) == (0, ""), err
     return path
 
 
 def test_training_leaves_numbers_and_pictures(trained):
     summary = json.loads((trained / "summary.json").read_text())
-    assert (summary["env_steps"], summary["updates"], summary["episodes"]) == (40, 20, 3)
+    assert (summary["env_steps"], summary["updates"], summary["episodes"]) == (40, 20, 1)
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["time/total_timesteps"] == 40
     assert {"train/elbo", "train/kl", "train/loss", "time/fps"} <= set(lines[-1])
@@ -137,7 +137,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
     assert process.returncode == 130 and "Traceback" not in err
     assert f"saved; continue with: robot-room train --resume {path}" in err.replace("\n", "")
     steps = json.loads((path / "agent" / "config.json").read_text())["num_timesteps"]
-    code, _, err = run("train", "--resume", path, "--env-steps", steps + 8, "--episodes", 2)
+    code, _, err = run("train", "--resume", path, "--env-steps", steps + 8, "--episodes", 1)
     assert code == 0, err
     assert json.loads((path / "summary.json").read_text())["env_steps"] == steps + 8
 
@@ -159,7 +159,7 @@ def test_a_run_goes_on_to_where_it_was_to_go(tmp_path, dataset):
         learn(interrupt)
     steps = agent.num_timesteps
     agent.save(tmp_path / "run" / "agent")
-    code, _, err = run("train", "--resume", tmp_path / "run", "--episodes", 2)
+    code, _, err = run("train", "--resume", tmp_path / "run", "--episodes", 1)
     assert code == 0, err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["env_steps"] == (steps if dataset else 60) and steps < 60
@@ -201,7 +201,7 @@ def test_a_restorer_learns_from_a_runs_frames_and_continues(
     assert made.load(trained / folder).updates == 5
     failing = ("--env-kwargs", '{"corruption": "blackout", "severity": 5}')
     code, out, err = run(
-        "evaluate", trained, "--episodes", 2, "--seed", 7, "--json", "--restorer", *failing
+        "evaluate", trained, "--episodes", 1, "--seed", 7, "--json", "--restorer", *failing
     )
     assert code == 0, err
     assert json.loads(out)["env_kwargs"] == {"corruption": "blackout", "severity": 5}
@@ -232,12 +232,12 @@ def test_an_environment_of_another_package_is_named_by_the_user(tmp_path, monkey
     (tmp_path / "elsewhere.py").write_text(package)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path, named = tmp_path / "run", ("--env-id", "elsewhere:Elsewhere-v0")
-    code, _, err = run("train", *named, "--env-steps", 24, "--episodes", 2, "--out", path, *SMALL)
+    code, _, err = run("train", *named, "--env-steps", 24, "--episodes", 1, "--out", path, *SMALL)
     assert code == 0, err
     film = ("--record", tmp_path / "film.gif", "--episodes", 1)
     for command, arguments in (
-        ("train", ("--resume", path, "--env-steps", 32, "--episodes", 2)),
-        ("evaluate", (path, "--episodes", 2)),
+        ("train", ("--resume", path, "--env-steps", 32, "--episodes", 1)),
+        ("evaluate", (path, "--episodes", 1)),
         ("watch", (path, *film)),
     ):
         code, _, err = run(command, *arguments)
@@ -248,7 +248,7 @@ def test_an_environment_of_another_package_is_named_by_the_user(tmp_path, monkey
 
 def test_a_missing_restorer_is_reported(trained, tmp_path):
     shutil.copytree(trained / "agent", tmp_path / "agent")
-    code, _, err = run("evaluate", tmp_path, "--episodes", 2, "--restorer")
+    code, _, err = run("evaluate", tmp_path, "--episodes", 1, "--restorer")
     assert code == 1 and "robot-room train-restorer" in err and "Traceback" not in err
 
 

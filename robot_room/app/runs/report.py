@@ -56,7 +56,8 @@ def report_run(agent: Agent, run: Path, episodes: int) -> None:
         with console.status("drawing pictures"), closing(gym.make(spec)) as env:
             imageio.imwrite(run / "imagination.png", imagination(agent, env, PICTURE_SEED))
             with closing(Session(agent, spec, PICTURE_SEED)) as session:
-                record(session, run / "rollout.gif", SHOWN_EPISODES, FILM_SIZE, STEPS_PER_SECOND)
+                shown = min(SHOWN_EPISODES, episodes)
+                record(session, run / "rollout.gif", shown, FILM_SIZE, STEPS_PER_SECOND)
     except ValueError as error:
         console.print(f"no pictures: {error}")
     numbers = {name: round(n, 3) for name, n in knowledge.items() if isinstance(n, float)}
