@@ -81,6 +81,7 @@ class MappedWorldModel(WorldModel):
     training_buffers = ("recalled", "displaced", "outcomes", "num_recalled")
     controlled: Tensor
     floor: Tensor
+    half_extent: Tensor
     place_offset: Tensor
     place_scale: Tensor
     landmark_offset: Tensor
@@ -116,6 +117,9 @@ class MappedWorldModel(WorldModel):
         self.movers, self.fixtures = Things(frame_shape, THINGS), Things(frame_shape, THINGS)
         self.register_buffer("controlled", torch.tensor(0))  # which of the movers is steered
         self.register_buffer("floor", torch.zeros(frame_shape[2]))  # the colour of most pixels
+        height, width, _ = frame_shape
+        extent = torch.tensor([height - 1.0, width - 1.0])
+        self.register_buffer("half_extent", extent / 2, persistent=False)  # pixels
         self.register_buffer("place_offset", torch.zeros(2))
         self.register_buffer("place_scale", torch.ones(2))
         landmarks = 3 * THINGS
@@ -171,8 +175,7 @@ class MappedWorldModel(WorldModel):
 
     def _pixels(self, centre: Tensor) -> Tensor:
         """Rows and columns, −1 to 1, in pixels."""
-        height, width, _ = self.map.shape
-        return (centre + 1) / 2 * centre.new_tensor([height - 1, width - 1])
+        return (centre + 1) * self.half_extent
 
     @torch.no_grad()
     def _landmarks(self, s: Tensor) -> Landmarks:
@@ -352,13 +355,20 @@ class MappedWorldModel(WorldModel):
             logit = self._continuation_logit(inputs)
             return (logit + lacking.repeat_interleave(len(logit) // len(lacking), 0)).sigmoid()
 
+        def at_start(m: Tensor) -> Tensor:
+            if len(image) > 1:
+                return self._surroundings(m, image)
+            # All plans begin in one state, and a state is left by several actions.
+            distinct, row = m.unique_consecutive(dim=0, return_inverse=True)
+            return self._surroundings(distinct, image)[row]
+
         # The m of the last step, its surroundings, and its probability of going on.
         known: tuple[Tensor, Tensor, Tensor | None] | None = None
 
         @torch.no_grad()
         def step(m: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
             nonlocal known
-            here = known[1] if known is not None and known[0] is m else self._surroundings(m, image)
+            here = known[1] if known is not None and known[0] is m else at_start(m)
             moved = self._moved(m, here, action)
             there = self._surroundings(moved.mean, image)
             share = self.trust(moved, there)

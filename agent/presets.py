@@ -20,9 +20,9 @@ class Preset(TypedDict):
 
 EVERY_ROOM = Preset(
     config=AgentConfig(
-        WorldModelConfig(latent_dim=3, continuation=True),
+        WorldModelConfig(latent_dim=3, hidden_dim=64, continuation=True),
         ICEM(discount=0.98, states=512),
-        TrainingConfig(longest_episode=20),
+        TrainingConfig(updates_per_step=1.0, longest_episode=20),
     ),
     world_model=MappedWorldModel,
     exploration=Exploration(

@@ -126,12 +126,15 @@ class StaticMap(nn.Module):
             image: static images, from `draw`.
             where: rows and columns in pixels, M a multiple of N: M / N places in each image in turn.
         """
-        pixels = F.pad(image, (0, 1), value=1.0).permute(0, 3, 1, 2)
-        points = where.view(len(pixels), -1, 1, 2) + self.offsets  # (N, M / N, R, 2)
-        extent = points.new_tensor(pixels.shape[2:]) - 1
-        grid = (2 * points / extent - 1).flip(-1)  # grid_sample takes x before y
-        sampled = F.grid_sample(pixels, grid, align_corners=True)  # (N, C + 1, M / N, R)
-        return sampled.transpose(1, 2).flatten(0, 1).flatten(1)
+        half = (where.new_tensor(image.shape[1:3]) - 1) / 2  # pixels of a unit of grid_sample, per axis
+        scaled = where / half - 1, self.offsets / half
+        centres, offsets = (each.flip(-1) for each in scaled)  # grid_sample takes x before y
+        points = centres.view(len(image), -1, 1, 2) + offsets  # (N, M / N, R, 2)
+        sampled = F.grid_sample(image.permute(0, 3, 1, 2), points, align_corners=True)
+        # What it gives for an image of ones: outside there are zeros.
+        across, down = (1 + (1 - points.abs()) * half.flip(-1)).clamp(0, 1).unbind(-1)
+        shown = torch.cat([sampled, (across * down)[:, None]], 1)  # (N, C + 1, M / N, R)
+        return shown.transpose(1, 2).flatten(0, 1).flatten(1)
 
     @torch.no_grad()
     def initialise(

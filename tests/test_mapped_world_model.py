@@ -358,6 +358,7 @@ def test_the_map_is_fitted_anew_to_more_episodes_and_draws_what_it_reads_better(
 def test_a_new_scale_of_rewards_keeps_what_was_predicted(agent):
     model, batch = copy.deepcopy(agent.world_model), agent.replay.all(21, 12)
     z, rewards = beliefs(agent, model).mean, torch.tensor([0.0, 300.0, -200.0, 7.0])
+    model.refit(batch, batch.rewards[batch.reward_mask.bool()], True)  # the map is fitted, too
     before = model.reward(z)
     model.refit(batch, rewards, True)
     assert model.reward_offset == rewards.mean() and model.reward_scale == rewards.std()

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from agent.planning.problem import Problem, rollout
 
-ACTIONS = 16  # tried in each state
+ACTIONS = 8  # tried in each state
 HELD = 2  # m, steps for which each is held
 NEAREST = 4  # states whose values are averaged
 EXPANDED = 64  # states expanded together
