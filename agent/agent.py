@@ -1,85 +1,75 @@
 """The agent, with the interface of stable-baselines3: learn, predict, save and load."""
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Self, Unpack, cast
+from typing import Annotated, Any, Self, Unpack
 
 import gymnasium as gym
-import msgspec
 import numpy as np
 import torch
 from annotated_types import Ge, Le, Lt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from agent import environment_state
-from agent.actions import ActionSpace, action_size, scale_actions
-from agent.actions import served as served_actions
+from agent.actions import action_size, scale_actions
 from agent.advice import Advice
-from agent.checkpoint import (
-    MALFORMED,
-    Arrays,
-    Checkpoint,
-    Finite,
-    Settings,
-    Whole,
-    load_checkpoint,
-    require_shapes,
-    save_checkpoint,
-)
+from agent.checkpoint import MALFORMED, Arrays, Checkpoint, Settings, load_checkpoint, save_checkpoint
 from agent.collection import (
-    SavedVectorEnv,
     as_registered,
     as_vector_env,
     described,
     importable_id,
     registered_spec,
-    remade,
     single_spec,
 )
-from agent.config import Config, Count, checked
+from agent.config import Count, checked
 from agent.control import ControlState, Decision, decide
-from agent.exploration import Exploration
 from agent.gate import AcceptAll, Gate
 from agent.hub import located, model_card, uploaded
-from agent.learner import Learner, LearnerState, Progress, TrainingConfig
+from agent.learner import Learner, LearnerState, Progress
 from agent.log_options import LogOptions, checked_log, told
 from agent.parts import (
     OWN_MODELS,
     AnyExploration,
     AnyPlanner,
-    found_model,
-    loaded_exploration,
-    loaded_model_settings,
-    loaded_planner,
     made_exploration,
     made_planner,
     model_settings,
     require_plain,
-    saved_planner,
+    telling_of,
     tried_exploration,
     tried_gate,
     tried_planner,
     tried_restorer,
 )
-from agent.parts import (
-    path as import_path,
-)
-from agent.planning import ICEM, PLANNERS, OwnPlanner, Planner
-from agent.protocols import Model, check_model, telling
+from agent.parts import path as import_path
+from agent.planning import PLANNERS, Planner
+from agent.protocols import Model, check_model
 from agent.replay import Episode, Replay, as_array, checked_episode
 from agent.restoration.restorer import DiffusionRestorer, Identity, Restorer
+from agent.saved_agent import (
+    SavedAgent,
+    fitting_tensors,
+    found_parts,
+    remade_env,
+    require_replay,
+    require_spaces,
+    saved_settings,
+)
 from agent.seeded import Seeded
+from agent.settings import AgentConfig, default_exploration
+from agent.spaces import described as described_space
+from agent.spaces import served
 from agent.threads import torch_threads
 from agent.training import Callback, OnlineRun, fit, train
-from agent.world_model import WorldModel, WorldModelConfig
+from agent.world_model import WorldModel
 
 MakeWorldModel = Callable[[tuple[int, int, int], int, Any], Model]
 """A class of world models, or a function that makes one: (frame shape, A, settings) ↦ model."""
@@ -87,75 +77,6 @@ AnyEnv = str | EnvSpec | gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 """A seed of all random streams."""
-
-
-@dataclass(frozen=True)
-class AgentConfig(Config):
-    """All settings of an agent."""
-
-    world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
-    """The sequential VAE."""
-    planner: OwnPlanner = field(default_factory=ICEM)
-    """The improved cross-entropy method, or another planner of `agent.planning`."""
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    """Exploration and optimisation."""
-
-    def __post_init__(self) -> None:
-        # From Python, settings of other models and any planner may be given, too.
-        if not (isinstance(self.world_model, Config) and isinstance(self.planner, Planner)):
-            super().__post_init__()
-        checked("training", self.training, TrainingConfig)
-
-
-class SavedBox(msgspec.Struct):
-    """A space in config.json. A Discrete is a Box of as many numbers as it has, of integers."""
-
-    shape: list[Whole]
-    dtype: str
-    low: list[int | float]
-    high: list[int | float]
-
-
-class SavedSettings(msgspec.Struct):
-    """An `AgentConfig` in config.json."""
-
-    world_model: Settings
-    planner: Settings
-    planner_type: str
-    training: Settings
-    exploration: Settings = {}
-    exploration_type: str | None = None
-    """None: the default, with the settings of `training`."""
-
-
-class SavedAgent(msgspec.Struct, kw_only=True):
-    """config.json of an agent, but for the format version."""
-
-    env_id: str | None = None
-    env_spec: Any = None
-    """The output of `EnvSpec.to_json`, which `registered_spec` checks where it is needed; None if no
-    spec makes the same environment."""
-    seed: Whole
-    num_timesteps: Whole
-    target_timesteps: Whole
-    num_updates: Whole
-    skipped_updates: Whole = 0
-    skipped_in_a_row: Whole = 0
-    seconds: Finite
-    planning_seconds: Finite
-    metrics: dict[str, Finite] = {}
-    outcomes: list[bool] = []
-    returns: list[Finite] = []
-    lengths: list[Whole] = []
-    observation_space: SavedBox
-    action_space: SavedBox
-    agent: SavedSettings
-    world_model_type: str | None = None
-    """None: written before other models could be told apart."""
-    online_run: dict[str, Any] | None = None
-    """The plain values of `OnlineRun.state`; None if no run is under way."""
-    vector_env: SavedVectorEnv | None = None
-    """The form of the environment of the run that is under way."""
 
 
 class Agent:
@@ -220,7 +141,7 @@ class Agent:
         same = isinstance(env, str | EnvSpec) or as_registered(self.env)
         self.env_spec = single_spec(self.env) if same else None
         spaces = self.env.single_observation_space, self.env.single_action_space
-        self.observation_space, self.action_space = _served(*spaces)
+        self.observation_space, self.action_space = served(*spaces)
         self.restorer, self.gate = restorer, gate
 
         model_seed, env_seed, *_ = seeds = np.random.SeedSequence(self.seed).spawn(3)
@@ -229,7 +150,7 @@ class Agent:
         model: Any = world_model
         if not is_model:
             height, width, channels = shape
-            with Seeded(int(model_seed.generate_state(1)[0])), _telling_of(world_model):
+            with Seeded(int(model_seed.generate_state(1)[0])), telling_of(world_model):
                 model = world_model((height, width, channels), size, settings)
         if isinstance(model, nn.Module):
             model = model.to(self.device)
@@ -239,7 +160,7 @@ class Agent:
             planner = tried_planner(planner, model)
             config = replace(config, planner=planner)  # pyright: ignore[reportArgumentType]
         self.config = config
-        default = _default_exploration(config.training)
+        default = default_exploration(config.training)
         self.exploration = made_exploration(exploration, default)
         if exploration is not None:
             tried_exploration(self.exploration, planner, model)
@@ -350,18 +271,20 @@ class Agent:
         return told(several, progress_bar, log, self.progress, self.hyperparameters)
 
     @property
-    def hyperparameters(self) -> dict[str, bool | int | float | str | None]:
+    def hyperparameters(self) -> Settings:
         """All settings by name, as they are logged."""
-        planner, settings = saved_planner(self.planner)
-        parts: dict[str, Any] = {
-            "world_model": dataclasses.asdict(cast(Any, self.config.world_model)),
-            "planner": settings,
-            "training": dataclasses.asdict(self.config.training),
+        saved = saved_settings(self.config, self.planner, self.exploration)
+        parts = {
+            "world_model": saved.world_model,
+            "planner": saved.planner,
+            "training": saved.training,
         }
-        named = {f"{part}.{name}": parts[part][name] for part in parts for name in parts[part]}
+        named = {
+            f"{part}.{name}": value for part, fields in parts.items() for name, value in fields.items()
+        }
         model = import_path(type(self.world_model))
-        who = {"env_id": self.env_id, "seed": self.seed, "planner": planner, "world_model": model}
-        return who | named
+        who: Settings = {"env_id": self.env_id, "seed": self.seed, "planner": saved.planner_type}
+        return who | {"world_model": model} | named
 
     def resume(
         self,
@@ -550,41 +473,31 @@ class Agent:
         self._save(path, weights_only=True)
 
     def _save(self, path: str | Path, weights_only: bool = False) -> None:
-        saved = self.learner.state_dict()
+        learned = self.learner.state_dict()
         state = None if weights_only else self._interrupted
         run, arrays = environment_state.split(
             state if self._run is None or weights_only else self._run.state()
         )
-        planner_type, planner = saved_planner(self.planner)
-        explores = self.exploration
-        default = explores == _default_exploration(self.config.training)
-        config = SavedAgent(
+        saved = SavedAgent(
             env_id=self.env_id,
             env_spec=None if self.env_spec is None else self.env_spec.to_json(),
             seed=self.seed,
-            **saved.progress,
-            observation_space=_describe(self.observation_space),
-            action_space=_describe(self.action_space),
-            agent=SavedSettings(
-                dataclasses.asdict(self.config.world_model),
-                planner,
-                planner_type,
-                dataclasses.asdict(self.config.training),
-                {} if default else dataclasses.asdict(explores),
-                None if default else import_path(type(explores)),
-            ),
+            **learned.progress,
+            observation_space=described_space(self.observation_space),
+            action_space=described_space(self.action_space),
+            agent=saved_settings(self.config, self.planner, self.exploration),
             world_model_type=import_path(type(self.world_model)),
             online_run=run,
             vector_env=None if run is None else described(self.env),
         )
-        state = {f"generators.{name}": array for name, array in saved.generators.items()}
+        state = {f"generators.{name}": array for name, array in learned.generators.items()}
         state |= {f"online_run.{name}": array for name, array in arrays.items()}
-        model = saved.model
+        model = learned.model
         if weights_only:
             left_out = self.world_model.training_buffers
             model = {name: value for name, value in model.items() if name not in left_out}
-        contents = model, saved.optimizer, saved.replay, state
-        save_checkpoint(path, Checkpoint(config, *contents, weights_only=weights_only))
+        contents = model, learned.optimizer, learned.replay, state
+        save_checkpoint(path, Checkpoint(saved, *contents, weights_only=weights_only))
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **options: Any) -> Self:
@@ -670,79 +583,41 @@ class Agent:
                 spaces, the checkpoint's environment is not registered in this form, or the agent
                 was saved with other parts, or with other settings than they have now.
         """
-        config, model, optimizer, replay, state, weights_only = load_checkpoint(path, SavedAgent)
+        saved, tensors, optimizer, replay, state, weights_only = load_checkpoint(path, SavedAgent)
         path = Path(path)
-        if weights_only and config.online_run is not None:
+        if weights_only and saved.online_run is not None:
             raise ValueError(f"{path}: online_run: got one, allowed: none beside weights only")
         own = env is None
         if env is None:
-            if config.env_spec is None:
+            if saved.env_spec is None:
                 raise ValueError(
                     "env: got None, allowed: an environment like the one that the agent was made "
                     "with, which no registered id makes"
                 )
             try:
-                env = registered_spec(config.env_spec)
+                env = registered_spec(saved.env_spec)
             except ValueError as error:
                 raise ValueError(f"{path / 'config.json'}: {error}") from error
         try:
-            settings = config.agent
-            kind: Any = found_model(config.world_model_type) if world_model is None else world_model
-            training = TrainingConfig(**settings.training)  # pyright: ignore[reportArgumentType]
-            agent_config = AgentConfig(
-                loaded_model_settings(kind, settings.world_model),  # pyright: ignore[reportArgumentType]
-                training=training,
-            )
-            plans = loaded_planner(settings.planner_type, settings.planner, planner)
-            explores = loaded_exploration(
-                settings.exploration_type,
-                settings.exploration,
-                exploration,
-                _default_exploration(training),
-            )
-            (height, width, channels), (size,) = (
-                config.observation_space.shape,
-                config.action_space.shape,
-            )
-            sizes = kind
-            if not isinstance(kind, nn.Module):
-                # No memory is taken for sizes that the file does not hold.
-                with torch.device("meta"), _telling_of(kind):
-                    sizes = kind((height, width, channels), size, agent_config.world_model)
-            named = import_path(type(sizes))
-            if config.world_model_type not in (None, named):
-                allowed = f"{config.world_model_type}, as saved"
-                raise ValueError(f"world_model: got {named}, allowed: {allowed}")
-            if weights_only:
-                model |= _unused(sizes)
-            require_shapes(model, sizes)
-            if own:  # before a model is made for it
-                with closing(gym.make(env)) as one:  # pyright: ignore[reportArgumentType] - a spec
-                    _require_saved(config, one.observation_space, one.action_space)
-            if own and (form := config.vector_env) is not None and isinstance(env, EnvSpec):
-                held = len(state["online_run.actions"])
-                if form.num_envs != held:  # before memory is taken for them
-                    raise ValueError(f"num_envs: got {form.num_envs}, allowed: {held}, as its actions")
-                env = remade(env, form)
-            parts = restorer, gate, kind, threads, None, explores
-            agent = cls(env, agent_config, config.seed, device, *parts)
+            parts = found_parts(saved, world_model, planner, exploration)
+            tensors = fitting_tensors(saved, parts, tensors, weights_only)
+            if own and isinstance(env, EnvSpec):
+                env = remade_env(saved, env, state)
+            made = restorer, gate, parts.world_model, threads, None, parts.exploration
+            agent = cls(env, parts.config, saved.seed, device, *made)
             if planner is None:  # not tried, as the memory that it takes is up to the file
-                agent.config = replace(agent.config, planner=plans)  # pyright: ignore[reportArgumentType]
+                agent.config = replace(agent.config, planner=parts.planner)  # pyright: ignore[reportArgumentType]
             else:
-                agent.planner = plans
-            _require_saved(config, agent.observation_space, agent.action_space)
-            for name, shape in (("frames", agent.observation_space.shape), ("actions", (size,))):
-                if name in replay and replay[name].shape[1:] != shape:
-                    got = replay[name].shape[1:]
-                    raise ValueError(f"replay: {name}: got {got}, allowed: {shape}")
-            if "actions" in replay and (np.abs(replay["actions"]) > 1).any():
-                raise ValueError("replay: actions: got some outside of [-1, 1], allowed: scaled ones")
+                agent.planner = parts.planner
+            require_spaces(saved, agent.observation_space, agent.action_space)
+            require_replay(saved, replay)
             generators, run = (_below(name, state) for name in ("generators", "online_run"))
-            counters = {name: getattr(config, name) for name in Progress().state_dict()}
-            saved = LearnerState(model, optimizer, replay, counters, generators, weights_only)
-            agent.learner.load_state_dict(saved)
-            if config.online_run is not None:
-                stopped = environment_state.joined(config.online_run, run)
+            counters = {name: getattr(saved, name) for name in Progress().state_dict()}
+            agent.learner.load_state_dict(
+                LearnerState(tensors, optimizer, replay, counters, generators, weights_only)
+            )
+            if saved.online_run is not None:
+                stopped = environment_state.joined(saved.online_run, run)
                 if own and stopped["collector"]["environment"] is not None:
                     OnlineRun.resumed(agent.env, agent.learner, agent.planner, stopped)
                 agent._interrupted = stopped
@@ -758,25 +633,6 @@ def _below(name: str, arrays: Arrays) -> Arrays:
     """The arrays whose path begins with a name, by the rest of their path."""
     start = f"{name}."
     return {path[len(start) :]: array for path, array in arrays.items() if path.startswith(start)}
-
-
-def _unused(model: Any) -> dict[str, Tensor]:
-    """The buffers of a model that only learning needs, as they are before any."""
-    state = model.state_dict()
-    return {
-        name: torch.zeros(state[name].shape, dtype=state[name].dtype) for name in model.training_buffers
-    }
-
-
-def _default_exploration(training: TrainingConfig) -> Exploration:
-    return Exploration(training.random_correlation, training.exploration_std)
-
-
-def _telling_of(made: Any) -> AbstractContextManager[None]:
-    """Errors of a model's own constructor say whose they are."""
-    if made in OWN_MODELS:
-        return nullcontext()
-    return telling("world_model", getattr(made, "__name__", repr(made)), "making it")
 
 
 def _device(name: str) -> torch.device:
@@ -811,43 +667,3 @@ def _flags(value: Any) -> NDArray[Any]:
     if flags.dtype.kind not in "biu":
         raise ValueError(f"episode_start: got {value!r:.200}, allowed: bools (N,)")
     return flags
-
-
-def _served(
-    observations: gym.Space[Any], actions: gym.Space[Any]
-) -> tuple[gym.spaces.Box, ActionSpace]:
-    """The spaces, if the agent supports them."""
-    if (
-        not isinstance(observations, gym.spaces.Box)
-        or observations.dtype != np.uint8
-        or len(observations.shape) != 3
-        or min(observations.shape[:2]) < 16
-    ):
-        raise ValueError(
-            f"observation space: got {observations}, allowed: images Box(0, 255, (H, W, C), uint8) "
-            "with H and W at least 16 (see gymnasium.wrappers.AddRenderObservation)"
-        )
-    return observations, served_actions(actions)
-
-
-def _require_saved(config: SavedAgent, observations: Any, actions: Any) -> None:
-    """Refuse an environment of other spaces than the agent was saved with.
-
-    Raises:
-        ValueError: it is one.
-    """
-    observations, actions = _served(observations, actions)
-    for name, space in (("observation_space", observations), ("action_space", actions)):
-        got, saved = _describe(space), getattr(config, name)
-        if got != saved:
-            raise ValueError(f"{name}: got {got}, allowed: {saved}, as saved")
-
-
-def _describe(space: ActionSpace) -> SavedBox:
-    """A space. The bounds of an image are listed once."""
-    if isinstance(space, gym.spaces.Discrete):
-        first, count = int(space.start), int(space.n)
-        return SavedBox([count], str(space.dtype), [first], [first + count - 1])
-    image = len(space.shape) > 1
-    low, high = (np.unique(bound) if image else bound for bound in (space.low, space.high))
-    return SavedBox(list(space.shape), str(space.dtype), low.tolist(), high.tolist())

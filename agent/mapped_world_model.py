@@ -117,9 +117,8 @@ class MappedWorldModel(WorldModel):
         self.movers, self.fixtures = Things(frame_shape, THINGS), Things(frame_shape, THINGS)
         self.register_buffer("controlled", torch.tensor(0))  # which of the movers is steered
         self.register_buffer("floor", torch.zeros(frame_shape[2]))  # the colour of most pixels
-        height, width, _ = frame_shape
-        extent = torch.tensor([height - 1.0, width - 1.0])
-        self.register_buffer("half_extent", extent / 2, persistent=False)  # pixels
+        half_extent = (torch.tensor(frame_shape[:2]) - 1) / 2
+        self.register_buffer("half_extent", half_extent, persistent=False)  # pixels
         self.register_buffer("place_offset", torch.zeros(2))
         self.register_buffer("place_scale", torch.ones(2))
         landmarks = 3 * THINGS

@@ -7,6 +7,7 @@ imported already. Anything else has to be passed to `Agent.load`.
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -232,6 +233,13 @@ def found_model(name: str | None) -> Any:
     if kind is None:
         raise ValueError(_unknown("world_model", name, list(own)))
     return kind
+
+
+def telling_of(made: Any) -> AbstractContextManager[None]:
+    """Errors of a model's own constructor say whose they are."""
+    if made in OWN_MODELS:
+        return nullcontext()
+    return telling("world_model", getattr(made, "__name__", repr(made)), "making it")
 
 
 def loaded_model_settings(world_model: Any, settings: dict[str, Any]) -> Config:

@@ -2,11 +2,11 @@
 
 from typing import TypedDict
 
-from agent.agent import AgentConfig
 from agent.exploration import Exploration
 from agent.learner import TrainingConfig
 from agent.mapped_world_model import MappedWorldModel
 from agent.planning import ICEM
+from agent.settings import AgentConfig
 from agent.world_model import WorldModelConfig
 
 
