@@ -34,7 +34,8 @@ def served(observations: gym.Space[Any], actions: gym.Space[Any]) -> tuple[gym.s
     ):
         raise ValueError(
             f"observation space: got {observations}, allowed: images Box(0, 255, (H, W, C), uint8) "
-            "with H and W at least 16 (see gymnasium.wrappers.AddRenderObservation)"
+            "with H and W at least 16; agent.pixels makes images of any environment that draws, "
+            "gymnasium.wrappers.TransformObservation of one image among others"
         )
     return observations, served_actions(actions)
 
