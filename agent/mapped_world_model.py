@@ -17,6 +17,7 @@ the place's transition (`MappedWorldModel.further_loss`).
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from agent.config import Width
 from agent.distributions import Normal, kl_divergence, product, returns_vary
 from agent.networks import PATCH, SeparableDecoder, mlp
 from agent.posteriors import MIN_STD, inverse_softplus, normal
@@ -56,6 +58,29 @@ READ_STD = 0.01  # of a frame's evidence of the place, where the thing is seen
 UNSEEN_STD = 100.0  # where it is not
 
 
+@dataclass(frozen=True)
+class MappedWorldModelConfig(WorldModelConfig):
+    """Those of the sequential VAE, with other defaults: the map holds what else would take latents.
+
+    Raises:
+        ValueError: a field has a value that is not allowed.
+    """
+
+    latent_dim: Width = 3
+    """Dimensions of m, what moves; from 3 to `num_keypoints` + 2."""
+    hidden_dim: Width = 64
+    continuation: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = self.num_keypoints + 2
+        if self.posterior != "filter":
+            raise ValueError(f"posterior: got {self.posterior!r}, allowed: 'filter'")
+        if not 3 <= self.latent_dim <= most:
+            allowed = f"from 3 to {most}, num_keypoints + 2"
+            raise ValueError(f"latent_dim: got {self.latent_dim}, allowed: {allowed}")
+
+
 class Landmarks(NamedTuple):
     """The things of N maps."""
 
@@ -70,13 +95,10 @@ class MappedWorldModel(WorldModel):
     Args:
         frame_shape: (H, W, C) of a frame.
         action_size: A.
-        config: as for `WorldModel`.
-
-    Raises:
-        ValueError: the configuration is for another posterior than the filter, or for a number of
-            latents that the encoder cannot give.
+        config: sizes and scales.
     """
 
+    config_type = MappedWorldModelConfig
     initial_length = 16  # so that what moves has left its place by the end
     training_buffers = ("recalled", "displaced", "outcomes", "num_recalled")
     controlled: Tensor
@@ -97,15 +119,9 @@ class MappedWorldModel(WorldModel):
         self,
         frame_shape: tuple[int, int, int],
         action_size: int,
-        config: WorldModelConfig | None = None,
+        config: MappedWorldModelConfig | None = None,
     ) -> None:
-        config = config or WorldModelConfig()
-        most = config.num_keypoints + 2
-        if config.posterior != "filter":
-            raise ValueError(f"posterior: got {config.posterior!r}, allowed: 'filter'")
-        if not 3 <= config.latent_dim <= most:
-            allowed = f"from 3 to {most}, num_keypoints + 2"
-            raise ValueError(f"latent_dim: got {config.latent_dim}, allowed: {allowed}")
+        config = config or MappedWorldModelConfig()
         super().__init__(frame_shape, action_size, config)
         moving, width = self.config.latent_dim, self.config.hidden_dim
         self.map = StaticMap(frame_shape, MAP_CHANNELS)

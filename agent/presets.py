@@ -4,10 +4,9 @@ from typing import TypedDict
 
 from agent.exploration import Exploration
 from agent.learner import TrainingConfig
-from agent.mapped_world_model import MappedWorldModel
+from agent.mapped_world_model import MappedWorldModel, MappedWorldModelConfig
 from agent.planning import ICEM
 from agent.settings import AgentConfig
-from agent.world_model import WorldModelConfig
 
 
 class Preset(TypedDict):
@@ -20,7 +19,7 @@ class Preset(TypedDict):
 
 EVERY_ROOM = Preset(
     config=AgentConfig(
-        WorldModelConfig(latent_dim=3, hidden_dim=64, continuation=True),
+        MappedWorldModelConfig(),
         ICEM(discount=0.98, states=512),
         TrainingConfig(updates_per_step=1.0, longest_episode=20),
     ),

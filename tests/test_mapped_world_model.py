@@ -26,11 +26,12 @@ from agent.mapped_world_model import (
     THINGS,
     UNCERTAIN,
     MappedWorldModel,
+    MappedWorldModelConfig,
 )
 from agent.networks import PATCH
 from agent.planning import ICEM
 from agent.presets import EVERY_ROOM
-from agent.world_model import WorldModel, WorldModelConfig
+from agent.world_model import WorldModel
 
 MAZE = "RobotRoomMaze-v0"
 
@@ -38,7 +39,7 @@ MAZE = "RobotRoomMaze-v0"
 @pytest.fixture(scope="module")
 def agent():
     config = AgentConfig(
-        WorldModelConfig(hidden_dim=32, continuation=True),
+        MappedWorldModelConfig(latent_dim=8, hidden_dim=32),
         training=TrainingConfig(updates_per_step=0.1, longest_episode=20, random_steps=200),
     )
     agent = Agent(MAZE, config, seed=0, device="cpu", world_model=MappedWorldModel)
@@ -266,7 +267,7 @@ def test_presence_is_a_ratio_of_densities():
 )
 def test_settings_that_it_cannot_use_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        MappedWorldModel((64, 64, 3), 2, WorldModelConfig(**settings))
+        MappedWorldModel((64, 64, 3), 2, MappedWorldModelConfig(**settings))
 
 
 def test_it_acts_saves_and_loads(agent, tmp_path):
@@ -371,7 +372,7 @@ def test_outcomes_are_told_how_far_away_the_goal_is():
     """The room's own distance is among what they are told, at starts and goals never seen."""
     room = "RobotRoomRandomGoal-v0"
     config = AgentConfig(
-        WorldModelConfig(continuation=True), training=TrainingConfig(updates_per_step=0.01)
+        MappedWorldModelConfig(), training=TrainingConfig(updates_per_step=0.01)
     )
     agent = Agent(room, config, seed=0, device="cpu", world_model=MappedWorldModel).learn(160)
     model, env, told, true = agent.world_model, gym.make(room), [], []

@@ -21,7 +21,7 @@ from agent import Agent
 from agent.distributions import Normal
 from agent.exploration import Exploration
 from agent.learner import TrainingConfig
-from agent.mapped_world_model import THINGS, Landmarks, MappedWorldModel
+from agent.mapped_world_model import THINGS, Landmarks, MappedWorldModel, MappedWorldModelConfig
 from agent.presets import EVERY_ROOM
 from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
@@ -104,7 +104,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no static map": changed(
         {"world_model": WorldModelConfig(continuation=True)}, world_model=WorldModel
     ),
-    "no continuation": changed({"world_model": WorldModelConfig(latent_dim=3)}),
+    "no continuation": changed({"world_model": MappedWorldModelConfig(continuation=False)}),
     "no distances from landmarks": changed(world_model=NoDistances),
     "no novelty": changed(world_model=NoNovelty),
     "no doubt of imagined steps": changed(world_model=NoDoubt),
