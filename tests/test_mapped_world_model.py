@@ -371,9 +371,7 @@ def test_a_new_scale_of_rewards_keeps_what_was_predicted(agent):
 def test_outcomes_are_told_how_far_away_the_goal_is():
     """The room's own distance is among what they are told, at starts and goals never seen."""
     room = "RobotRoomRandomGoal-v0"
-    config = AgentConfig(
-        MappedWorldModelConfig(), training=TrainingConfig(updates_per_step=0.01)
-    )
+    config = AgentConfig(MappedWorldModelConfig(), training=TrainingConfig(updates_per_step=0.01))
     agent = Agent(room, config, seed=0, device="cpu", world_model=MappedWorldModel).learn(160)
     model, env, told, true = agent.world_model, gym.make(room), [], []
     for seed in range(30):

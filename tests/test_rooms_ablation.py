@@ -1,5 +1,6 @@
-"""The variants of the ablation of the configuration for every room."""
+"""The configuration for every room: the variants of its ablation, and its cost."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from agent import Agent
 from agent.exploration import Exploration
 from agent.presets import EVERY_ROOM
+from benchmarks.model import rooms_cost
 from benchmarks.model.rooms_ablation import VARIANTS, WHOLE
 
 FEW = {"random_steps": 40, "updates_per_step": 0.1}
@@ -48,3 +50,14 @@ def test_without_rehearsal_rewards_are_learned_from_the_elbo_alone():
         model.further_loss(features, q, batch, torch.Generator().manual_seed(0)).backward()
         gradients.append(model.reward_net[0].weight.grad)
     assert gradients[0].abs().sum() > 0 and gradients[1] is None
+
+
+def test_its_cost_is_measured_beside_the_default(tmp_path, capsys):
+    config = rooms_cost.RoomsCost(env_steps=24, rounds=2, out=tmp_path / "cost.json")
+    rooms_cost.main(config)
+    times = json.loads(config.out.read_text())["milliseconds"]
+    assert set(times) == set(rooms_cost.NAMES)
+    for each in times.values():
+        assert set(each) == set(rooms_cost.QUANTITIES)
+        assert all(len(values) == 2 and min(values) > 0 for values in each.values())
+    assert "first decision" in capsys.readouterr().out
