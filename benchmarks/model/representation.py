@@ -56,7 +56,7 @@ class Represent:
     seeds: int = 2
     """Training seeds, from 400."""
     env_steps: int = 1000
-    """Random environment steps to learn from; as many updates follow as the configuration makes of them."""
+    """Random environment steps to learn from; the configuration says how many updates follow."""
     workers: int = 1
     """Jobs at a time."""
     out: Path = Path("benchmarks/results/representation")
