@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agent.actions import action_size, nearest, scale_actions
 from agent.agent import Agent
+from agent.networks import ridge
 from agent.world_model import WorldModel
 
 PARTICLES = 256  # imagined rollouts per episode
@@ -144,7 +145,8 @@ def diagnose(agent: Agent, rollouts: RandomRollouts) -> dict[str, float | Curve]
 def linear_probe(z: Tensor, target: Tensor) -> tuple[float, float]:
     """RMS errors of a linear probe from z (E, T, D) to a target (E, T, 2) and of a constant.
 
-    Fitted by least squares on the first half of the episodes, tested on the second.
+    Fitted by ridge regression on the first half of the episodes, tested on the second. The penalty
+    matters only where there are about as many latents as frames, as with a map.
     """
     ones = torch.ones_like(z[..., :1])
     inputs = torch.cat([z, ones], -1).double()
@@ -152,8 +154,14 @@ def linear_probe(z: Tensor, target: Tensor) -> tuple[float, float]:
 
     def error(columns: Tensor) -> float:
         known, wanted = columns[:half].flatten(0, 1), target[:half].flatten(0, 1)
-        weights = torch.linalg.lstsq(known, wanted, driver="gelsd" if z.is_cpu else None).solution
-        return (columns[half:] @ weights - target[half:]).square().sum(-1).mean().sqrt().item()
+        return (
+            (columns[half:] @ ridge(known, wanted) - target[half:])
+            .square()
+            .sum(-1)
+            .mean()
+            .sqrt()
+            .item()
+        )
 
     return error(inputs), error(ones.double())
 
