@@ -14,6 +14,7 @@ from agent.networks import ridge
 from agent.world_model import WorldModel
 
 PARTICLES = 256  # imagined rollouts per episode
+PENALTY = 1e-5  # of linear probes, too little to be seen where there are few latents
 Curve = list[float]
 
 
@@ -155,7 +156,7 @@ def linear_probe(z: Tensor, target: Tensor) -> tuple[float, float]:
     def error(columns: Tensor) -> float:
         known, wanted = columns[:half].flatten(0, 1), target[:half].flatten(0, 1)
         return (
-            (columns[half:] @ ridge(known, wanted) - target[half:])
+            (columns[half:] @ ridge(known, wanted, PENALTY) - target[half:])
             .square()
             .sum(-1)
             .mean()

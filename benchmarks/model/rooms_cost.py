@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def main(config: RoomsCost) -> None:
     times = {name: {quantity: list[float]() for quantity in QUANTITIES} for name in NAMES}
     for _ in track(range(config.rounds), "timing"):
         for name, agent in agents.items():
-            times[name]["update"].append(_milliseconds(lambda: agent.learner.update(left=0.5), 10))  # noqa: B023
+            times[name]["update"].append(_milliseconds(partial(agent.learner.update, left=0.5), 10))
             first, later = _decisions(agent, frames)
             times[name]["first decision"].append(first)
             times[name]["decision"].append(later)
