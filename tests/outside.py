@@ -1,5 +1,7 @@
 """What a researcher would bring: the documentation's examples, and some that do not fit."""
 
+import time
+
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import register
@@ -36,6 +38,14 @@ def in_seconds(env, seed):
     yield Straight(), 0, 5.0
     for number in range(1, 1000):
         yield Straight(), 10 * number, 5.0 * number
+
+
+def in_trials(env, seed, tries=1):
+    for number in range(1000):
+        yield Straight(), 100 * tries * number
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
 
 
 class Wrong(Straight):

@@ -1,5 +1,6 @@
 """Algorithms and rooms from outside take part in the comparison, or are refused before it begins."""
 
+import dataclasses
 import json
 import os
 import re
@@ -13,7 +14,15 @@ import outside
 import pytest
 
 import robot_room  # noqa: F401
-from benchmarks.comparison import algorithms, command, dreamer, evaluation_curve, job, sweep
+from benchmarks.comparison import (
+    algorithms,
+    command,
+    dreamer,
+    evaluation_curve,
+    job,
+    sheeprl_dreamer,
+    sweep,
+)
 from benchmarks.comparison.budgets import Budget
 from benchmarks.comparison.scores import Scores
 from benchmarks.engine import elsewhere
@@ -236,6 +245,15 @@ def test_dreamer_has_the_versions_that_this_project_pins():
     own = [pin for pin in dreamer.REQUIREMENTS if not pin.startswith("sheeprl")]
     assert len(own) == 3 and set(own) <= set(pins)
     json.dumps(dreamer.make.settings)
+
+
+def test_dreamers_setting_is_a_point_of_what_is_tuned():
+    fields = {field.name for field in dataclasses.fields(sheeprl_dreamer.Setting)}
+    make = dreamer.make
+    assert set(make.arguments) == set(make.space) <= fields
+    for name, of in make.space.items():
+        assert of._contains(of.to_internal_repr(make.arguments[name])), name
+        assert f"{name}={make.arguments[name]}" in make.settings
 
 
 def examples():

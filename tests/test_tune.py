@@ -1,18 +1,23 @@
 """Tuning: what is searched, what is stored, and that machines can share it."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution
 
 from agent import AgentConfig
-from benchmarks.comparison import baselines, tune
+from benchmarks.comparison import baselines, dreamer, tune
 from benchmarks.comparison.baselines import SETTINGS
 from benchmarks.comparison.budgets import OURS
+from benchmarks.engine import elsewhere
+from benchmarks.engine.peers import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +156,32 @@ def test_a_trial_of_ours_trains_with_what_was_suggested(tmp_path, monkeypatch):
     assert set(trial.params) == set(tune.space(OURS)) and trial.value == 0.5
     stored = json.loads((ours.out / "world-model-RobotRoom-v0.json").read_text())
     assert stored["trials"][0]["env_steps"] == 104
+
+
+def test_an_algorithm_from_outside_is_tuned_beginning_with_its_own_values(tmp_path, monkeypatch):
+    here = str(ROOT / "tests")
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setenv("PYTHONPATH", here)
+    monkeypatch.setattr(elsewhere, "peers_python", lambda name, requirements: sys.executable)
+    monkeypatch.setattr(tune, "evaluate_both", lambda policy, env_id: {"success_rate": 0.5})
+    ranges = {"tries": CategoricalDistribution([2, 3])}
+    make = elsewhere.Elsewhere("test", (), "outside:in_trials", "", {"tries": 3}, ranges)
+    monkeypatch.setattr(dreamer, "make", make)
+    given = "other=benchmarks.comparison.dreamer:make"
+    study = config(tmp_path, algorithm=given, seconds=0.1, evaluations=2, trials=2)
+    tune.main(study)
+    stored = json.loads((study.out / "other-RobotRoom-v0.json").read_text())
+    first, second = stored["trials"]
+    assert first["params"] == {"tries": 3} and first["rates"] == [0.5, 0.5]
+    for trial in (first, second):
+        assert trial["env_steps"] % (100 * trial["params"]["tries"]) == 0
+        assert trial["seconds"] >= 0.1
+    tune.main(config(tmp_path, algorithm=given, seconds=0.1, evaluations=2, trials=2))
+    assert len(tune.open_study(study).trials) == 2
+    for space in ({}, {"tries": [2, 3]}, None):
+        monkeypatch.setattr(dreamer, "make", dataclasses.replace(make, space=space))
+        with pytest.raises(ValueError, match=r"algorithm: got 'other=.*, allowed: world-model, "):
+            config(tmp_path, algorithm=given)
 
 
 @pytest.mark.parametrize(

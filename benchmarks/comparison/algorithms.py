@@ -13,6 +13,9 @@ Training goes on when the next item is asked for, and ends with the function or 
 
 A third item, if there is one, is the seconds of training so far, for who knows them better than the
 clock between two yields.
+
+It can be tuned (`benchmarks.comparison.tune`) if it has `space`, Optuna's distributions by name,
+`arguments`, the values that are tried first, and `with_settings(**values)`, the `make` of others.
 """
 
 import hashlib

@@ -36,9 +36,8 @@ SIZES = (
     "algo.world_model.transition_model.hidden_size=128",
     "algo.world_model.representation_model.hidden_size=128",
     "algo.per_rank_batch_size=8",
-    "algo.per_rank_sequence_length=16",
 )
-"""sheeprl's smallest configuration, with half its widths and an eighth of its batch."""
+"""sheeprl's smallest configuration, with half its widths and half its sequences."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,8 @@ class Setting:
     """Environment steps with uniform actions before the first update."""
     longest_episode: int | None = 10
     """Steps after which an environment is reset in training; None: its own limit."""
+    sequence_length: int = 8
+    """Steps of a sequence; an update takes time in proportion, and episodes are short."""
 
     def overrides(self) -> list[str]:
         """As sheeprl's configuration has it."""
@@ -65,6 +66,7 @@ class Setting:
             f"algo.critic.optimizer.lr={self.rate / 2}",
             f"algo.gamma={self.gamma}",
             f"algo.horizon={self.horizon}",
+            f"algo.per_rank_sequence_length={self.sequence_length}",
         ]
 
 
@@ -199,8 +201,13 @@ def channels_first(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.moveaxis(frames, -1, 1))
 
 
-def make(spec: EnvSpec, seed: int, setting: Setting = Setting()) -> Iterator[tuple[Dreamer, int]]:
+def make(spec: EnvSpec, seed: int, **setting: Any) -> Iterator[tuple[Dreamer, int]]:
     """Train without end; yields the agent and the environment steps so far, at first before all."""
+    return training(spec, seed, Setting(**setting))
+
+
+def training(spec: EnvSpec, seed: int, setting: Setting) -> Iterator[tuple[Dreamer, int]]:
+    """As `make`."""
     limit = setting.longest_episode
     env: Any = gym.make_vec(
         spec,

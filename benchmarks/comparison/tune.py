@@ -1,9 +1,10 @@
 r"""Settings of any algorithm, ours or a baseline, tuned with Optuna on tuning seeds and tuning starts.
 
     python -m benchmarks.comparison.tune --algorithm ppo --env-id RobotRoom-v0 --trials 30
+    python -m benchmarks.comparison.tune --algorithm my_package.module:make
     python -m benchmarks.comparison.tune --storage postgresql://user@host/tuning    # several machines
 
-A trial trains with suggested settings, ours for a number of environment steps and a baseline for CPU
+A trial trains with suggested settings, ours for a number of environment steps and all others for CPU
 seconds, and is evaluated on the way, with and without its policy's noise. Its value is its mean success
 over these evaluations. It is pruned where it is worse than half of the others were. All processes and
 machines that share a storage work at one study; a trial whose machine is lost is tried again. Nothing
@@ -17,10 +18,11 @@ import inspect
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import optuna
@@ -34,6 +36,7 @@ import robot_room  # noqa: F401 - registers its environments
 from agent import Agent, AgentConfig
 from agent.learner import Progress
 from benchmarks.comparison import baselines
+from benchmarks.comparison.algorithms import Make, load, parse, train
 from benchmarks.comparison.baselines import NORMED, OFF_POLICY, SETTINGS, SMALL, Setting
 from benchmarks.comparison.budgets import OURS
 from benchmarks.engine.jobs import Record, at_least_one, command, read_record, write_record
@@ -55,13 +58,13 @@ class Tune:
     """Run the trials that are missing, then print the table of the best."""
 
     algorithm: str = "ppo"
-    """world-model, or one of the baselines."""
+    """world-model, one of the baselines, or one from outside: module:function, NAME=module:function."""
     env_id: str = "RobotRoom-v0"
     """The environment."""
     trials: int = 30
     """In the study, those of other machines and of earlier calls counted; 0: only print."""
     seconds: float = 120.0
-    """CPU seconds of training in a trial of a baseline, evaluations not counted."""
+    """CPU seconds of training in a trial of any other than ours, evaluations not counted."""
     env_steps: int = 500
     """Environment steps in a trial of ours."""
     evaluations: int = 12
@@ -76,8 +79,7 @@ class Tune:
     """File of a figure of pruning and of the settings' importance."""
 
     def __post_init__(self) -> None:
-        if self.algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm: got {self.algorithm!r}, allowed: {ALGORITHMS}")
+        space(self.algorithm)
         at_least_one(self, "env_steps", "evaluations")
         if self.trials < 0:
             raise ValueError(f"trials: got {self.trials}, allowed: 0 or more")
@@ -92,7 +94,8 @@ class Tune:
     @property
     def name(self) -> str:
         """Of the study."""
-        return f"{self.algorithm}-{self.env_id.replace(':', '.')}"
+        algorithm = self.algorithm if self.algorithm in ALGORITHMS else parse(self.algorithm).name
+        return f"{algorithm}-{self.env_id.replace(':', '.')}"
 
     @property
     def settings(self) -> Record:
@@ -102,8 +105,48 @@ class Tune:
         return {"study": self.name, **length, "evaluations": self.evaluations, "seed": self.seed}
 
 
+class Tunable(Protocol):
+    """An algorithm from outside that can be tuned."""
+
+    space: Mapping[str, BaseDistribution]
+    arguments: Mapping[str, Any]
+    """Values that a new study tries first."""
+
+    def with_settings(self, **values: Any) -> Make:
+        """The algorithm with these values."""
+        ...
+
+
+def load_tunable(algorithm: str) -> Tunable:
+    """Import an algorithm from outside.
+
+    Raises:
+        ValueError: there is no such algorithm, or it cannot be tuned.
+    """
+    make = load(parse(algorithm).target)
+    ranges = getattr(make, "space", None)
+    if (
+        not isinstance(ranges, Mapping)
+        or not ranges
+        or not all(isinstance(of, BaseDistribution) for of in ranges.values())
+        or not callable(getattr(make, "with_settings", None))
+        or not isinstance(getattr(make, "arguments", None), Mapping)
+    ):
+        raise ValueError(
+            f"algorithm: got {algorithm!r}, allowed: {', '.join(ALGORITHMS)}, or one with `space` "
+            "(Optuna's distributions by name), `arguments` and `with_settings`"
+        )
+    return cast(Tunable, make)
+
+
 def space(algorithm: str) -> Space:
-    """The settings that are searched, and their ranges."""
+    """The settings that are searched, and their ranges.
+
+    Raises:
+        ValueError: it is neither built-in nor an algorithm that can be tuned.
+    """
+    if algorithm not in ALGORITHMS:
+        return dict(load_tunable(algorithm).space)
     if algorithm == OURS:
         return {
             "horizon": CategoricalDistribution([4, 6, 8, 12, 16, 20]),
@@ -201,6 +244,13 @@ def run_trial(trial: optuna.Trial, config: Tune) -> float:
 
         agent.learn(config.env_steps, callback)
         look(agent, 1.0, agent.num_timesteps, agent.progress.seconds)
+    elif config.algorithm not in ALGORITHMS:
+        make = load_tunable(config.algorithm).with_settings(**params)
+        with closing(train(make, env_spec(config.env_id), config.seed)) as training:
+            for policy, env_steps, seconds in training:
+                look(policy, seconds / config.seconds, env_steps, seconds)
+                if seconds >= config.seconds:
+                    break
     else:
         setting = baseline_setting(config.algorithm, params)
         training = baselines.train(config.algorithm, setting, config.env_id, config.seed)
@@ -253,6 +303,8 @@ def open_study(config: Tune) -> optuna.Study:
         study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     if not study.trials:
         study.add_trials(stored)
+        if config.algorithm not in ALGORITHMS:
+            study.enqueue_trial(dict(load_tunable(config.algorithm).arguments), skip_if_exists=True)
     return study
 
 
@@ -266,7 +318,7 @@ def stored_trials(config: Tune) -> Iterator[FrozenTrial]:
     if path.exists():
         for trial in read_record(path, config.settings)["trials"]:
             yield frozen(trial["state"], trial["params"], ranges, trial["rates"], trial["value"])
-    elif config.algorithm != OURS:
+    elif config.algorithm in SETTINGS:
         for by_hand in sorted((BY_HAND / config.env_id).glob("*.json")):
             record = read_record(by_hand)
             settings = record["settings"]

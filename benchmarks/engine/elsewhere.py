@@ -6,14 +6,15 @@ yields. Frames and actions travel over pipes; states of the policy stay there.
 """
 
 import importlib
+import json
 import os
 import pickle
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from gymnasium.envs.registration import EnvSpec
@@ -33,6 +34,14 @@ class Elsewhere:
     """module:function, importable there; the project's root is on its path."""
     settings: str
     """What results depend on, in one line."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Of `target`, after environment and seed; what JSON can hold."""
+    space: Mapping[str, Any] = field(default_factory=dict)
+    """What tuning tries instead of them: Optuna's distributions, by name."""
+
+    def with_settings(self, **arguments: Any) -> "Elsewhere":
+        """The same with other arguments."""
+        return replace(self, arguments=arguments)
 
     def __call__(self, env: EnvSpec, seed: int) -> Iterator[tuple["Remote", int, float]]:
         """Yield the policy, environment steps, and CPU seconds of training so far.
@@ -42,7 +51,8 @@ class Elsewhere:
         Raises:
             RuntimeError: pip, or the algorithm there, fails.
         """
-        remote = Remote(self.environment, self.requirements, self.target, env, seed)
+        asked = self.target, env.to_json(), str(seed), json.dumps(dict(self.arguments))
+        remote = Remote(self.environment, self.requirements, *asked)
         try:
             while (progress := remote.ask("next")) is not None:
                 yield remote, *progress
@@ -53,11 +63,9 @@ class Elsewhere:
 class Remote:
     """The policy of a process elsewhere."""
 
-    def __init__(
-        self, environment: str, requirements: Sequence[str], target: str, env: EnvSpec, seed: int
-    ) -> None:
+    def __init__(self, environment: str, requirements: Sequence[str], *asked: str) -> None:
         python = peers_python(environment, requirements)
-        command = [python, "-m", "benchmarks.engine.elsewhere", target, env.to_json(), str(seed)]
+        command = [python, "-m", "benchmarks.engine.elsewhere", *asked]
         one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             command,
@@ -110,9 +118,10 @@ class Remote:
 class _Server:
     """Answers requests with a `make`'s snapshots and policy."""
 
-    def __init__(self, target: str, spec: EnvSpec, seed: int) -> None:
+    def __init__(self, target: str, spec: EnvSpec, seed: int, arguments: Mapping[str, Any]) -> None:
         module, _, name = target.partition(":")
-        self.training = iter(getattr(importlib.import_module(module), name)(spec, seed))
+        make = getattr(importlib.import_module(module), name)
+        self.training = iter(make(spec, seed, **arguments))
         self.policy: Any = None
         self.seconds = 0.0
         self.states: dict[int, Any] = {}
@@ -140,8 +149,8 @@ class _Server:
         return action, self.calls
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, target: str, spec: EnvSpec, seed: int) -> None:
-    """Answer until nobody asks."""
+def serve(requests: BinaryIO, answers: BinaryIO, *asked: Any) -> None:
+    """Answer until nobody asks; `asked` is what the server is made from."""
     server: _Server | None = None
     while True:
         try:
@@ -149,7 +158,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, target: str, spec: EnvSpec, see
         except EOFError:
             return
         try:
-            server = server or _Server(target, spec, seed)
+            server = server or _Server(*asked)
             answer = False, getattr(server, name)(*arguments)
         except Exception:  # whatever it is, it is reported where it was asked for
             answer = True, traceback.format_exc().strip()
@@ -159,10 +168,11 @@ def serve(requests: BinaryIO, answers: BinaryIO, target: str, spec: EnvSpec, see
 
 def main() -> None:
     """Serve over standard input and output; what libraries print goes to standard error."""
-    target, spec, seed = sys.argv[1:]
+    target, spec, seed, arguments = sys.argv[1:]
+    asked = target, EnvSpec.from_json(spec), int(seed), json.loads(arguments)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    serve(sys.stdin.buffer, answers, target, EnvSpec.from_json(spec), int(seed))
+    serve(sys.stdin.buffer, answers, *asked)
 
 
 if __name__ == "__main__":
