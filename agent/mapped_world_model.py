@@ -27,12 +27,13 @@ from torch import Tensor, nn
 
 from agent.config import Width
 from agent.distributions import Normal, kl_divergence, product, returns_vary
+from agent.episodic_world_model import EpisodicWorldModel
 from agent.networks import PATCH, SeparableDecoder, mlp
 from agent.posteriors import MIN_STD, inverse_softplus, normal
 from agent.static_map import StaticMap
 from agent.things import Things
 from agent.types import Batch, Step
-from agent.world_model import WorldModel, WorldModelConfig
+from agent.world_model import WorldModelConfig
 
 MAP_CHANNELS = 8
 THINGS = 6  # coloured things that are told apart, of those that move and of those that do not
@@ -89,7 +90,7 @@ class Landmarks(NamedTuple):
     summary: Tensor  # (N, 3 K), centres and masses, of unit scale
 
 
-class MappedWorldModel(WorldModel):
+class MappedWorldModel(EpisodicWorldModel):
     """The sequential VAE with z = (m, s): `latent_dim` dimensions that move, and a static map.
 
     Args:
@@ -265,11 +266,7 @@ class MappedWorldModel(WorldModel):
         error = ((step - density.mean).abs() / density.std + density.std.log()).sum(-1)
         presence = F.softplus(-self.presence_net(real)) + F.softplus(self.presence_net(unreal))
         inputs, reward, continues = self.outcomes[chosen].split([self.outcomes.shape[1] - 2, 1, 1], -1)
-        reward_std = self.config.reward_std * self.reward_scale
-        mean = torch.where(continues > 0, *self._rewards(inputs).chunk(2, -1))
-        outcome = ((mean - reward) / reward_std)[:, 0].square() / 2
-        if self.continuation_net is not None:
-            outcome = outcome + F.softplus((1 - 2 * continues[:, 0]) * self._continuation_logit(inputs))
+        outcome = self.outcome_loss(inputs, reward, continues)
         return error.mean() + presence.mean() + outcome.mean()
 
     @torch.no_grad()
@@ -296,31 +293,6 @@ class MappedWorldModel(WorldModel):
         told = torch.stack([batch.rewards, batch.continues], -1)
         self.outcomes[at] = torch.cat([inputs, told], -1)[:, 1:][pairs][-RECALLED:]
         self.num_recalled += len(rows)
-
-    def _reward(self, inputs: Tensor) -> Tensor:
-        if self.continuation_net is None:
-            return self._expected(inputs, None)
-        return self._expected(inputs, self._continuation_logit(inputs).sigmoid())
-
-    def _expected(self, inputs: Tensor, goes_on: Tensor | None) -> Tensor:
-        """The mean of p(r | z), given p(c = 1 | z); None: 1."""
-        later, last = self._rewards(inputs).unbind(-1)
-        return later if goes_on is None else torch.lerp(last, later, goes_on)
-
-    def _rewards(self, inputs: Tensor) -> Tensor:
-        """Rewards if the episode goes on and if it ends: p(r, c | z) = p(c | z) p(r | c, z).
-
-        So a plan cannot stay where the reward of the end is given and the end does not come.
-        """
-        return self.reward_offset + self.reward_scale * self.reward_net(inputs)
-
-    def log_p_rewards(self, told: Tensor, batch: Batch, times: slice) -> Tensor:
-        """The log-density log p(r_t | c_t, z_t), (B, T), 0 where there is no reward; nats."""
-        rewards = self._rewards(told)
-        mean = torch.where(batch.continues[:, times] > 0, rewards[..., 0], rewards[..., 1])
-        std = (self.config.reward_std * self.reward_scale).expand(*mean.shape, 1)
-        density = Normal(mean[..., None], std)
-        return density.log_prob(batch.rewards[:, times, None]) * batch.reward_mask[:, times]
 
     def outcome_inputs(self, z: Tensor) -> Tensor:
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
@@ -481,21 +453,11 @@ class MappedWorldModel(WorldModel):
         """Fit the map's components to more episodes, and the scale of rewards to all of them.
 
         What was learned of the images that the map draws stays true: they come nearer to the frames.
-        What was learned of rewards is kept exactly, by changing the last layer with the scale (PopArt,
-        arXiv 1602.07714).
         """
-        self._rescale_rewards(rewards)
+        self.rescale_rewards(rewards)
         self.rewarded.fill_(returns_vary)
         frames = self._centred(batch.frames.flatten(0, 1))
         self._fit_map(frames, self.map.moving(frames), batch.mask.bool())
-
-    def _rescale_rewards(self, rewards: Tensor) -> None:
-        offset, scale = self.reward_offset.clone(), self.reward_scale.clone()
-        self.fit_reward_scale(rewards)
-        last = self.reward_net[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight.mul_(scale / self.reward_scale)
-        last.bias.copy_((offset + scale * last.bias - self.reward_offset) / self.reward_scale)
 
     @property
     def novelty(self) -> Callable[[Tensor], Tensor] | None:

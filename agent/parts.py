@@ -18,6 +18,7 @@ from agent.control import ControlState
 from agent.deterministic import DeterministicModel
 from agent.exploration import Exploration
 from agent.gate import Gate
+from agent.kinematic_world_model import KinematicWorldModel
 from agent.mapped_world_model import MappedWorldModel
 from agent.planning import PLANNERS, Plan, Planner, Problem
 from agent.planning.function import FunctionPlanner, PlanFunction, described
@@ -30,7 +31,7 @@ AnyPlanner = Planner | type[Planner] | PlanFunction
 AnyExploration = Exploration | type[Exploration]
 """What can be given as an exploration."""
 
-OWN_MODELS = (WorldModel, MappedWorldModel)
+OWN_MODELS = (WorldModel, MappedWorldModel, KinematicWorldModel)
 Kind = TypeVar("Kind")
 
 

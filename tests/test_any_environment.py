@@ -10,13 +10,14 @@ import torch
 from agent import Agent, AgentConfig
 from agent.learner import TrainingConfig
 from agent.planning import ICEM
-from agent.presets import EVERY_ROOM
+from agent.presets import EVERY_ROOM, MOMENTUM
 
 FEW = TrainingConfig(random_steps=24, updates_per_step=0.1, num_envs=2)
 QUICK = replace(EVERY_ROOM["config"], training=FEW, planner=ICEM(states=16, discount=0.98))
 SETTINGS = {
     "default": {"config": AgentConfig(training=FEW)},
     "every room": EVERY_ROOM | {"config": QUICK},
+    "momentum": MOMENTUM | {"config": replace(MOMENTUM["config"], training=FEW)},
 }
 
 

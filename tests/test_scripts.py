@@ -19,8 +19,7 @@ import robot_room
 from agent import Agent, AgentConfig
 from agent.calibration import calibrate_restorer
 from agent.learner import TrainingConfig
-from agent.mapped_world_model import MappedWorldModel
-from agent.presets import EVERY_ROOM
+from agent.presets import EVERY_ROOM, MOMENTUM
 from agent.replay import Episode
 from agent.restoration.denoiser import Denoiser, DenoiserConfig
 from agent.restoration.training import AutoencoderTrainer, DenoiserTrainer
@@ -68,14 +67,14 @@ def test_training_leaves_numbers_and_pictures(trained):
     assert len(imageio.imread(trained / "rollout.gif")) > 5
 
 
-def test_the_preset_for_every_room_is_the_agent_of_python():
-    settings = train.Train("RobotRoomMaze-v0", seed=3, device="cpu", preset="every-room")
-    agent = train.new_agent(settings)
-    assert isinstance(agent.world_model, MappedWorldModel) and agent.config == EVERY_ROOM["config"]
-    assert agent.exploration == EVERY_ROOM["exploration"] and agent.seed == 3
+@pytest.mark.parametrize(("name", "preset"), [("every-room", EVERY_ROOM), ("momentum", MOMENTUM)])
+def test_a_preset_is_the_agent_of_python(name, preset):
+    agent = train.new_agent(train.Train("RobotRoomMaze-v0", seed=3, device="cpu", preset=name))
+    assert type(agent.world_model) is preset["world_model"] and agent.config == preset["config"]
+    assert agent.exploration == preset["exploration"] and agent.seed == 3
     other = AgentConfig(training=TrainingConfig(num_envs=2))
-    with pytest.raises(ValueError, match="preset: got every-room and settings of --agent"):
-        train.Train(preset="every-room", agent=other)
+    with pytest.raises(ValueError, match=f"preset: got {name} and settings of --agent"):
+        train.Train(preset=name, agent=other)
 
 
 def test_any_environment_is_trained_from_its_images():

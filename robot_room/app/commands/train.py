@@ -16,7 +16,7 @@ from agent.auto_checkpoint import AutoCheckpoint
 from agent.datasets import load_episodes
 from agent.eval_callback import EvalCallback
 from agent.metrics import RunLogger
-from agent.presets import EVERY_ROOM
+from agent.presets import EVERY_ROOM, MOMENTUM
 from agent.replay import Episode
 from agent.training import Callback
 from robot_room.app.evaluation.protocol import env_spec, import_package
@@ -68,9 +68,10 @@ class Train:
     resume: Path | None = None
     """A run to continue with its own settings and data. If another package registers its environment,
     also give --env-id PACKAGE:NAME."""
-    preset: Literal["default", "every-room"] = "default"
-    """every-room: the world model and the settings that also learn rooms with walls or sparse rewards,
-    at more time for each step (`agent.presets`), instead of those of --agent."""
+    preset: Literal["default", "every-room", "momentum"] = "default"
+    """Instead of the world model and the settings of --agent (`agent.presets`). every-room: those that
+    also learn rooms with walls or sparse rewards, at more time for each step; momentum: those for tasks
+    in which things have momentum, such as a pendulum."""
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
@@ -121,8 +122,9 @@ def new_agent(config: Train) -> Agent:
     spec = env_spec(config.env_id, config.env_kwargs)
     if config.pixels:
         spec = pixels(spec.id, 64, config.frame_repeat, config.frames, spec.kwargs)
-    if config.preset == "every-room":
-        return Agent(spec, seed=config.seed, device=config.device, **EVERY_ROOM)
+    if config.preset != "default":
+        preset = {"every-room": EVERY_ROOM, "momentum": MOMENTUM}[config.preset]
+        return Agent(spec, seed=config.seed, device=config.device, **preset)
     return Agent(spec, config.agent, config.seed, config.device)
 
 
