@@ -85,16 +85,21 @@ class Positions(nn.Module):
         some = shown[:: 1 + len(shown) // MOST_FRAMES]
         self.floor.copy_(some.flatten(0, 2).median(0).values)
         self.things.initialise(some - self.floor)
-        x = torch.zeros(*mask.shape, len(self.offset), dtype=torch.double, device=frames.device)
-        x[mask] = self.moments(shown).double()
-        self.offset.copy_(x[mask].mean(0))
-        std = x[mask].std(0, correction=0)
+        # In double precision, which not every device has.
+        device, known = mask.device, mask.cpu()
+        x = torch.zeros(*mask.shape, len(self.offset), dtype=torch.double)
+        x[known] = self.moments(shown).cpu().double()
+        mean = x[known].mean(0)
+        x = x - mean
+        std = x[known].std(0, correction=0)
         chosen = (std > LEAST_SPREAD * std.max()).nonzero().flatten()
-        rows = _most_predictable(((x - self.offset) / std)[..., chosen], mask, len(self.weight))
-        self.weight.zero_()
-        self.weight[: len(rows), chosen] = (rows / std[chosen]).float()
-        positions = ((x - self.offset) @ self.weight.double().T).float()
-        used = torch.arange(len(self.weight), device=x.device) < len(rows)
+        rows = _most_predictable(x[..., chosen] / std[chosen], known, len(self.weight))
+        weight = torch.zeros(self.weight.shape, dtype=torch.double)
+        weight[: len(rows), chosen] = rows / std[chosen]
+        self.offset.copy_(mean)
+        self.weight.copy_(weight)
+        positions = (x @ weight.T).float().to(device)
+        used = torch.arange(len(weight), device=device) < len(rows)
         return Identified(positions, used, _read_std(positions, mask))
 
 
