@@ -17,7 +17,8 @@ QUICK = replace(EVERY_ROOM["config"], training=FEW, planner=ICEM(states=16, disc
 SETTINGS = {
     "default": {"config": AgentConfig(training=FEW)},
     "every room": EVERY_ROOM | {"config": QUICK},
-    "momentum": MOMENTUM | {"config": replace(MOMENTUM["config"], training=FEW)},
+    "momentum": MOMENTUM
+    | {"config": replace(MOMENTUM["config"], training=FEW, planner=ICEM(discount=0.99))},
 }
 
 
