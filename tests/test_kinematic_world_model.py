@@ -154,7 +154,8 @@ def test_what_is_not_used_teaches_nothing(learned):
     loss.backward()
     last, K = model.transition_net[-1], model.num_positions
     gradient = last.bias.grad.view(2, K)
-    assert (gradient[:, :2] != 0).all() and (gradient[:, 2:] == 0).all()
+    assert (gradient[:, :2] != 0).all()
+    assert gradient[:, 2:].abs().max() < 1e-5 * gradient[:, :2].abs().min()
 
 
 def test_predicted_velocities_are_bounded(learned):
