@@ -7,19 +7,21 @@ sheeprl needs another moviepy than this project, and so has a virtual environmen
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from benchmarks.comparison.sheeprl_dreamer import Setting
 from benchmarks.engine.elsewhere import Elsewhere
 
 REQUIREMENTS = ("sheeprl==0.8.4", "torch==2.13.0", "gymnasium==1.4.0", "numpy==2.4.6")
 """The last three as this project pins them."""
 
-SETTING = {
-    "rate": 4e-4,
-    "gamma": 0.97,
-    "horizon": 10,
-    "replay_ratio": 0.5,
-    "longest_episode": 10,
-    "sequence_length": 8,
+SPACE = {
+    "rate": FloatDistribution(1e-4, 1e-3, log=True),
+    "gamma": FloatDistribution(0.9, 0.99),
+    "horizon": CategoricalDistribution([6, 10, 15]),
+    "replay_ratio": CategoricalDistribution([0.25, 0.5, 1.0]),
+    "longest_episode": CategoricalDistribution([10, 20]),
+    "sequence_length": CategoricalDistribution([8, 16]),
 }
+SETTING = {name: getattr(Setting(), name) for name in SPACE}
 
 make = Elsewhere(
     "dreamer",
@@ -28,12 +30,5 @@ make = Elsewhere(
     "sheeprl 0.8.4's DreamerV3, 1.5 M parameters, 8 sequences, 200 random steps, "
     + ", ".join(f"{name}={value}" for name, value in SETTING.items()),
     SETTING,
-    {
-        "rate": FloatDistribution(1e-4, 1e-3, log=True),
-        "gamma": FloatDistribution(0.9, 0.99),
-        "horizon": CategoricalDistribution([6, 10, 15]),
-        "replay_ratio": CategoricalDistribution([0.25, 0.5, 1.0]),
-        "longest_episode": CategoricalDistribution([10, 20]),
-        "sequence_length": CategoricalDistribution([8, 16]),
-    },
+    SPACE,
 )
