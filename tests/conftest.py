@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -28,6 +29,15 @@ import robot_room  # noqa: F401 - registers its environments
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> Iterator[None]:
+    """What a test leaves to the process's other tests: numbers below 1e-38 that count."""
+    yield
+    left = (torch.tensor(1e-40) * 1).item()
+    torch.set_flush_denormal(False)
+    assert left > 0, "this test leaves denormal numbers flushed to zero"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from agent.denormals import flushed_denormals
 from agent.planning import Problem
 from agent.planning import problem as planning
 from agent.restoration import diffusion
@@ -131,7 +132,8 @@ def test_a_few_steps_of_training_and_evaluation_run(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["nano", "--steps", "100", "--starts", "2"])
     for name, few in {"UPDATES_PER_STEP": 0.05, "CANDIDATES": 9, "ITERATIONS": 1}.items():
         monkeypatch.setattr(nano, name, few)
-    nano.main()
+    with flushed_denormals():  # a script flushes them for its whole process
+        nano.main()
     line = json.loads(capsys.readouterr().out)
     assert line["seed"] == 0 and 100 <= line["steps"] < 100 + nano.EPISODE and line["starts"] == 2
     monkeypatch.setattr(sys, "argv", ["nano", "--steps", "5"])
