@@ -521,6 +521,7 @@ class Agent:
         repo_id: str,
         metrics: Mapping[str, float] | None = None,
         film: Path | None = None,
+        restorer: Path | None = None,
         private: bool | None = None,
         token: str | None = None,
     ) -> str:
@@ -530,6 +531,7 @@ class Agent:
             repo_id: "USER/NAME"; created if it does not exist.
             metrics: results to state in the card and in the Hub's metadata, by name.
             film: a .gif or .mp4 to show in the card.
+            restorer: a directory written by `Restoration.save_pretrained`, to go with the agent.
             private: whether a new repository is private; None: as the account says.
             token: a token that may write; None: the one that `hf auth login` has stored.
 
@@ -544,7 +546,8 @@ class Agent:
         card = model_card(repo_id, env, self.num_timesteps, self.seed, metrics or {}, film)
         with TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder, "agent"))
-            return uploaded(repo_id, Path(folder, "agent"), card, film, private, token)
+            checkpoint = Path(folder, "agent")
+            return uploaded(repo_id, checkpoint, card, film, restorer, private, token)
 
     @classmethod
     def load(

@@ -28,6 +28,7 @@ from agent.checkpoint import (
 from agent.collection import Collector
 from agent.control import ControlState, decide
 from agent.gate import ConformalGate, SoftGate
+from agent.hub import RESTORER, SHIPPED, located
 from agent.replay import Replay
 from agent.restoration.autoencoder import Autoencoder, AutoencoderConfig
 from agent.restoration.conformal import check_calibration_size, conformal_threshold
@@ -81,6 +82,17 @@ class Restoration:
         Raises:
             ValueError: `path` exists and is not a checkpoint. It is left unchanged.
         """
+        self._save(path)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write a checkpoint directory for others: the weights in half precision, about a megabyte.
+
+        Raises:
+            ValueError: `path` exists and is not a checkpoint. It is left unchanged.
+        """
+        self._save(path, weights_only=True)
+
+    def _save(self, path: str | Path, weights_only: bool = False) -> None:
         threshold = self.gate.innovation_threshold
         known = None if math.isinf(threshold) else threshold
         if isinstance(self.restorer, BlindRestorer):
@@ -98,7 +110,25 @@ class Restoration:
             }
             model = dict(network.state_dict())
         config = SavedRestoration(network.shape, self.calibrated_on, known, **kind)
-        save_checkpoint(path, Checkpoint(config, model, {}, {}, {}))
+        save_checkpoint(path, Checkpoint(config, model, {}, {}, {}, weights_only=weights_only))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> Self:
+        """The restorer and gate that belong to a trained agent; see `Agent.from_pretrained`.
+
+        Args:
+            name: the id of an environment for which this package ships an agent, such as
+                "RobotRoom-v0". Or the directory of an agent, or "USER/NAME" on the Hugging Face Hub.
+            device: where its tensors are.
+
+        Raises:
+            ValueError: there is no such agent, or it has no restorer, or that cannot be loaded.
+        """
+        path = located(name) / RESTORER
+        if not path.is_dir():
+            with_one = sorted(each.parent.name for each in SHIPPED.glob(f"*/{RESTORER}"))
+            raise ValueError(f"name: got {name!r}, which has no restorer; allowed: {with_one}")
+        return cls.load(path, device)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:

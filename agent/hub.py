@@ -15,6 +15,8 @@ from typing import Any
 SHIPPED = Path(__file__).with_name("pretrained")
 """A checkpoint directory for each environment id."""
 FILES = ("config.json", "model.safetensors")
+RESTORER = "restorer"
+"""The folder of a restorer, in an agent's."""
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 FILMS = (".gif", ".mp4")
 
@@ -46,25 +48,39 @@ def _downloaded(repo_id: str) -> Path:
     """The files of a checkpoint on the Hub, in the Hub's own cache."""
     hub = _hub()
     try:
-        return Path(hub.snapshot_download(repo_id, allow_patterns=list(FILES)))
+        wanted = [*FILES, *(f"{RESTORER}/{name}" for name in FILES)]
+        return Path(hub.snapshot_download(repo_id, allow_patterns=wanted))
     except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"name: got {repo_id!r}, which cannot be had from the Hub: {first}") from error
 
 
 def uploaded(
-    repo_id: str, folder: Path, card: str, film: Path | None, private: bool | None, token: str | None
+    repo_id: str,
+    folder: Path,
+    card: str,
+    film: Path | None,
+    restorer: Path | None,
+    private: bool | None,
+    token: str | None,
 ) -> str:
-    """Upload a checkpoint with its card and film; the repository's address.
+    """Upload a checkpoint with its card, film and restorer; the repository's address.
 
     Raises:
-        ValueError: the name is not one, or the Hub refuses.
+        ValueError: the name is not one, the restorer is none, or the Hub refuses.
         ImportError: huggingface_hub is missing.
     """
+    if restorer is not None and not all((restorer / name).is_file() for name in FILES):
+        allowed = "a directory written by Restoration.save_pretrained"
+        raise ValueError(f"restorer: got {restorer}, allowed: {allowed}")
     hub = _hub()
     (folder / "README.md").write_text(card, encoding="utf-8")
     if film is not None:
         shutil.copyfile(film, folder / f"replay{film.suffix}")
+    if restorer is not None:
+        (folder / RESTORER).mkdir()
+        for name in FILES:
+            shutil.copyfile(restorer / name, folder / RESTORER / name)
     api = hub.HfApi(token=token, library_name="robot-room")
     try:
         address = api.create_repo(repo_id, private=private, exist_ok=True)

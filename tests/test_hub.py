@@ -19,7 +19,12 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from agent import Agent
+from agent.calibration import Restoration, described
+from agent.gate import SoftGate
 from agent.hub import SHIPPED, located, model_card, shipped
+from agent.restoration.autoencoder import Autoencoder, AutoencoderConfig
+from agent.restoration.harm import Harm
+from agent.restoration.restorer import BlindRestorer
 from robot_room.app.commands import evaluate, watch
 from robot_room.app.runs.loading import loaded
 
@@ -31,8 +36,38 @@ def agent():
     return Agent("RobotRoom-v0", seed=3)
 
 
+@pytest.fixture(scope="module")
+def restoration(agent):
+    network = Autoencoder((64, 64, 3), AutoencoderConfig(width=8))
+    harm = Harm(network.summary_size)
+    return Restoration(BlindRestorer(network, harm), SoftGate(9.0), calibrated_on=described(agent))
+
+
 def size(folder):
-    return sum(path.stat().st_size for path in folder.rglob("*"))
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def test_an_exported_restorer_comes_back_up_to_half_precision(agent, restoration, tmp_path):
+    agent.save_pretrained(tmp_path / "agent")
+    restoration.save_pretrained(tmp_path / "agent" / "restorer")
+    restoration.save(tmp_path / "exact")
+    exported = tmp_path / "agent" / "restorer"
+    assert 2 * size(exported) == pytest.approx(size(tmp_path / "exact"), rel=0.2)
+    again = Restoration.from_pretrained(tmp_path / "agent")
+    assert again.calibrated_on == restoration.calibrated_on
+    assert again.gate.innovation_threshold == 9.0
+    state = restoration.restorer.autoencoder.state_dict()
+    for name, value in again.restorer.autoencoder.state_dict().items():
+        torch.testing.assert_close(value, state[name].half().to(value.dtype), atol=0, rtol=0)
+    Agent.from_pretrained(tmp_path / "agent")  # is not disturbed by it
+
+
+def test_an_agent_without_a_restorer_says_which_have_one(agent, tmp_path):
+    agent.save_pretrained(tmp_path / "agent")
+    with pytest.raises(ValueError, match="which has no restorer; allowed: "):
+        Restoration.from_pretrained(tmp_path / "agent")
+    with pytest.raises(ValueError, match="name: got 'RobotRoom-v9'"):
+        Restoration.from_pretrained("RobotRoom-v9")
 
 
 def test_exported_weights_act_as_the_agent_up_to_half_precision(agent, tmp_path):
@@ -100,8 +135,11 @@ def test_a_shipped_agent_is_small_and_does_what_its_card_says(name):
         "model.safetensors",
         "metrics.json",
         "README.md",
+        "restorer",
     }
-    assert size(folder) < LARGEST and located(f"robot_room:{name}") == folder
+    assert size(folder) < LARGEST and size(folder / "restorer") < LARGEST
+    assert Restoration.from_pretrained(name).calibrated_on == described(Agent.from_pretrained(name))
+    assert located(f"robot_room:{name}") == folder
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["env_id"] == name and metrics["success_rate"] >= 0.95
     assert f"| success rate | {metrics['success_rate']:g} |" in (folder / "README.md").read_text()
@@ -150,6 +188,7 @@ def test_the_card_has_metadata_that_the_hub_reads():
         ({"repo_id": "no name"}, "repo_id: got 'no name'"),
         ({"metrics": {"success": "high"}}, "metrics: success: got 'high'"),
         ({"film": SHIPPED / "nowhere.gif"}, "film: got"),
+        ({"restorer": SHIPPED / "nowhere"}, "restorer: got"),
     ],
 )
 def test_a_senseless_upload_is_refused_before_the_network_is_used(
@@ -259,17 +298,19 @@ from pathlib import Path
 import numpy as np
 import robot_room
 from agent import Agent
+from agent.calibration import Restoration
 
 agent = Agent.load(sys.argv[1])
 try:
     agent.push_to_hub("user/name", token="hf_bad")
 except ValueError as error:
     print("refused:", error)
-film = Path(sys.argv[2])
+film, restorer = Path(sys.argv[2]), Path(sys.argv[3])
 print(agent.push_to_hub("user/name", {"success_rate": 0.5}, film, token="hf_good"))
-print(agent.push_to_hub("user/name", {"success_rate": 1.0}, film, token="hf_good"))
+print(agent.push_to_hub("user/name", {"success_rate": 1.0}, film, restorer, token="hf_good"))
 again = Agent.from_pretrained("user/name")
 frame = np.full((64, 64, 3), 128, np.uint8)
+Restoration.from_pretrained("user/name").attach(again)
 print("acts:", np.abs(again.predict(frame)[0]).max() <= 1, again.num_timesteps)
 try:
     Agent.from_pretrained("user/other")
@@ -279,11 +320,13 @@ except ValueError as error:
 
 
 @pytest.mark.slow
-def test_an_agent_goes_to_the_hub_and_comes_back(agent, hub, tmp_path):
+def test_an_agent_goes_to_the_hub_and_comes_back(agent, restoration, hub, tmp_path):
     stand_in, variables = hub
     agent.save(tmp_path / "agent")
+    restoration.save_pretrained(tmp_path / "restorer")
     (tmp_path / "film.gif").write_bytes(b"GIF89a")
-    command = [sys.executable, "-c", SESSION, str(tmp_path / "agent"), str(tmp_path / "film.gif")]
+    paths = [str(tmp_path / name) for name in ("agent", "film.gif", "restorer")]
+    command = [sys.executable, "-c", SESSION, *paths]
     environment = os.environ | variables
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -293,7 +336,8 @@ def test_an_agent_goes_to_the_hub_and_comes_back(agent, hub, tmp_path):
     assert said[3] == f"acts: True {agent.num_timesteps}"
     assert said[4].startswith("absent: name: got 'user/other', which cannot be had from the Hub:")
     files = stand_in.repos["user/name"]
-    assert sorted(files) == ["README.md", "config.json", "model.safetensors", "replay.gif"]
+    parts = ["config.json", "model.safetensors"]
+    assert sorted(files) == ["README.md", *parts, "replay.gif", *(f"restorer/{each}" for each in parts)]
     assert (
         b'"value": 1.0' in files["README.md"]
         and b"![The agent acting](replay.gif)" in files["README.md"]

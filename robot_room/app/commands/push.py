@@ -1,15 +1,17 @@
-"""Share the agent of a run on the Hugging Face Hub, with its results and film."""
+"""Share the agent of a run on the Hugging Face Hub, with its results, film and restorer."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import tyro
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from robot_room.app.runs.loading import agent_folder
+from agent.calibration import Restoration
+from robot_room.app.runs.loading import agent_folder, existing_folder
 
 METRICS = ("success_rate", "path_ratio", "spl", "mean_return", "mean_steps")
 """Figures of a run's summary.json that go into the card."""
@@ -17,7 +19,7 @@ METRICS = ("success_rate", "path_ratio", "spl", "mean_return", "mean_steps")
 
 @dataclass
 class Push:
-    """Upload weights, model card and film. Log in before, with `hf auth login`."""
+    """Upload weights, model card, film and restorer. Log in before, with `hf auth login`."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """A run's directory, made by `train`."""
@@ -36,4 +38,9 @@ def main(config: Push) -> None:
         told = json.loads(summary.read_text())
         metrics = {name: told[name] for name in METRICS if told.get(name) is not None}
     shown = film if film.is_file() else None
-    print(agent.push_to_hub(config.repo_id, metrics, shown, config.private))
+    saved = existing_folder(config.run, "restorer")
+    with TemporaryDirectory() as folder:
+        restorer = None if saved is None else Path(folder, "restorer")
+        if saved is not None and restorer is not None:
+            Restoration.load(saved).save_pretrained(restorer)
+        print(agent.push_to_hub(config.repo_id, metrics, shown, restorer, config.private))

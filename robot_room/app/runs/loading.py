@@ -17,8 +17,10 @@ def existing_folder(run: Path, name: str) -> Path | None:
     """A run's folder `restorer` or `restorer_training`, or the same under its old name.
 
     Returns:
-        None if the run has neither.
+        None if the run, or the shipped agent of this name, has neither.
     """
+    if str(run) in shipped() and not run.exists():
+        run = SHIPPED / run
     candidates = run / name, run / OLD_NAMES.get(name, name)
     return next((path for path in candidates if path.is_dir()), None)
 
