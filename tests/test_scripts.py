@@ -10,10 +10,12 @@ import time
 from functools import partial
 from pathlib import Path
 
+import gymnasium as gym
 import imageio.v3 as imageio
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from console import command
 
 import robot_room
 from agent import Agent, AgentConfig
@@ -88,7 +90,7 @@ def test_any_environment_is_trained_from_its_images():
 
 
 def test_evaluate_prints_one_json_object(trained):
-    code, out, err = run("evaluate", trained, "--episodes", 4, "--seed", 7, "--json")
+    code, out, err = command("evaluate", trained, "--episodes", 4, "--seed", 7, "--json")
     assert code == 0, err
     result = json.loads(out)
     assert list(result) == [
@@ -107,7 +109,7 @@ def test_evaluate_prints_one_json_object(trained):
 
 
 def test_watch_records_a_gif_without_a_screen(trained, tmp_path):
-    code, _, err = run("watch", trained, "--record", tmp_path / "rollout.gif", "--episodes", 1)
+    code, _, err = command("watch", trained, "--record", tmp_path / "rollout.gif", "--episodes", 1)
     assert code == 0, err
     frames = imageio.imread(tmp_path / "rollout.gif")
     assert frames[0].shape[1] > 2 * 320
@@ -115,7 +117,7 @@ def test_watch_records_a_gif_without_a_screen(trained, tmp_path):
 
 
 def test_watch_records_a_film_without_a_screen(trained, tmp_path):
-    code, _, err = run("watch", trained, "--record", tmp_path / "rollout.mp4", "--episodes", 1)
+    code, _, err = command("watch", trained, "--record", tmp_path / "rollout.mp4", "--episodes", 1)
     assert code == 0, err
     count, seconds = imageio_ffmpeg.count_frames_and_secs(tmp_path / "rollout.mp4")
     assert count > 5 and seconds == pytest.approx(count / 8, abs=0.13)
@@ -158,7 +160,7 @@ def test_a_run_goes_on_to_where_it_was_to_go(tmp_path, dataset):
         learn(interrupt)
     steps = agent.num_timesteps
     agent.save(tmp_path / "run" / "agent")
-    code, _, err = run("train", "--resume", tmp_path / "run", "--episodes", 1)
+    code, _, err = command("train", "--resume", tmp_path / "run", "--episodes", 1)
     assert code == 0, err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["env_steps"] == (steps if dataset else 60) and steps < 60
@@ -185,27 +187,28 @@ def test_a_run_goes_on_to_where_it_was_to_go(tmp_path, dataset):
     ],
 )
 def test_a_restorer_learns_from_a_runs_frames_and_continues(
-    trained, kind, sizes, updates, trainer, pictures
+    trained, kind, sizes, updates, trainer, pictures, monkeypatch
 ):
-    few = ("--kind", kind, "--calibration-episodes", "18", "--false-alarms", "0.1")
-    code, _, err = run("train_restorer", trained, *sizes, updates, "3", *few)
+    monkeypatch.setattr("agent.calibration.HARM_FRAMES", 200)
+    few = ("--kind", kind, "--calibration-episodes", "4", "--false-alarms", "0.4")
+    code, _, err = command("train_restorer", trained, *sizes, updates, "3", *few)
     assert code == 0, err
     for name in pictures:
         assert imageio.imread(trained / name).std() > 10
     made, folder = trainer
     done = made.load(trained / folder)
     assert done.updates == 3 and done.network.config.width == 8
-    code, _, err = run("train-prior", trained, updates, "5", *few)
+    code, _, err = command("train-prior", trained, updates, "5", *few)
     assert code == 0, err
     assert made.load(trained / folder).updates == 5
     failing = ("--env-kwargs", '{"corruption": "blackout", "severity": 5}')
-    code, out, err = run(
+    code, out, err = command(
         "evaluate", trained, "--episodes", 1, "--seed", 7, "--json", "--restorer", *failing
     )
     assert code == 0, err
     assert json.loads(out)["env_kwargs"] == {"corruption": "blackout", "severity": 5}
     picture = trained / "restorer.gif"
-    code, _, err = run("watch", trained, "--record", picture, "--episodes", 1, "--prior", *failing)
+    code, _, err = command("watch", trained, "--record", picture, "--episodes", 1, "--prior", *failing)
     assert code == 0, err
     assert imageio.imread(picture)[0].shape[1] > 3 * 320  # camera, what was made of it, belief
 
@@ -214,7 +217,7 @@ def test_a_restorer_of_an_agent_that_has_learned_more_is_refused(trained, tmp_pa
     shutil.copytree(trained / "agent", tmp_path / "agent")
     agent = Agent.load(tmp_path / "agent")
     denoiser = Denoiser((64, 64, 3), DenoiserConfig(width=8))
-    calibrate_restorer(agent, denoiser, 18, 0.1).save(tmp_path / "restorer")
+    calibrate_restorer(agent, denoiser, 4, 0.4).save(tmp_path / "restorer")
     loaded(tmp_path, None, "{}", restorer=True)
     agent.learn(8).save(tmp_path / "agent")
     with pytest.raises(
@@ -233,21 +236,29 @@ def test_an_environment_of_another_package_is_named_by_the_user(tmp_path, monkey
     path, named = tmp_path / "run", ("--env-id", "elsewhere:Elsewhere-v0")
     code, _, err = run("train", *named, "--env-steps", 24, "--episodes", 1, "--out", path, *SMALL)
     assert code == 0, err
+    monkeypatch.syspath_prepend(tmp_path)  # whoever tried to import it here would succeed
     film = ("--record", tmp_path / "film.gif", "--episodes", 1)
-    for command, arguments in (
-        ("train", ("--resume", path, "--env-steps", 32, "--episodes", 1)),
-        ("evaluate", (path, "--episodes", 1)),
-        ("watch", (path, *film)),
-    ):
-        code, _, err = run(command, *arguments)
+    commands = (
+        ("train", "--resume", path, "--env-steps", 32, "--episodes", 1),
+        ("evaluate", path, "--episodes", 1),
+        ("watch", path, *film),
+    )
+    for arguments in commands:
+        code, _, err = command(*arguments)
         assert code == 1 and "Elsewhere-v0" in err and "import the package" in err, err
-        code, _, err = run(command, *arguments, *named)
-        assert code == 0, err
+    assert "elsewhere" not in sys.modules
+    try:
+        for arguments in commands:
+            code, _, err = command(*arguments, *named)
+            assert code == 0, err
+    finally:
+        gym.registry.pop("Elsewhere-v0", None)
+        sys.modules.pop("elsewhere", None)
 
 
 def test_a_missing_restorer_is_reported(trained, tmp_path):
     shutil.copytree(trained / "agent", tmp_path / "agent")
-    code, _, err = run("evaluate", tmp_path, "--episodes", 1, "--restorer")
+    code, _, err = command("evaluate", tmp_path, "--episodes", 1, "--restorer")
     assert code == 1 and "robot-room train-restorer" in err and "Traceback" not in err
 
 
@@ -287,15 +298,9 @@ def test_the_benchmarks_of_the_room_run(tmp_path):
         ("memory", ["--steps", "20000", "--rounds", "2"]),
     ):
         out = tmp_path / f"{name}.json"
-        command = [
-            sys.executable,
-            "-m",
-            f"benchmarks.environment.{name}",
-            *arguments,
-            "--out",
-            str(out),
-        ]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+        module = f"benchmarks.environment.{name}"
+        whole = [sys.executable, "-m", module, *arguments, "--out", str(out)]
+        subprocess.run(whole, check=True, cwd=ROOT, capture_output=True)
         assert json.loads(out.read_text())
 
 
@@ -317,5 +322,5 @@ def test_the_benchmarks_of_the_room_run(tmp_path):
     ],
 )
 def test_bad_input_gets_one_line(script, arguments, message):
-    code, out, err = run(script, *arguments)
+    code, out, err = command(script, *arguments)
     assert (code, out) == (1, "") and message in err and "Traceback" not in err
