@@ -14,7 +14,6 @@ In all else this is the sequential VAE of `agent.world_model`.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,9 +36,6 @@ MOST_SPEED = 6.0  # typical speeds: faster is not imagined
 REMEMBERED = 16_384  # steps
 REHEARSED = 512  # of these, in each update
 UNSEEN_STD = 100.0  # of evidence of a velocity from one frame
-COUNTED = 512  # remembered steps that novelty is measured from, about
-KERNEL = 0.4  # std, in positions of unit variance and typical speeds
-LEAST_DENSITY = 0.01  # relative to the usual one; where it is lower, all is equally new
 
 
 @dataclass(frozen=True)
@@ -167,25 +163,6 @@ class KinematicWorldModel(EpisodicWorldModel):
         at = (self.num_remembered + torch.arange(len(rows), device=rows.device)) % REMEMBERED
         self.remembered[at] = rows
         self.num_remembered += len(rows)
-
-    @property
-    def novelty(self) -> Callable[[Tensor], Tensor] | None:
-        """The function (N(z) / N̄ + ε)^(−1/2): N is the kernel density of remembered z, N̄ its mean.
-
-        With counts in place of N these are the bonuses of arXiv 1606.01868.
-        """
-        count = min(int(self.num_remembered), REMEMBERED)
-        if count == 0:
-            return None
-        used = self.posterior.used.repeat(2)
-        rows = self.remembered[:count][:: max(count // COUNTED, 1)]
-        seen = rows[:, : self.latent_dim][:, used]
-
-        def density(z: Tensor) -> Tensor:
-            return (-(torch.cdist(z, seen) / KERNEL).square() / 2).exp().mean(1)
-
-        usual = density(seen).mean()
-        return lambda z: (density(z[:, used]) / usual + LEAST_DENSITY).rsqrt()
 
     # ---- initialisation ------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import torch
+from gymnasium.envs.registration import EnvSpec
 from rich.console import Console
 from rich.table import Table
 
@@ -31,13 +32,16 @@ class Task(NamedTuple):
     """An environment, and what is said of it."""
 
     looks: tuple[int, ...]
-    """Environment steps after which the agent is evaluated; learning ends at the last."""
+    """Actions after which the agent is evaluated; learning ends at the last."""
     published: str
     """A score from elsewhere, never measured here."""
+    frame_repeat: int = 1
+    """Environment steps for which each action is repeated."""
 
 
 TASKS = {
     "Pendulum-v1": Task((2000, 4000), "SAC from the state, 20,000 steps: −157"),
+    "MountainCarContinuous-v0": Task((500, 1000), "SAC from the state, 50,000 steps: 94.7", 4),
     "CartPole-v1": Task((2000,), "DreamerV3 after an hour of a GPU, a user: 144"),
 }
 
@@ -59,17 +63,18 @@ class Suite:
         at_least_one(self, "seeds", "episodes", "workers")
 
 
-def scores(policy: Policy, env_id: str, episodes: int) -> list[float]:
+def scores(policy: Policy, env: EnvSpec, episodes: int) -> list[float]:
     """Returns of held-out starts."""
-    result = evaluate(policy, pixels(env_id), episodes, HELD_OUT_SEED)
+    result = evaluate(policy, env, episodes, HELD_OUT_SEED)
     return [round(float(value), 2) for value in result.returns]
 
 
 def run_job(env_id: str, seed: int, episodes: int, at: tuple[int, ...]) -> Record:
     """Learn, and evaluate before and at each look."""
     torch.set_num_threads(1)
-    env = pixels(env_id)
-    untrained = scores(Uniform(gym.make(env).action_space, seed), env_id, episodes)
+    repeat = TASKS[env_id].frame_repeat
+    env = pixels(env_id, frame_repeat=repeat)
+    untrained = scores(Uniform(gym.make(env).action_space, seed), env, episodes)
     looks: list[dict[str, Any]] = [{"env_steps": 0, "seconds": 0.0, "returns": untrained}]
     agent, left = Agent(env, seed=seed, device="cpu", **MOMENTUM), list(at)
 
@@ -79,9 +84,9 @@ def run_job(env_id: str, seed: int, episodes: int, at: tuple[int, ...]) -> Recor
             left.pop(0)
             looks.append(
                 {
-                    "env_steps": progress.num_timesteps,
+                    "env_steps": repeat * progress.num_timesteps,
                     "seconds": round(progress.seconds, 1),
-                    "returns": scores(agent, env_id, episodes),
+                    "returns": scores(agent, env, episodes),
                 }
             )
 
