@@ -52,6 +52,8 @@ class Suite:
 
     seeds: int = 3
     """Training seeds, from 0."""
+    env_ids: tuple[str, ...] = tuple(TASKS)
+    """Which tasks."""
     episodes: int = 50
     """Episodes of an evaluation."""
     workers: int = 1
@@ -61,6 +63,9 @@ class Suite:
 
     def __post_init__(self) -> None:
         at_least_one(self, "seeds", "episodes", "workers")
+        for env_id in self.env_ids:
+            if env_id not in TASKS:
+                raise ValueError(f"env_ids: got {env_id!r}, allowed: {list(TASKS)}")
 
 
 def scores(policy: Policy, env: EnvSpec, episodes: int) -> list[float]:
@@ -97,26 +102,31 @@ def run_job(env_id: str, seed: int, episodes: int, at: tuple[int, ...]) -> Recor
 def main(config: Suite) -> None:
     """Run the benchmark."""
     jobs = {
-        config.out / env_id / f"seed{seed}.json": (env_id, seed, config.episodes, task.looks)
+        config.out / env_id / f"seed{seed}.json": (env_id, seed, config.episodes, TASKS[env_id].looks)
         for seed in range(config.seeds)
-        for env_id, task in TASKS.items()
+        for env_id in config.env_ids
+    }
+    repeats = {path: TASKS[path.parent.name].frame_repeat for path in jobs}
+    own: dict[Path, Record] = {
+        path: {"frame_repeat": repeat} for path, repeat in repeats.items() if repeat > 1
     }
     protocol = {
         "episodes": config.episodes,
         "config": dataclasses.asdict(MOMENTUM["config"]),
         "exploration": dataclasses.asdict(MOMENTUM["exploration"]),
     }
-    records = run_jobs(run_job, jobs, protocol, config.workers)
+    records = run_jobs(run_job, jobs, protocol, config.workers, own=own)
     table = Table(title="Mean return: mean (lowest to highest) over training seeds")
     for heading in ("task", "steps", "mean return", "seconds", "published elsewhere"):
         table.add_column(heading)
-    for env_id, task in TASKS.items():
-        own = [
+    for env_id in config.env_ids:
+        task = TASKS[env_id]
+        curves = [
             record["looks"]
             for path, record in zip(jobs, records, strict=True)
             if path.parent.name == env_id
         ]
-        for number, looks in enumerate(zip(*own, strict=True)):
+        for number, looks in enumerate(zip(*curves, strict=True)):
             table.add_row(
                 env_id if number == 0 else "",
                 f"{looks[0]['env_steps']}" if number > 0 else "random actions",
