@@ -130,15 +130,13 @@ def test_without_huggingface_hub_the_error_says_what_to_do(agent, monkeypatch):
 @pytest.mark.parametrize("name", shipped())
 def test_a_shipped_agent_is_small_and_does_what_its_card_says(name):
     folder = SHIPPED / name
-    assert {path.name for path in folder.iterdir()} == {
-        "config.json",
-        "model.safetensors",
-        "metrics.json",
-        "README.md",
-        "restorer",
-    }
-    assert size(folder) < LARGEST and size(folder / "restorer") < LARGEST
-    assert Restoration.from_pretrained(name).calibrated_on == described(Agent.from_pretrained(name))
+    files = {"config.json", "model.safetensors", "metrics.json", "README.md"}
+    assert {path.name for path in folder.iterdir()} - {"restorer"} == files
+    assert size(folder) < LARGEST
+    if (folder / "restorer").exists():
+        assert size(folder / "restorer") < LARGEST
+        known = Restoration.from_pretrained(name).calibrated_on
+        assert known == described(Agent.from_pretrained(name))
     assert located(f"robot_room:{name}") == folder
     metrics = json.loads((folder / "metrics.json").read_text())
     card = (folder / "README.md").read_text()
