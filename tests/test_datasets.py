@@ -12,8 +12,9 @@ import h5py
 import minari
 import numpy as np
 import pytest
+from console import command
 from gymnasium.utils.env_checker import data_equivalence
-from test_scripts import SMALL, run
+from test_scripts import SMALL
 
 from agent import Agent, AgentConfig
 from agent.datasets import load_episodes
@@ -40,7 +41,7 @@ def datasets_elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize("policy", ["random", "expert", "mixed"])
 @pytest.mark.parametrize("env_id", ["RobotRoom-v0", "RobotRoomDoor-v0", "RobotRoomNoisyCamera-v0"])
 def test_a_recorded_dataset_replays_bit_for_bit(env_id, policy):
-    code, out, err = run(
+    code, out, err = command(
         "collect", "room/test-v0", "--env-id", env_id, "--policy", policy, "--episodes", 3
     )
     assert code == 0 and "3 episodes" in out, err
@@ -82,8 +83,8 @@ def test_a_mixture_has_episodes_of_every_share():
 
 
 def test_appending_goes_on_where_the_dataset_ends():
-    assert run("collect", "a-v0", "--episodes", 2)[0] == 0
-    code, out, err = run("collect", "a-v0", "--episodes", 2, "--append")
+    assert command("collect", "a-v0", "--episodes", 2)[0] == 0
+    code, out, err = command("collect", "a-v0", "--episodes", 2, "--append")
     assert code == 0 and "4 episodes" in out, err
     metadata = minari.load_dataset("a-v0").storage.get_episode_metadata(range(4))
     assert [about["seed"] for about in metadata] == [0, 1, 2, 3]
@@ -164,8 +165,8 @@ def test_episodes_come_back_as_the_replay_takes_them():
 
 
 def test_a_dataset_of_other_arguments_is_not_taken_for_the_ids_own(tmp_path):
-    command = ["collect", "b-v0", "--env-id", "RobotRoomMaze-v0", "--episodes", 1]
-    code, _, err = run(*command, "--env-kwargs", '{"layout_seed": 1}')
+    room = ["--env-id", "RobotRoomMaze-v0", "--episodes", 1]
+    code, _, err = command("collect", "b-v0", *room, "--env-kwargs", '{"layout_seed": 1}')
     assert code == 0, err
     with pytest.raises(ValueError, match=r"'layout_seed': 1.*allowed: .*'layout_seed': 0"):
         load_episodes("b-v0", gym.spec("RobotRoomMaze-v0"), *SPACES)
@@ -204,14 +205,14 @@ def test_learning_offline_needs_no_step_and_learns_the_model():
 
 
 def test_training_from_a_dataset_by_command(tmp_path):
-    assert run("collect", "a-v0", "--episodes", 2, "--policy", "expert")[0] == 0
+    assert command("collect", "a-v0", "--episodes", 2, "--policy", "expert")[0] == 0
     arguments = ["train", "--dataset", "a-v0", "--episodes", 1, *SMALL]
-    code, _, err = run(*arguments, "--out", tmp_path / "run")
+    code, _, err = command(*arguments, "--out", tmp_path / "run")
     assert code == 0, err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["env_steps"] == minari.load_dataset("a-v0").total_steps
     assert summary["updates"] == int(0.5 * summary["env_steps"])
-    code, _, err = run("train", "--dataset", "nothing-v0", "--out", tmp_path / "other")
+    code, _, err = command("train", "--dataset", "nothing-v0", "--out", tmp_path / "other")
     assert code == 1 and "error: dataset: got 'nothing-v0'" in err
     assert not (tmp_path / "other").exists()
 
@@ -385,7 +386,7 @@ def test_a_dataset_has_at_least_the_steps_asked_for_and_a_card_with_its_quality(
     success = {}
     for policy in ("random", "noisy", "expert"):
         name = f"room/{policy}-v0"
-        code, _, err = run("collect", name, "--policy", policy, "--steps", 150)
+        code, _, err = command("collect", name, "--policy", policy, "--steps", 150)
         assert code == 0, err
         dataset = minari.load_dataset(name)
         last = len(dataset[-1].actions)
@@ -400,13 +401,13 @@ def test_a_dataset_has_at_least_the_steps_asked_for_and_a_card_with_its_quality(
 
 def test_the_card_tells_every_policy_that_has_acted(tmp_path):
     for policy in ("random", "expert"):
-        assert run("collect", "a-v0", "--policy", policy, "--episodes", 2, "--append")[0] == 0
+        assert command("collect", "a-v0", "--policy", policy, "--episodes", 2, "--append")[0] == 0
     card = (tmp_path / "a-v0" / "data_card.md").read_text()
     assert "| policy | random: " in card and "; expert: " in card and "| episodes | 4 |" in card
 
 
 def test_frames_take_the_place_of_their_pixels_and_keep_what_minari_wrote(tmp_path):
-    assert run("collect", "a-v0", "--policy", "expert", "--episodes", 3)[0] == 0
+    assert command("collect", "a-v0", "--policy", "expert", "--episodes", 3)[0] == 0
     with h5py.File(tmp_path / "a-v0" / "data" / "main_data.hdf5") as file:
         assert sorted(file) == ["episode_0", "episode_1", "episode_2"]
         for number in range(3):
@@ -433,5 +434,5 @@ def test_what_a_stranger_says_about_success_is_read_with_care(tmp_path):
 
 
 def test_steps_that_are_none_are_refused():
-    code, _, err = run("collect", "room/none-v0", "--steps", 0)
+    code, _, err = command("collect", "room/none-v0", "--steps", 0)
     assert code != 0 and "steps: got 0, allowed: at least 1" in err

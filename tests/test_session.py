@@ -14,6 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
+from console import command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from window_session import any_restoration
 
@@ -58,8 +59,8 @@ def screen():
         return
     read_end, write_end = os.pipe()
     size = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
-    command = ["Xvfb", "-displayfd", str(write_end), *size]
-    with subprocess.Popen(command, pass_fds=[write_end], stderr=subprocess.DEVNULL) as server:
+    server_command = ["Xvfb", "-displayfd", str(write_end), *size]
+    with subprocess.Popen(server_command, pass_fds=[write_end], stderr=subprocess.DEVNULL) as server:
         os.close(write_end)
         with os.fdopen(read_end) as number:
             display = f":{number.readline().strip()}"
@@ -69,8 +70,8 @@ def screen():
 
 @pytest.mark.screen
 def test_every_key_and_the_mouse_in_a_real_window(screen, tmp_path):
-    command = [sys.executable, str(HERE / "window_session.py"), str(tmp_path)]
-    done = subprocess.run(command, env=os.environ | screen, capture_output=True, text=True, timeout=300)
+    program = [sys.executable, str(HERE / "window_session.py"), str(tmp_path)]
+    done = subprocess.run(program, env=os.environ | screen, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     pictures = {path.stem: imageio.imread(path) for path in tmp_path.glob("*.png")}
     assert pictures["start"].shape == (720, 1000, 3)
@@ -303,15 +304,13 @@ def test_an_outdated_restorer_is_an_error_only_if_asked_for(agent, tmp_path):
     agent.save(tmp_path / "agent")
     old = tmp_path / "prior"  # the folder's old name
     dataclasses.replace(any_restoration(agent), calibrated_on="another agent").save(old)
-    command = [str(HERE.parent / "scripts" / "run"), "watch", str(tmp_path)]
-    film = ["--record", str(tmp_path / "film.gif"), "--episodes", "1", "--size", "300", "200"]
-    done = subprocess.run([*command, *film, "--restorer"], capture_output=True, text=True)
-    assert done.returncode == 1 and "calibrated on another agent" in done.stderr
-    done = subprocess.run([*command, *film], capture_output=True, text=True)
-    assert done.returncode == 0 and (tmp_path / "film.gif").exists(), done.stderr
-    nowhere = ["--record", str(tmp_path / "no" / "film.gif")]
-    done = subprocess.run([*command, *nowhere], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("error: record: got"), done.stderr
+    film = ["--record", tmp_path / "film.gif", "--episodes", 1, "--size", 300, 200]
+    code, _, err = command("watch", tmp_path, *film, "--restorer")
+    assert code == 1 and "calibrated on another agent" in err
+    code, _, err = command("watch", tmp_path, *film)
+    assert code == 0 and (tmp_path / "film.gif").exists(), err
+    code, _, err = command("watch", tmp_path, "--record", tmp_path / "no" / "film.gif")
+    assert code == 1 and err.startswith("error: record: got"), err
 
 
 def test_what_a_room_does_not_allow_does_not_happen():
