@@ -119,12 +119,20 @@ def exported(config: Pretrain, name: str, task: Task) -> str:
         least = task.least_success if task.least_return is None else task.least_return
         if metrics["success_rate" if task.least_return is None else "mean_return"] < least:
             return f"not exported, {found}"
-        notes = (
+        env_id, steps = agent.env_id, agent.num_timesteps
+        camera = ""
+        if task.pixels:
+            env_id, steps = f"gymnasium:{name}", steps * task.frame_repeat
+            camera = (
+                "It sees what the environment draws, and is made for "
+                f"`agent.pixels({name!r}, frame_repeat={task.frame_repeat})`.\n\n"
+            )
+        notes = camera + (
             f"Measured with these weights on {config.episodes} held-out starts (seeds from "
             f"{HELD_OUT_SEED}, one training seed): `robot-room evaluate {name}`. Made by "
             f"`scripts/run pretrain --env-ids {name}`."
         )
-        card = model_card(name, agent.env_id, agent.num_timesteps, agent.seed, metrics, notes=notes)
+        card = model_card(name, env_id, steps, agent.seed, metrics, notes=notes)
         (path / "README.md").write_text(card, encoding="utf-8")
         (path / "metrics.json").write_text(json.dumps(summary, indent=2) + "\n")
         shutil.rmtree(config.out / name, ignore_errors=True)
