@@ -18,12 +18,13 @@ from console import command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from window_session import any_restoration
 
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.gate import AcceptAll
 from agent.learner import Progress
 from agent.metrics import RunLogger
-from agent.planning import RandomShooting
+from agent.planning import ICEM, RandomShooting
 from agent.restoration.restorer import Identity
+from agent.world_model import WorldModelConfig
 from robot_room.app.commands import watch
 from robot_room.app.watching.display import Learning, view
 from robot_room.app.watching.inspection import inspect_decision
@@ -126,6 +127,22 @@ def test_an_inspection_is_computed_by_the_model(agent, session):
     assert len(inspection.paths.candidates) == plan.candidates.shape[1] - elites
 
 
+def test_a_long_plan_is_shown_at_a_few_steps_until_the_episode_ends(monkeypatch):
+    planner = ICEM(horizon=30, candidates=20)
+    agent = Agent(ROOM, AgentConfig(WorldModelConfig(continuation=True), planner), seed=0)
+    with closing(Session(agent, agent.env_spec, 7)) as session:
+        model, given = agent.world_model, (session.decision, agent.planner)
+        for ends_at, shown in ((0, [1, 4, 7, 11, 14, 17, 20, 24, 27, 30]), (3, [1, 2, 3])):
+
+            def continuation(states, ends_at=ends_at):
+                steps = torch.arange(1, len(states) + 1)
+                return (steps != ends_at).float()
+
+            monkeypatch.setattr(model, "imagine", lambda z, c=continuation: (z, model.step, c))
+            filmstrip = inspect_decision(model, *given).filmstrip
+            assert list(filmstrip) == ["next", *(f"in {k} steps" for k in shown[1:])]
+
+
 def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):
     def brightness(frames):
         return frames.mean((1, 2))[:, :2]
@@ -155,6 +172,7 @@ def test_paths_come_from_decoded_frames_and_not_from_the_room(agent, session):
 
     class Dreamer:
         step = staticmethod(agent.world_model.step)
+        imagine = staticmethod(agent.world_model.imagine)
 
         @staticmethod
         def decode(z):

@@ -18,6 +18,7 @@ from robot_room.app.watching.paths import Paths
 from robot_room.pen import Picture
 
 DRAWS = 16  # samples of z from the belief; the spread of their frames is the uncertainty shown
+SHOWN = 10  # imagined frames of a plan, at most
 CHUNK = 48  # frames decoded at a time, so that they fit into the processor's cache
 
 
@@ -74,8 +75,14 @@ def inspect_decision(
     frames["uncertainty"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.num_elites
-    names = ["next", *(f"in {k} steps" for k in range(2, actions.shape[1] + 1))]
-    filmstrip = dict(zip(names, decoded, strict=False))  # the chosen plan comes first
+    states, _, continuation = model.imagine(torch.cat([z[:1] for z in imagined]))
+    following = len(imagined)  # until the episode ends, as far as the model can tell
+    if continuation is not None and (ends := continuation(states) < 0.5).any():
+        following = int(ends.int().argmax()) + 1
+    chosen = np.linspace(1, following, min(following, SHOWN)).round().astype(int)
+    filmstrip = {  # the chosen plan comes first
+        "next" if k == 1 else f"in {k} steps": decoded[k - 1] for k in chosen.tolist()
+    }
     paths = Paths(places[1 + elites :], places[1 : 1 + elites], places[0], believed)
     return Inspection(frames, filmstrip, paths, reward)
 
