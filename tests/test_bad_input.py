@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 ROOMS = 3
 # 5 tests of 2,000 examples and one of 400 throw 10,400 arbitrary inputs.
 many = settings(
-    max_examples=800,
+    max_examples=2000,
     deadline=None,
     derandomize=True,
     database=None,
