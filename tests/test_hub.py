@@ -1,6 +1,7 @@
 """Agents of others: shipped ones, exported weights, and a stand-in for the Hugging Face Hub."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from console import command
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
@@ -170,6 +172,27 @@ def episode(env, seed, predict):
         frame, reward, terminated, truncated, info = env.step(action)
         total, over = total + reward, terminated or truncated
     return total, info
+
+
+def test_a_run_is_pushed_with_its_restorer_unless_that_is_outdated(
+    agent, restoration, tmp_path, monkeypatch
+):
+    pushed = []
+
+    def push(agent, repo_id, metrics, film, restorer, private):
+        pushed.append(None if restorer is None else sorted(path.name for path in restorer.iterdir()))
+        return repo_id
+
+    monkeypatch.setattr(Agent, "push_to_hub", push)
+    agent.save(tmp_path / "agent")
+    assert command("push", tmp_path, "user/name") == (0, "user/name\n", "")
+    restoration.save(tmp_path / "restorer")
+    assert command("push", tmp_path, "user/name") == (0, "user/name\n", "")
+    assert pushed == [None, ["config.json", "model.safetensors"]]
+    dataclasses.replace(restoration, calibrated_on="another agent").save(tmp_path / "restorer")
+    code, _, err = command("push", tmp_path, "user/name")
+    assert code == 1 and "restorer: got one calibrated on another agent, allowed: " in err
+    assert len(pushed) == 2
 
 
 def test_commands_take_the_name_of_a_shipped_agent(tmp_path, monkeypatch, capsys):

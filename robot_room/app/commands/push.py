@@ -10,8 +10,9 @@ import tyro
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from agent.calibration import Restoration
-from robot_room.app.runs.loading import agent_folder, existing_folder
+from agent.calibration import described
+from agent.hub import RESTORER
+from robot_room.app.runs.loading import agent_folder, calibrated_restoration, existing_folder
 
 METRICS = ("success_rate", "path_ratio", "spl", "mean_return", "mean_steps")
 """Figures of a run's summary.json that go into the card."""
@@ -38,9 +39,9 @@ def main(config: Push) -> None:
         told = json.loads(summary.read_text())
         metrics = {name: told[name] for name in METRICS if told.get(name) is not None}
     shown = film if film.is_file() else None
-    saved = existing_folder(config.run, "restorer")
     with TemporaryDirectory() as folder:
-        restorer = None if saved is None else Path(folder, "restorer")
-        if saved is not None and restorer is not None:
-            Restoration.load(saved).save_pretrained(restorer)
+        restorer = None
+        if existing_folder(config.run, RESTORER) is not None:
+            restorer = Path(folder, RESTORER)
+            calibrated_restoration(config.run, described(agent)).save_pretrained(restorer)
         print(agent.push_to_hub(config.repo_id, metrics, shown, restorer, config.private))

@@ -6,7 +6,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from agent import Agent
 from agent.calibration import Restoration, described
-from agent.hub import SHIPPED, shipped
+from agent.hub import RESTORER, SHIPPED, shipped
 from robot_room.app.evaluation.protocol import import_package, with_kwargs
 
 OLD_NAMES = {"restorer": "prior", "restorer_training": "prior_training"}
@@ -19,9 +19,8 @@ def existing_folder(run: Path, name: str) -> Path | None:
     Returns:
         None if the run, or the shipped agent of this name, has neither.
     """
-    if str(run) in shipped() and not run.exists():
-        run = SHIPPED / run
-    candidates = run / name, run / OLD_NAMES.get(name, name)
+    folder = _shipped(run) or run
+    candidates = folder / name, folder / OLD_NAMES.get(name, name)
     return next((path for path in candidates if path.is_dir()), None)
 
 
@@ -33,14 +32,40 @@ def agent_folder(run: Path) -> Path:
     """
     if (run / "agent").exists():
         return run / "agent"
-    if str(run) in shipped() and not run.exists():
-        return SHIPPED / run
+    if (folder := _shipped(run)) is not None:
+        return folder
     found = sorted(str(path.parent) for path in Path("runs").glob("*/agent"))
     raise ValueError(
         f"run: got {run}, which has no agent; allowed: a directory made by robot-room train, "
         + (f"as {', '.join(found)}" if found else "and there is none in runs")
         + (f"; or a shipped agent: {', '.join(shipped())}" if shipped() else "")
     )
+
+
+def _shipped(run: Path) -> Path | None:
+    """The folder of the shipped agent of this name, if there is one and nothing else has the name."""
+    return SHIPPED / run if str(run) in shipped() and not run.exists() else None
+
+
+def calibrated_restoration(run: Path, agent: str, device: str = "cpu") -> Restoration:
+    """A run's restorer and gate.
+
+    Args:
+        run: a directory made by `robot-room train`, or the name of a shipped agent.
+        agent: the run's agent, as `described`.
+        device: where the restorer's tensors are.
+
+    Raises:
+        ValueError: the run has none, or it was calibrated on another agent.
+    """
+    saved = existing_folder(run, RESTORER)
+    if saved is None:
+        raise ValueError(f"restorer: {run} has none; make it with: robot-room train-restorer {run}")
+    restoration = Restoration.load(saved, device)
+    if (known := restoration.calibrated_on) != agent:
+        allowed = f"{agent}; calibrate it again with: robot-room train-restorer {run}"
+        raise ValueError(f"restorer: got one calibrated on {known}, allowed: {allowed}")
+    return restoration
 
 
 def loaded(
@@ -72,14 +97,7 @@ def loaded(
     spec = with_kwargs(agent.env_spec, env_kwargs)
     restoration = None
     if restorer:
-        saved = existing_folder(run, "restorer")
-        if saved is None:
-            raise ValueError(f"restorer: {run} has none; make it with: robot-room train-restorer {run}")
-        restoration = Restoration.load(saved, str(agent.device))
-        restoration.attach(agent)
-        known = restoration.calibrated_on
         itself = described(agent if env_id is None else Agent.load(folder, device=device))
-        if known != itself:
-            allowed = f"{itself}; calibrate it again with: robot-room train-restorer {run}"
-            raise ValueError(f"restorer: got one calibrated on {known}, allowed: {allowed}")
+        restoration = calibrated_restoration(run, itself, str(agent.device))
+        restoration.attach(agent)
     return agent, spec, restoration
