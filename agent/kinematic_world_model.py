@@ -14,6 +14,7 @@ In all else this is the sequential VAE of `agent.world_model`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,9 +23,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.config import NonNegative, Positive, Width
-from agent.distributions import Normal, kl_divergence, product
+from agent.distributions import Normal, kl_divergence, product, returns_vary
 from agent.episodic_world_model import EpisodicWorldModel
 from agent.networks import mlp, ridge
+from agent.novelty import bonus
 from agent.positions import LEAST_READ, Positions
 from agent.posteriors import inverse_softplus
 from agent.types import Batch
@@ -35,6 +37,7 @@ LEAST_SPEED = 1e-2  # positions have unit variance
 MOST_SPEED = 6.0  # typical speeds: faster is not imagined
 REMEMBERED = 16_384  # steps
 REHEARSED = 512  # of these, in each update
+KERNEL = 0.5  # std of the density of states, for their novelty; typical positions and speeds
 UNSEEN_STD = 100.0  # of evidence of a velocity from one frame
 
 
@@ -77,6 +80,7 @@ class KinematicWorldModel(EpisodicWorldModel):
     training_buffers = ("remembered", "num_remembered")
     remembered: Tensor
     num_remembered: Tensor
+    rewarded: Tensor
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class KinematicWorldModel(EpisodicWorldModel):
         row = 2 * latents + action_size + self.num_positions + 2
         self.register_buffer("remembered", torch.zeros(REMEMBERED, row))
         self.register_buffer("num_remembered", torch.tensor(0))
+        self.register_buffer("rewarded", torch.tensor(False))  # whether returns vary
 
     # ---- the densities -------------------------------------------------------------------------
 
@@ -173,6 +178,8 @@ class KinematicWorldModel(EpisodicWorldModel):
     def initialise(self, batch: Batch) -> None:
         """Identify positions and speeds, and fit the linear part of the transition."""
         super().initialise(batch)
+        ends, rewards = batch.continues == 0, batch.rewards[batch.reward_mask.bool()]
+        self.rewarded.fill_(returns_vary(rewards, bool(ends.any())))
         mask, posterior = batch.mask.bool(), self.posterior
         found = self.encoder.identify(batch.frames.float() / 255, mask)
         posterior.used.copy_(found.used)
@@ -200,6 +207,16 @@ class KinematicWorldModel(EpisodicWorldModel):
     def refit(self, batch: Batch, rewards: Tensor, returns_vary: bool) -> None:
         """Fit the scale of rewards to all of them."""
         self.rescale_rewards(rewards)
+        self.rewarded.fill_(returns_vary)
+
+    @property
+    def novelty(self) -> Callable[[Tensor], Tensor] | None:
+        """See `agent.novelty`; of positions and velocities."""
+        if self.rewarded:
+            return None
+        count = min(int(self.num_remembered), REMEMBERED)
+        used = self.posterior.used.repeat(2)
+        return bonus(self.remembered[:count, : self.latent_dim] * used, KERNEL)
 
 
 class KinematicPosterior(nn.Module):

@@ -29,6 +29,7 @@ from agent.config import Width
 from agent.distributions import Normal, kl_divergence, product, returns_vary
 from agent.episodic_world_model import EpisodicWorldModel
 from agent.networks import PATCH, SeparableDecoder, mlp
+from agent.novelty import bonus
 from agent.posteriors import MIN_STD, inverse_softplus, normal
 from agent.static_map import StaticMap
 from agent.things import Things
@@ -51,9 +52,7 @@ UNCERTAIN = 0.35  # std of a step of the place, over a typical step, above which
 PLACE_STD = 0.01  # least std of a step of the place, which is read from frames about as exactly
 BLUR = 0.05  # std of noise on the surroundings in training: networks of few walls learn them by heart
 MOST_DRAWN = 256  # images drawn at a time: more take longer, as memory for them is found anew
-COUNTED = 512  # places that novelty is measured from, about
-KERNEL = 3.0  # pixels, std of the density of places
-LEAST_DENSITY = 0.1  # of places, relative to the mean
+KERNEL = 3.0  # pixels, std of the density of places, for their novelty
 GOES_ON = 4.0  # log-odds of going on where an episode has not ended, at least
 READ_STD = 0.01  # of a frame's evidence of the place, where the thing is seen
 UNSEEN_STD = 100.0  # where it is not
@@ -461,23 +460,12 @@ class MappedWorldModel(EpisodicWorldModel):
 
     @property
     def novelty(self) -> Callable[[Tensor], Tensor] | None:
-        """The function (N(m) / N̄ + ε)^(−1/2): N is the kernel density of the places seen, N̄ its mean.
-
-        With counts in place of N these are the bonuses of arXiv 1606.01868.
-        """
-        count = min(int(self.num_recalled), RECALLED)
+        """See `agent.novelty`; of places."""
         if self.rewarded:
             return None
-        if count == 0:
-            return lambda m: m.new_ones(len(m))
-        rows = self.outcomes[:count][:: max(count // COUNTED, 1)]
-        seen = self.pointer(PLACE_SCALE * rows[:, :2])
-
-        def density(where: Tensor) -> Tensor:
-            return (-(torch.cdist(where, seen) / KERNEL).square() / 2).exp().mean(1)
-
-        usual = density(seen).mean()
-        return lambda m: (density(self.pointer(m)) / usual + LEAST_DENSITY).rsqrt()
+        count = min(int(self.num_recalled), RECALLED)
+        found = bonus(self.pointer(PLACE_SCALE * self.outcomes[:count, :2]), KERNEL)
+        return lambda m: found(self.pointer(m))
 
     def _fit_map(self, frames: Tensor, moving: Tensor, mask: Tensor) -> Tensor:
         """Fit the map to what is not hidden by things that move; the hidden pixels."""

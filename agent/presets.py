@@ -49,7 +49,9 @@ MOMENTUM = Preset(
         ),
     ),
     world_model=KinematicWorldModel,
-    exploration=Exploration(random_correlation=0.85, random_amplitude=2.0, random_share=0.25),
+    exploration=Exploration(
+        random_correlation=0.85, random_amplitude=2.0, random_share=0.25, until_reward=True
+    ),
 )
 """For tasks in which things have momentum, such as a pendulum: positions and velocities, found in
 closed form, and a longer look ahead. Gradients are hardly clipped: their norm is that of the decoder's,

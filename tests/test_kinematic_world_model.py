@@ -9,12 +9,14 @@ from test_positions import drawn
 from agent import Agent, AgentConfig
 from agent.distributions import Normal
 from agent.kinematic_world_model import (
+    KERNEL,
     UNSEEN_STD,
     KinematicPosterior,
     KinematicWorldModel,
     KinematicWorldModelConfig,
 )
 from agent.learner import TrainingConfig
+from agent.novelty import COUNTED, LEAST_DENSITY
 from agent.planning import ICEM
 from agent.presets import MOMENTUM
 from agent.types import Batch
@@ -176,6 +178,26 @@ def test_a_new_scale_of_rewards_changes_no_prediction(learned):
     assert model.reward_scale > 10
     torch.testing.assert_close(model.reward(z), before, rtol=1e-3, atol=1e-4)
     model.load_state_dict(state)
+
+
+def test_novelty_falls_with_the_density_of_the_states_seen(learned):
+    model, _ = learned
+    assert model.novelty is None  # as rewards vary
+    model.rewarded.fill_(False)
+    found = model.novelty
+    model.rewarded.fill_(True)
+    seen = model.remembered[: model.num_remembered, : model.latent_dim].double().numpy()
+    seen = seen[:: len(seen) // COUNTED]
+    used = model.posterior.used.repeat(2).numpy()
+    states = np.concatenate([seen[:20], 3 * seen[:20]])
+
+    def density(where):
+        squared = (((where[:, None] - seen[None]) * used) ** 2).sum(-1)
+        return np.exp(-squared / (2 * KERNEL**2)).mean(1)
+
+    expected = (density(states) / density(seen).mean() + LEAST_DENSITY) ** -0.5
+    np.testing.assert_allclose(found(torch.from_numpy(states).float()), expected, rtol=1e-3)
+    assert expected[20:].mean() > 1.5 * expected[:20].mean()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from agent.collection import Collector
 from agent.distributions import Normal
 from agent.learner import TrainingConfig
 from agent.mapped_world_model import (
-    COUNTED,
     DISPLACEMENT,
     GOES_ON,
     KERNEL,
@@ -29,6 +28,7 @@ from agent.mapped_world_model import (
     MappedWorldModelConfig,
 )
 from agent.networks import PATCH
+from agent.novelty import COUNTED
 from agent.planning import ICEM
 from agent.presets import EVERY_ROOM
 from agent.world_model import WorldModel

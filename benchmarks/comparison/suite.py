@@ -52,6 +52,7 @@ DM_CONTROL = "benchmarks.comparison.dm_control_suite"
 TASKS = {
     "Pendulum-v1": Task((2000, 4000), "SAC from the state, 20,000 steps: −157"),
     "MountainCarContinuous-v0": Task((500, 1000), "SAC from the state, 50,000 steps: 94.7", 4),
+    "MountainCar-v0": Task((750, 1000, 1500), "Gymnasium counts −110 as solved", 8),
     "CartPole-v1": Task((2000,), "DreamerV3 after an hour of a GPU, a user: 144"),
     two_room.DISTANCE: Task((1000, 2500), TWO_ROOM, 2, EVERY_ROOM, two_room.__name__),
     two_room.ARRIVAL: Task((1000, 2500), TWO_ROOM, 2, EVERY_ROOM, two_room.__name__),
@@ -70,7 +71,7 @@ class Suite:
 
     seeds: int = 3
     """Training seeds, from 0."""
-    env_ids: tuple[str, ...] = ("Pendulum-v1", "MountainCarContinuous-v0", "CartPole-v1")
+    env_ids: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.module == "gymnasium")
     """Which tasks; all that need no further package."""
     episodes: int = 50
     """Episodes of an evaluation."""
