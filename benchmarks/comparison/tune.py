@@ -417,6 +417,7 @@ def draw(study: optuna.Study, path: Path) -> None:
             if pruned:
                 left.plot(x[-1], y[-1], "x", color=colour)
     left.set(xlabel="evaluation", ylabel="success rate", ylim=(-0.02, 1.02))
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.set_title("trials: best red, pruned grey with a cross", fontsize=10)
     found = importances(study)
     right.barh(list(found)[::-1], list(found.values())[::-1], color="#1d4e89")
