@@ -114,8 +114,8 @@ def test_tasks_of_dm_control(monkeypatch: pytest.MonkeyPatch) -> None:
     class Inner:
         physics = Physics()
 
-        def __init__(self) -> None:
-            self.task = SimpleNamespace(_random=None)
+        def __init__(self, random: np.random.RandomState) -> None:
+            self.random = random
 
         def action_spec(self) -> Any:
             return SimpleNamespace(minimum=np.full(2, -1.0), maximum=np.full(2, 1.0))
@@ -124,7 +124,7 @@ def test_tasks_of_dm_control(monkeypatch: pytest.MonkeyPatch) -> None:
             return {"position": np.zeros(2), "speed": np.zeros(())}
 
         def reset(self) -> Any:
-            self.steps, self.place = 0, self.task._random.uniform(-1, 1, 2)
+            self.steps, self.place = 0, self.random.uniform(-1, 1, 2)
             return self._now(None)
 
         def step(self, action: Any) -> Any:
@@ -142,7 +142,7 @@ def test_tasks_of_dm_control(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     module = ModuleType("dm_control.suite")
-    module.load = lambda domain, task: Inner()  # type: ignore[attr-defined]
+    module.load = lambda domain, task, task_kwargs: Inner(**task_kwargs)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dm_control", ModuleType("dm_control"))
     monkeypatch.setitem(sys.modules, "dm_control.suite", module)
     env, again = DmControl("reacher", "easy"), DmControl("reacher", "easy")

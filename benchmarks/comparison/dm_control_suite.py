@@ -37,7 +37,8 @@ class DmControl(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
         os.environ.setdefault("MUJOCO_GL", "egl")
         suite = importlib.import_module("dm_control.suite")
         self.render_mode = render_mode
-        self._env: Any = suite.load(domain, task)
+        self._starts = np.random.RandomState()
+        self._env: Any = suite.load(domain, task, task_kwargs={"random": self._starts})
         actions = self._env.action_spec()
         self.action_space = gym.spaces.Box(
             actions.minimum.astype(np.float32), actions.maximum.astype(np.float32)
@@ -50,7 +51,7 @@ class DmControl(gym.Env[NDArray[np.float64], NDArray[np.float32]]):
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """See `gymnasium.Env.reset`."""
         super().reset(seed=seed)
-        self._env.task._random = np.random.RandomState(self.np_random.integers(2**32))
+        self._starts.seed(self.np_random.integers(2**32))
         return _joined(self._env.reset().observation), {}
 
     def step(
