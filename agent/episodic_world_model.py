@@ -10,13 +10,37 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from agent.distributions import Normal
+from agent.distributions import Normal, returns_vary
 from agent.types import Batch
-from agent.world_model import WorldModel
+from agent.world_model import WorldModel, WorldModelConfig
 
 
 class EpisodicWorldModel(WorldModel):
     """A base class: `reward_net` has two outputs, the reward if the episode goes on and if it ends."""
+
+    rewarded: Tensor
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, int, int],
+        action_size: int,
+        config: WorldModelConfig | None = None,
+    ) -> None:
+        super().__init__(frame_shape, action_size, config)
+        self.register_buffer("rewarded", torch.tensor(False))  # whether returns vary
+
+    @torch.no_grad()
+    def initialise(self, batch: Batch) -> None:
+        """See `WorldModel.initialise`; and whether returns vary."""
+        super().initialise(batch)
+        rewards = batch.rewards[batch.reward_mask.bool()]
+        self.rewarded.fill_(returns_vary(rewards, bool((batch.continues == 0).any())))
+
+    @torch.no_grad()
+    def refit(self, batch: Batch, rewards: Tensor, returns_vary: bool) -> None:
+        """Fit the scale of rewards to all of them."""
+        self.rescale_rewards(rewards)
+        self.rewarded.fill_(returns_vary)
 
     def _reward(self, inputs: Tensor) -> Tensor:
         if self.continuation_net is None:

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.config import NonNegative, Positive, Width
-from agent.distributions import Normal, kl_divergence, product, returns_vary
+from agent.distributions import Normal, kl_divergence, product
 from agent.episodic_world_model import EpisodicWorldModel
 from agent.networks import mlp, ridge
 from agent.novelty import bonus
@@ -80,7 +80,6 @@ class KinematicWorldModel(EpisodicWorldModel):
     training_buffers = ("remembered", "num_remembered")
     remembered: Tensor
     num_remembered: Tensor
-    rewarded: Tensor
 
     def __init__(
         self,
@@ -100,7 +99,6 @@ class KinematicWorldModel(EpisodicWorldModel):
         row = 2 * latents + action_size + self.num_positions + 2
         self.register_buffer("remembered", torch.zeros(REMEMBERED, row))
         self.register_buffer("num_remembered", torch.tensor(0))
-        self.register_buffer("rewarded", torch.tensor(False))  # whether returns vary
 
     # ---- the densities -------------------------------------------------------------------------
 
@@ -178,8 +176,6 @@ class KinematicWorldModel(EpisodicWorldModel):
     def initialise(self, batch: Batch) -> None:
         """Identify positions and speeds, and fit the linear part of the transition."""
         super().initialise(batch)
-        ends, rewards = batch.continues == 0, batch.rewards[batch.reward_mask.bool()]
-        self.rewarded.fill_(returns_vary(rewards, bool(ends.any())))
         mask, posterior = batch.mask.bool(), self.posterior
         found = self.encoder.identify(batch.frames.float() / 255, mask)
         posterior.used.copy_(found.used)
@@ -202,12 +198,6 @@ class KinematicWorldModel(EpisodicWorldModel):
         last.weight.mul_(0.1)
         last.bias[: len(std)] = 0
         last.bias[len(std) :] = inverse_softplus((std - LEAST_STD).clamp(min=0.01)) + 1.0
-
-    @torch.no_grad()
-    def refit(self, batch: Batch, rewards: Tensor, returns_vary: bool) -> None:
-        """Fit the scale of rewards to all of them."""
-        self.rescale_rewards(rewards)
-        self.rewarded.fill_(returns_vary)
 
     @property
     def novelty(self) -> Callable[[Tensor], Tensor] | None:

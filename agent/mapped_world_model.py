@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.config import Width
-from agent.distributions import Normal, kl_divergence, product, returns_vary
+from agent.distributions import Normal, kl_divergence, product
 from agent.episodic_world_model import EpisodicWorldModel
 from agent.networks import PATCH, SeparableDecoder, mlp
 from agent.novelty import bonus
@@ -112,7 +112,6 @@ class MappedWorldModel(EpisodicWorldModel):
     displaced: Tensor
     outcomes: Tensor
     num_recalled: Tensor
-    rewarded: Tensor
     typical_step: Tensor
 
     def __init__(
@@ -148,7 +147,6 @@ class MappedWorldModel(EpisodicWorldModel):
         self.register_buffer("num_recalled", torch.tensor(0))
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
-        self.register_buffer("rewarded", torch.tensor(False))  # whether returns vary
         self.register_buffer("typical_step", torch.tensor(1e9))  # of the place, RMS; here unknown
         known = moving + landmarks + THINGS
         self.register_buffer("outcomes", torch.zeros(RECALLED, known + 2))
@@ -403,8 +401,6 @@ class MappedWorldModel(EpisodicWorldModel):
     def initialise(self, batch: Batch) -> None:
         """Fit map, places, encoder and the linear part of the transition to whole episodes."""
         super().initialise(batch)
-        rewards = batch.rewards[batch.reward_mask.bool()]
-        self.rewarded.fill_(returns_vary(rewards, bool((batch.continues == 0).any())))
         self.floor.copy_(self.mean_frame.flatten(0, 1).median(0).values)
         mask = batch.mask.bool()
         frames = self._centred(batch.frames.flatten(0, 1))
@@ -453,8 +449,7 @@ class MappedWorldModel(EpisodicWorldModel):
 
         What was learned of the images that the map draws stays true: they come nearer to the frames.
         """
-        self.rescale_rewards(rewards)
-        self.rewarded.fill_(returns_vary)
+        super().refit(batch, rewards, returns_vary)
         frames = self._centred(batch.frames.flatten(0, 1))
         self._fit_map(frames, self.map.moving(frames), batch.mask.bool())
 

@@ -142,7 +142,7 @@ def test_tasks_of_dm_control(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     module = ModuleType("dm_control.suite")
-    module.load = lambda domain, task, task_kwargs: Inner(**task_kwargs)  # type: ignore[attr-defined]
+    vars(module)["load"] = lambda domain, task, task_kwargs: Inner(**task_kwargs)
     monkeypatch.setitem(sys.modules, "dm_control", ModuleType("dm_control"))
     monkeypatch.setitem(sys.modules, "dm_control.suite", module)
     env, again = DmControl("reacher", "easy"), DmControl("reacher", "easy")
