@@ -48,6 +48,10 @@ class ControlState(NamedTuple):
         )
         return cls(belief, plans, values, torch.full((num_envs,), -1, device=plans.device))
 
+    def repeated(self, count: int) -> "ControlState":
+        """This state, of one environment, for `count` of them."""
+        return _mapped(lambda tensor: tensor.expand(count, *tensor.shape[1:]), self)
+
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of all tensors."""

@@ -115,7 +115,10 @@ class Model(Protocol):
     def imagine(
         self, z: Float[Tensor, "N D"]
     ) -> tuple[Tensor, Step, Callable[[Tensor], Tensor] | None]:
-        """How to roll out plans: what changes of z, its `Step`, and its continuation or None."""
+        """How to roll out plans: the part of z that changes, its `Step`, and its continuation or None.
+
+        The part is z's first M numbers.
+        """
         ...
 
     def continuation(self, z: Float[Tensor, "N D"]) -> Float[Tensor, "N"]:  # noqa: F821 - a shape

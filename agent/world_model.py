@@ -196,7 +196,7 @@ class WorldModel(nn.Module):
     def imagine(
         self, z: Float[Tensor, "N D"]
     ) -> tuple[Float[Tensor, "N M"], Step, Callable[[Tensor], Tensor] | None]:
-        """How to roll out plans from z: the part that changes, its `Step` and its continuation."""
+        """How to roll out plans from z: its first part, which changes, its `Step` and continuation."""
         return z, self.step, None if self.continuation_net is None else self.continuation
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """A hand in the agent's work: sessions, their pictures, and learning while somebody looks on."""
 
 import dataclasses
+import itertools
 import os
 import shutil
 import subprocess
@@ -133,14 +134,29 @@ def test_a_long_plan_is_shown_at_a_few_steps_until_the_episode_ends(monkeypatch)
     with closing(Session(agent, agent.env_spec, 7)) as session:
         model, given = agent.world_model, (session.decision, agent.planner)
         for ends_at, shown in ((0, [1, 4, 7, 11, 14, 17, 20, 24, 27, 30]), (3, [1, 2, 3])):
+            steps = itertools.count(1)
 
-            def continuation(states, ends_at=ends_at):
-                steps = torch.arange(1, len(states) + 1)
-                return (steps != ends_at).float()
+            def continuation(states, ends_at=ends_at, steps=steps):
+                return torch.full((len(states),), float(next(steps) != ends_at))
 
             monkeypatch.setattr(model, "imagine", lambda z, c=continuation: (z, model.step, c))
             filmstrip = inspect_decision(model, *given).filmstrip
             assert list(filmstrip) == ["next", *(f"in {k} steps" for k in shown[1:])]
+
+
+def test_steps_are_shown_as_they_were_planned():
+    """The map's model shortens imagined steps that it is unsure of, and so do the paths."""
+    agent = Agent.from_pretrained("RobotRoomDoor-v0")
+    with closing(Session(agent, agent.env_spec, 2)) as session:
+        model, shown = agent.world_model, list(session.inspection.filmstrip.values())
+        z = session.decision.belief.density.mean
+        m, step, _ = model.imagine(z)
+        with torch.no_grad():
+            for action, frame in zip(session.decision.plan.actions[0], shown, strict=False):
+                m, _ = step(m, action[None])
+                decoded = model.decode(torch.cat([m, z[:, m.shape[1] :]], 1))[0].numpy()
+                assert np.abs(frame.astype(int) - decoded).max() <= 1
+        assert len(shown) > 1 and m.shape[1] < z.shape[1]
 
 
 def test_each_path_is_that_of_its_own_actions(agent, session, monkeypatch):

@@ -52,7 +52,7 @@ class Window:
     """Number of training runs to time with and without a window, alternating; 0: none."""
     env_steps: int = 200
     """Environment steps of each training run."""
-    out: Path = Path("benchmarks/results/window.json")
+    out: Path = Path("benchmarks/results/page.json")
     """File for the raw times."""
 
 

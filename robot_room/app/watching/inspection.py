@@ -51,11 +51,14 @@ def inspect_decision(
     mean, std = belief.density.mean, belief.density.std
     candidates = plan.candidates[0].clamp(-1, 1)
     actions = torch.cat([plan.actions[:1], candidates])  # (1 + K, H, A)
-    z, imagined, reward = mean.expand(len(actions), -1), [], 0.0
-    for step, action in enumerate(actions.unbind(1)):
-        z, rewards = model.step(z, action)
-        imagined.append(z)
-        reward = float(rewards[0]) if step == 0 else reward
+    start, step, continuation = model.imagine(mean)
+    still = mean[:, start.shape[1] :].expand(len(actions), -1)  # what imagination leaves as it is
+    state, rewards, imagined, ends = start.expand(len(actions), -1), [], [], []
+    for action in actions.unbind(1):
+        state, reward = step(state, action)
+        rewards.append(reward[0])
+        imagined.append(torch.cat([state, still], -1))
+        ends.append(continuation is not None and bool(continuation(state)[0] < 0.5))
     latents = torch.stack(imagined, 1).flatten(0, 1)  # ((1 + K) H, D)
     decoded = np.concatenate([model.decode(chunk).cpu().numpy() for chunk in latents.split(CHUNK)])
     here = model.decode(mean).cpu().numpy()
@@ -75,16 +78,14 @@ def inspect_decision(
     frames["uncertainty"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.num_elites
-    states, _, continuation = model.imagine(torch.cat([z[:1] for z in imagined]))
-    following = len(imagined)  # until the episode ends, as far as the model can tell
-    if continuation is not None and (ends := continuation(states) < 0.5).any():
-        following = int(ends.int().argmax()) + 1
+    # Until the episode ends, as far as the model can tell.
+    following = ends.index(True) + 1 if True in ends else len(ends)
     chosen = np.linspace(1, following, min(following, SHOWN)).round().astype(int)
     filmstrip = {  # the chosen plan comes first
         "next" if k == 1 else f"in {k} steps": decoded[k - 1] for k in chosen.tolist()
     }
     paths = Paths(places[1 + elites :], places[1 : 1 + elites], places[0], believed)
-    return Inspection(frames, filmstrip, paths, reward)
+    return Inspection(frames, filmstrip, paths, float(rewards[0]))
 
 
 def heat(values: NDArray[np.float64], largest: float) -> Picture:

@@ -63,8 +63,6 @@ def frame(
         stills: the folder of the user's stills, created for the first one.
         learning: the course of the training that is watched.
     """
-    if learning is None:
-        session.explore()
     if not screen.show(view(session, learning)) or session.closed:
         return False
     press(session, screen.keys)
@@ -83,10 +81,13 @@ def frame(
 
 def live(session: Session, screen: Screen, stills: Path = Path("stills")) -> None:
     """Run a session until the window is closed; see `frame`."""
-    last, owed = time.perf_counter(), 0.0
+    last, owed, rested = time.perf_counter(), 0.0, 0.0
     with closing(screen):
         while frame(session, screen, stills):
             now = time.perf_counter()
+            if now >= rested:  # so that the value map takes at most a third of the time
+                session.explore()
+                rested = now + 3 * (time.perf_counter() - now)
             owed, last = min(owed + (now - last) * SPEEDS[session.chosen.speed], 10.0), now
             if session.chosen.paused:
                 owed = 0.0

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from agent import Agent
 from agent.control import ControlState, Decision, decide
 from agent.planning import Planner
-from agent.planning.value import StateValues
 from robot_room.pen import Picture
 from robot_room.room import HALF_WIDTH, ROBOT_LIMIT
 
@@ -43,6 +41,7 @@ class ValueMap:
         self._x = np.clip(x, -ROBOT_LIMIT, ROBOT_LIMIT)
         self.values = np.full((CELLS, CELLS), np.nan)
         self.rows = 0
+        self._start: ControlState | None = None
 
     @property
     def complete(self) -> bool:
@@ -70,7 +69,10 @@ class ValueMap:
             columns.append(column)
         room.set_state(state)
         if frames:
-            self.values[self.rows, columns] = expected_returns(agent, planner, np.stack(frames))
+            if self._start is None:
+                self._start = start_of(agent, planner, frames[0])
+            returns = expected_returns(agent, planner, np.stack(frames), self._start)
+            self.values[self.rows, columns] = returns
         self.rows += 1
 
     def picture(self) -> Picture:
@@ -84,20 +86,39 @@ class ValueMap:
         return np.where(known[..., None], colours + 0.5, WALL).astype(np.uint8)
 
 
-@torch.no_grad()
-def expected_returns(agent: Agent, planner: Planner, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The best imagined return from the belief after each frame (N, H, W, C) alone, (N,)."""
-    model, device, count = agent.world_model, agent.device, len(frames)
-    images, state = torch.from_numpy(frames).to(device), ControlState.initial(model, planner, count)
-    starts = torch.ones(count, dtype=torch.bool, device=device)
+def start_of(agent: Agent, planner: Planner, frame: NDArray[np.uint8]) -> ControlState:
+    """The state before the first frame of an episode that has just this room (H, W, C).
 
-    def decided(images: Tensor, state: ControlState, starts: Tensor) -> tuple[Decision, ControlState]:
-        generator = torch.Generator(device).manual_seed(agent.seed)
-        return decide(model, planner, images, state, starts, generator)
+    The states beyond the horizon, if the planner has any, are the room's, wherever in it the robot is.
+    They are computed once.
+    """
+    start = ControlState.initial(agent.world_model, planner, 1)
+    if planner.states == 0:
+        return start
+    _, after = _decided(agent, planner, frame[None], start)
+    return start._replace(values=after.values, age=after.age)
 
-    if planner.states > 0:  # the same states beyond the horizon serve all, as the room is the same
-        _, first = decided(images[:1], ControlState.initial(model, planner, 1), starts[:1])
-        values = StateValues(*(each.expand(count, *each.shape[1:]) for each in first.values))
-        state, starts = state._replace(values=values, age=first.age.expand(count)), ~starts
-    decision, _ = decided(images, state, starts)
+
+def expected_returns(
+    agent: Agent, planner: Planner, frames: NDArray[np.uint8], start: ControlState
+) -> NDArray[np.float64]:
+    """The best imagined return from the belief after each frame (N, H, W, C) alone, (N,).
+
+    Args:
+        agent: the agent.
+        planner: its planner.
+        frames: frames of one room.
+        start: that room's `start_of`.
+    """
+    decision, _ = _decided(agent, planner, frames, start.repeated(len(frames)))
     return decision.plan.returns.max(1).values.double().cpu().numpy()
+
+
+@torch.no_grad()
+def _decided(
+    agent: Agent, planner: Planner, frames: NDArray[np.uint8], state: ControlState
+) -> tuple[Decision, ControlState]:
+    images = torch.from_numpy(frames).to(agent.device)
+    goes_on = torch.zeros(len(frames), dtype=torch.bool, device=agent.device)
+    generator = torch.Generator(agent.device).manual_seed(agent.seed)
+    return decide(agent.world_model, planner, images, state, goes_on, generator)
