@@ -3,8 +3,8 @@
     scripts/run wheel
     xvfb-run -s "-noreset -screen 0 1920x1080x24" python -m benchmarks.environment.first_picture
 
-The screen of $DISPLAY is looked at until something is shown on it, and then until that changes. The wheel
-is installed where everything that it needs is already.
+The screen of $DISPLAY is looked at until something is shown on it, and then until that changes. The
+wheel is installed where everything that it needs is already.
 """
 
 import os
