@@ -315,8 +315,9 @@ def _pytest(module: str, plugins: list[Any]) -> int:
     for name, loaded in list(sys.modules.items()):
         if str(getattr(loaded, "__file__", "")).startswith(folders):
             del sys.modules[name]
-    for name in [each for each in gymnasium.registry if each.startswith("RobotRoom")]:
-        del gymnasium.registry[name]
+    for name, spec in list(gymnasium.registry.items()):
+        if str(spec.entry_point).startswith(OURS):
+            del gymnasium.registry[name]
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # what fails need not be small
     hypothesis.settings.register_profile("mutants", phases=phases, database=None)
     hypothesis.settings.load_profile("mutants")
