@@ -1,18 +1,21 @@
 """The harness of faults itself: it counts, continues, and finds what is wrong."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import jaxtyping
 import numpy as np
 import pytest
 
-from benchmarks.faults import fuzz, hostile, kills
+from benchmarks.faults import fuzz, hostile, kills, mutants
 from benchmarks.faults.__main__ import Faults, main
 from benchmarks.faults.processes import forked, killed_at_call
 from benchmarks.faults.tally import Tally
 
 pytestmark = pytest.mark.slow
+
+BREAKS = mutants.ROOT / "benchmarks/faults/breaks.toml"
 
 
 def test_counts_are_kept_and_continued(tmp_path):
@@ -72,3 +75,20 @@ def test_records_survive_kills(tmp_path):
     with Tally(tmp_path / "kills.json") as tally:
         kills.sweeps(tally, 5, np.random.default_rng(0))
     assert tally.counts == {"record killed": 5}
+
+
+def test_what_is_broken_by_hand_is_still_there():
+    number = 0
+    for module, names in mutants.TESTS.items():
+        for each in mutants.breaks(module):
+            compile(each.source, module, "exec")
+            assert each.source != (mutants.ROOT / module).read_text()
+            number += 1
+        assert all((mutants.ROOT / f"tests/test_{name}.py").exists() for name in names.split())
+    assert number == len(tomllib.loads(BREAKS.read_text())["break"])
+
+
+def test_reasons_are_of_lines_that_are_still_there():
+    for (module, before, _), reason in mutants.equivalent().items():
+        code = (mutants.ROOT / module).read_text()
+        assert all(line in code for line in before.split("\n")) and reason
