@@ -13,6 +13,7 @@ from agent.distributions import Normal, product
 from agent.gate import AcceptAll, ConformalGate, SoftGate
 from agent.restoration.critic import Critic
 from agent.restoration.restorer import DiffusionRestorer, Identity, Restored
+from agent.types import SOUND_DOUBT
 from agent.world_model import WorldModel, WorldModelConfig
 
 TOLD, MOVED = 0.1, 0.05  # stds of what a frame tells and of the transition
@@ -174,6 +175,15 @@ def test_sound_frames_that_were_expected_are_believed_as_without_a_gate():
     ):
         assert torch.equal(soft.density.mean, plain.density.mean)
         assert torch.equal(soft.density.std, plain.density.std)
+
+
+@pytest.mark.parametrize(("doubt", "sound"), [(SOUND_DOUBT, True), (SOUND_DOUBT + 1e-3, False)])
+def test_a_frame_is_sound_up_to_the_limit_of_doubt_and_with_it(doubt, sound):
+    far, near, known = torch.tensor([100.0]), torch.tensor([1.0]), torch.tensor([True])
+    doubts = torch.tensor([doubt])
+    for gate in (ConformalGate(9.0), SoftGate(9.0)):
+        assert gate.decide(doubts, far, near, known).reset.tolist() == [sound]
+    assert ConformalGate(9.0).decide(doubts, near, near, known).weight.tolist() == [float(sound)]
 
 
 def test_doubt_inflates_a_frames_variance():

@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import distributions as reference
 
-from agent.distributions import Normal, kl_divergence, product
+from agent.distributions import Normal, kl_divergence, product, returns_vary, varied
 
 
 def random_normal(seed, shape=(50, 3)):
@@ -40,3 +41,27 @@ def test_samples_have_the_mean_and_the_std():
     sample = big.sample(torch.Generator().manual_seed(0))
     torch.testing.assert_close(sample.mean(0), p.mean, atol=0.04, rtol=0)
     torch.testing.assert_close(sample.std(0), p.std, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], False),
+        ([3.0], False),
+        ([0.0, 0.0, 0.0], False),
+        ([1000.0, 1000.001], False),  # no more than rounding
+        ([-1000.0, -1000.001], False),
+        ([1e-3, 2e-3], True),
+        ([-5.0, 5.0], True),
+        ([1000.0, 1001.0], True),
+    ],
+)
+def test_numbers_vary_where_they_differ_by_more_than_rounding(values, expected):
+    assert varied(torch.tensor(values)) is expected
+
+
+def test_constant_rewards_tell_something_once_an_episode_has_ended():
+    cost, nothing, different = torch.full((5,), -1.0), torch.zeros(5), torch.tensor([0.0, 1.0])
+    assert [returns_vary(cost, ended) for ended in (False, True)] == [False, True]
+    assert [returns_vary(nothing, ended) for ended in (False, True)] == [False, False]
+    assert [returns_vary(different, ended) for ended in (False, True)] == [True, True]

@@ -107,6 +107,16 @@ def test_keypoints_are_expected_positions_and_activations_under_a_softmax():
         torch.testing.assert_close(keypoints[n], expected, atol=1e-5, rtol=0)
 
 
+def test_frames_are_padded_below_and_on_the_right():
+    torch.manual_seed(0)
+    odd, even = KeypointEncoder((6, 5, 3), 2, 4), KeypointEncoder((8, 8, 3), 2, 4)
+    even.load_state_dict(odd.state_dict())
+    frames = torch.randn(3, 6, 5, 3)
+    padded = torch.zeros(3, 8, 8, 3)
+    padded[:, :6, :5] = frames
+    torch.testing.assert_close(odd(frames), even(padded))
+
+
 def test_features_begin_by_telling_what_is_not_known_already():
     torch.manual_seed(0)
     encoder = KeypointEncoder((64, 64, 3), maps=8, features=8)

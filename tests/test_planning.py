@@ -241,9 +241,10 @@ def test_bounds_that_leave_zero_out_hold_from_one_plan_to_the_next(config):
     assert (found.actions[0, :2, 0] - 11).abs().max() < 0.2
 
 
+@pytest.mark.parametrize("reward", [0.0, 1.0])
 @pytest.mark.parametrize("config", EVERY, ids=name)
-def test_rewards_that_tell_nothing_give_a_plan_all_the_same(config):
-    found = plan(lambda z, a: (z, torch.ones(len(z))), torch.zeros(1, 2), config)
+def test_rewards_that_tell_nothing_give_a_plan_all_the_same(config, reward):
+    found = plan(lambda z, a: (z, torch.full((len(z),), reward)), torch.zeros(1, 2), config)
     assert torch.isfinite(found.actions).all()
 
 
@@ -315,6 +316,8 @@ def test_the_last_iteration_alone_also_tries_the_mean():
         mean = 0.25 * mean + 0.75 * before[:5].mean().item()
         tried = ((after - mean).abs() < 1e-5).any()
         assert tried == (number == 3)
+    (seen,), _ = searched(dataclasses.replace(config, iterations=1))
+    assert (seen == 0).sum() == 1  # the first mean is a candidate already
 
 
 def test_a_proposal_is_refitted_to_the_elites_with_momentum():
@@ -371,6 +374,22 @@ def test_noise_has_the_spectrum_of_its_colour(horizon, colour):
     np.testing.assert_allclose(power / power[0], expected, rtol=0.03)
 
 
+@pytest.mark.parametrize("colour", [2.5, 10.0, 20.0])
+def test_noise_of_any_colour_is_finite(colour):
+    """Steep spectra leave eigenvalues that rounding makes negative."""
+    for horizon in (2, 7, 30, 64):
+        noise = coloured_noise(50, torch.zeros(1, horizon, 1), colour, None)
+        assert torch.isfinite(noise).all()
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_as_many_plans_are_carried_over_as_the_planner_says(config):
+    carried = {"RandomShooting": 0, "CEM": 0, "ICEM": round(0.3 * 20), "MPPI": 0}
+    found = plan(integrator(torch.zeros(2)), torch.zeros(1, 2), config)
+    assert config.alternatives == carried[type(config).__name__]
+    assert found.shifted(config.alternatives).shape == (1, 1 + config.alternatives, 3, 2)
+
+
 @pytest.mark.parametrize(
     ("kind", "setting"),
     [
@@ -408,7 +427,7 @@ def test_bounds_that_cannot_hold_are_refused():
     infinite = torch.tensor([1.0, torch.inf])
     for low, high in [
         *[(ONE, -ONE), (ONE, ONE), (-ONE, torch.ones(3)), (-ONE * torch.nan, ONE)],
-        *[(-infinite, infinite), ([-1.0], [1.0])],
+        *[(-infinite, infinite), ([-1.0], [1.0]), ([-1.0], torch.ones(1)), (-torch.ones(1), [1.0])],
     ]:
         with pytest.raises(ValueError, match="low, high: got"):
             problem(integrator(0.0), low, high)

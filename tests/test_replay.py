@@ -82,6 +82,16 @@ def test_all_covers_each_frame_once():
     assert sorted(frames) == [*range(13), *range(100, 108)]
 
 
+def test_of_too_many_windows_some_are_taken_evenly():
+    replay = Replay(1000)
+    for first in range(0, 200, 20):
+        numbered(replay, 9, first)  # two windows of five frames
+    begins = replay.all(5, most=10).frames[:, 0, 0, 0, 0].tolist()
+    assert begins == list(range(0, 200, 20))
+    assert len(replay.all(5, most=20).frames) == len(replay.all(5, most=21).frames) == 20
+    assert replay.all(5, most=3).frames[:, 0, 0, 0, 0].tolist() == [0, 60, 125]
+
+
 def test_state_round_trip():
     replay = Replay(1000)
     numbered(replay, 12, 0)
@@ -115,9 +125,13 @@ def test_an_open_episode_is_never_dropped():
         replay.append(long, np.zeros(2, np.float32), 0.0, frame)
     assert [episode is long for episode in replay.episodes] == [True]
     assert replay.num_steps == 30 == len(long.actions)
+    other = replay.start(frame, open=True)
+    replay.append(other, np.zeros(2, np.float32), 0.0, frame)
+    replay.append(other, np.zeros(2, np.float32), 0.0, frame)
+    assert [episode is long for episode in replay.episodes] == [True, False]
     replay.finish_all()
     numbered(replay, 1, 100)  # now there is something newer
-    assert replay.num_steps == sum(len(episode.actions) for episode in replay.episodes) == 1
+    assert replay.num_steps == sum(len(episode.actions) for episode in replay.episodes) == 3
 
 
 def test_an_episode_that_was_dropped_and_goes_on_is_counted():
@@ -159,6 +173,7 @@ def whole(**changes):
         ({"frames": np.zeros((4, 4, 5, 1), np.uint8)}, r"frames: got uint8 \(4, 5, 1\), allowed"),
         ({"frames": np.zeros((3, 4, 4, 1), np.uint8)}, "episode: got 3 frames, 3 actions, 3 rewards"),
         ({"rewards": [0.0]}, "episode: got 4 frames, 3 actions, 1 rewards"),
+        ({"actions": np.zeros((2, 2))}, "episode: got 4 frames, 2 actions, 3 rewards"),
         ({"actions": np.full((3, 2), 3.0)}, r"actions: got .*allowed: 2 numbers in \[-1, 1\]"),
         ({"actions": np.full((3, 2), np.nan)}, "actions: got"),
         ({"actions": np.zeros((3, 1))}, "actions: got"),
@@ -204,3 +219,14 @@ def test_a_reward_that_is_not_finite_is_not_stored():
     with pytest.raises(ValueError, match="reward: got nan from the environment"):
         replay.append(episode, np.zeros(2, np.float32), float("nan"), np.zeros((4, 4, 1), np.uint8))
     assert replay.num_steps == 0 and len(episode.frames) == 1 and not episode.actions
+
+
+@pytest.mark.parametrize("name", ["actions", "rewards"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_arrays_that_are_not_finite_are_refused(name, value):
+    replay = Replay(1000)
+    numbered(replay, 4, 0)
+    state = replay.state()
+    state[name][2] = value
+    with pytest.raises(ValueError, match=f"replay: {name}: got NaN or infinity"):
+        Replay.from_state(state, 1000)

@@ -222,6 +222,8 @@ def test_promises_that_cannot_be_kept_are_refused():
     calibrate(Blurring(), episodes(38, seed=0, length=1), 0.05)
     with pytest.raises(ValueError, match="false_alarms: got 0"):
         calibrate(Blurring(), few, 0.0)
+    with pytest.raises(ValueError, match=r"episodes: got 0, allowed: at least 18 for .* 0.1"):
+        conformal_threshold(torch.zeros(0), 0.1)
 
 
 # ---- all of it -------------------------------------------------------------------------------------

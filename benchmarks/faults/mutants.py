@@ -289,6 +289,10 @@ class Trials:
             self.note(mutant, ended[:2] == (0, "passed"))
         return True
 
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """Tell what went wrong here."""
+        print(excrepr, file=sys.stderr)
+
     def note(self, mutant: Mutant, survived: bool) -> None:
         """Write down what became of a mutant."""
         if survived:
@@ -405,12 +409,20 @@ def drawn(module: str, count: int, seed: int) -> list[Mutant]:
     for place in generator.sample(sorted(places), len(places)):
         operator, occurrence = generator.choice(places[place])
         changed = mutate_code(code, get_operator(f"core/{operator}")(), occurrence)
-        if changed is not None and changed != code:
+        if changed is not None and changed != code and _compiles(changed):
             name = f"{operator} {occurrence}"
             mutants.append(Mutant(module, name, place[0], *_difference(code, changed), changed))
         if len(mutants) == count:
             break
     return mutants
+
+
+def _compiles(code: str) -> bool:
+    try:
+        compile(code, "changed", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _counts(operator: str, line: str) -> bool:

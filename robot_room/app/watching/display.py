@@ -82,7 +82,7 @@ def _frames(session: Session) -> list[Frame]:
     for name, picture in session.inspection.frames.items():
         smooth = name == "uncertainty"
         frames.append(Frame(name, picture, NOTES.get(name, ""), name in ALARMS, smooth))
-    if session.values is not None and session.values.complete:
+    if session.values is not None and session.values.rows > 0:
         picture = session.values.picture()
         frames.append(Frame("value map", picture, "light: high return", smooth=True))
     return frames
