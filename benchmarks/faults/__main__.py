@@ -1,6 +1,7 @@
 """Do faults on purpose, and count what came of them.
 
     python -m benchmarks.faults kills
+    python -m benchmarks.faults resumes
     python -m benchmarks.faults disk-full
     python -m benchmarks.faults hostile --count 500
     python -m benchmarks.faults fuzz
@@ -24,10 +25,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.engine.jobs import command
-from benchmarks.faults import cost, disk_full, fuzz, hostile, kills, soak
+from benchmarks.faults import cost, disk_full, fuzz, hostile, kills, resumes, soak
 from benchmarks.faults.tally import Tally
 
-COUNTS = {"kills": 1000, "disk-full": 200, "hostile": 5000, "fuzz": 1_000_000, "cost": 40}
+COUNTS = {
+    "kills": 1000,
+    "resumes": 10,
+    "disk-full": 200,
+    "hostile": 5000,
+    "fuzz": 1_000_000,
+    "cost": 40,
+}
 RECORDINGS = 0.3  # of the kills, those of `collect`; as many of learning
 
 
@@ -36,11 +44,13 @@ class Faults:
     """Do one kind of faults, or print the table of all."""
 
     kind: Annotated[
-        Literal["kills", "disk-full", "hostile", "fuzz", "soak", "cost", "report"], tyro.conf.Positional
+        Literal["kills", "resumes", "disk-full", "hostile", "fuzz", "soak", "cost", "report"],
+        tyro.conf.Positional,
     ]
     """Which."""
     count: int | None = None
-    """Trials, with those of earlier calls; None: the number that the documentation promises."""
+    """Trials, with those of earlier calls (resumes: of each kind of run); None: the number that the
+    documentation promises."""
     seconds: float = 3600.0
     """How long to soak."""
     seed: int = 0
@@ -73,6 +83,8 @@ def main(config: Faults) -> None:
                     kills.recording(tally, int(RECORDINGS * count), generator)
                     kills.saves(tally, count, generator)
                     kills.learning(tally, int(RECORDINGS * count), generator)
+                case "resumes":
+                    resumes.commands(tally, count, generator)
                 case "disk-full":
                     disk_full.files(tally, count, generator)
                 case "hostile":
