@@ -37,7 +37,7 @@ TASKS = {
     "RobotRoomSlip-v0": Task(1000),
     "RobotRoomSparse-v0": Task(1000, "every-room"),
     "RobotRoomDoor-v0": Task(2000, "every-room"),
-    "RobotRoomMaze-v0": Task(4000, "every-room"),
+    "RobotRoomMaze-v0": Task(8000, "every-room"),
     "Pendulum-v1": Task(4000, "momentum", pixels=True, least_return=-250.0),
     "MountainCar-v0": Task(1500, "momentum", pixels=True, frame_repeat=8, least_return=-120.0),
     "MountainCarContinuous-v0": Task(1000, "momentum", pixels=True, frame_repeat=4, least_return=85.0),

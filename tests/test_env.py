@@ -332,7 +332,9 @@ def test_a_position_inside_a_wall_is_refused_and_changes_nothing():
         one.reset(seed=4)
     options = {"robot_position": (-0.6375, -0.6375)}  # a post that belongs to a wall in every maze
     for extra in ({}, {"layout": 3}):
-        with pytest.raises(ValueError, match=r"robot_position: got .*allowed: .*clear of the walls"):
+        with pytest.raises(
+            ValueError, match=r"robot_position: got .*allowed: 0.1 m clear of the walls"
+        ):
             env.reset(options={**options, **extra})
     for field, value in (("layout", 1000), ("layout", -1), ("layout", 1.5), ("layout", "first")):
         with pytest.raises(ValueError, match=f"{field}: got .*allowed"):

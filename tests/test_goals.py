@@ -86,6 +86,12 @@ def test_compute_reward_agrees_with_the_rewards_of_steps(reward):
     for frame, step, given in zip(seen, infos, rewards, strict=True):
         goal = frame["achieved_goal"], frame["desired_goal"]
         assert env.unwrapped.compute_reward(*goal, step) == given
+        assert env.unwrapped.compute_reward(*goal, np.array([step], dtype=object)) == given
+        assert env.unwrapped.compute_reward(*goal, None) == pytest.approx(given, abs=2e-3)
+    both = [np.stack([o[name] for o in seen[:2]]) for name in ("achieved_goal", "desired_goal")]
+    wrong = infos[1] | {"robot_position": infos[1]["robot_position"] + 0.5}
+    first, second = env.unwrapped.compute_reward(*both, [infos[0], wrong])
+    assert first == rewards[0] and second == pytest.approx(rewards[1], abs=2e-3)  # as the frame says
     relabelled = seen[-1]["achieved_goal"], seen[5]["achieved_goal"]
     distance = np.linalg.norm(infos[-1]["robot_position"] - infos[5]["robot_position"])
     expected = -distance if reward == "dense" else float(distance <= 0.1)
@@ -99,7 +105,9 @@ def test_bad_goals_are_refused():
     good = env.reset(seed=0)[0]["observation"]
     empty, white = np.full_like(good, 128), np.full_like(good, 255)
     two = np.maximum(good, np.roll(good, 20, axis=1))  # robots
-    for bad in (good.astype(float), good[:10], empty, white, two, "here", None):
+    part = good.copy()
+    part[tuple(np.argwhere((good == 255).all(-1))[:2].T)] = 128  # two of its pixels are missing
+    for bad in (part, good.astype(float), good[:10], empty, white, two, "here", None):
         with pytest.raises(ValueError, match=r"goal: got .*allowed"):
             env.compute_reward(good, bad, {})
     for kwargs in ({"distractors": 1}, {"factors": {}}, {"corruption": "blackout", "severity": 1}):

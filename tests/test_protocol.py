@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from benchmarks.comparison.learning import first_reached, rows
-from robot_room.app.evaluation.protocol import Evaluation, evaluate
+from robot_room import layouts, oracle
+from robot_room.app.evaluation.protocol import Evaluation, evaluate, oracle_steps
+from robot_room.vector_env import RobotRoomVectorEnv
 
 
 class Still:
@@ -129,8 +131,45 @@ def test_every_episode_is_counted_once_with_its_own_seed_steps_and_optimum(monke
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="episodes: got 0"):
         evaluate(Still(), "RobotRoom-v0", episodes=0)
-    with pytest.raises(ValueError, match="seed: got -1"):
-        evaluate(Still(), "RobotRoom-v0", episodes=1, seed=-1)
+    for seed in (-1, 2**62 + 1):
+        with pytest.raises(ValueError, match=f"seed: got {seed}"):
+            evaluate(Still(), "RobotRoom-v0", episodes=1, seed=seed)
+
+
+class Shy(Still):
+    """Refuses to explore while its time is taken."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        assert deterministic or len(observation) > 1
+        return super().predict(observation)
+
+
+def test_the_time_of_a_decision_is_that_of_the_best_one():
+    result = evaluate(Shy(), "RobotRoom-v0", episodes=2, deterministic=False)
+    assert result.decision_ms > 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.decision_ms = 0.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_the_optimum_among_walls_is_that_of_each_rooms_own_layout(number):
+    env = RobotRoomVectorEnv(number, walls="maze", num_layouts=20, layout_seed=1)
+    _, info = env.reset(seed=5)
+    found = oracle_steps(info, env.params, number)
+    for i in range(number):
+        walls = layouts.layout(env.params, int(info["layout"][i]))
+        places = info["robot_position"][i : i + 1], info["goal_position"][i : i + 1]
+        np.testing.assert_array_equal(found[i : i + 1], oracle.min_steps(*places, walls))
+    assert found.shape == (number,) and (found > 0).all()
+
+
+def test_where_no_optimum_is_known_it_is_0():
+    assert oracle_steps({}, None, 3).tolist() == [0, 0, 0]
+    for kwargs in ({"factors": {}}, {"frame_skip": 2}, {"action": "discrete"}):
+        env = RobotRoomVectorEnv(2, **kwargs)
+        _, info = env.reset(seed=0)
+        info.pop("oracle_steps", None)
+        assert oracle_steps(info, env.params, 2).tolist() == [0, 0]
 
 
 def test_the_threshold_is_found_and_its_absence_reported():

@@ -63,18 +63,18 @@ TESTS = {
     "agent/replay.py": "replay",
     "benchmarks/engine/spread.py": "protocol",
     "robot_room/app/evaluation/protocol.py": "protocol",
-    "robot_room/room.py": "room env",
+    "robot_room/room.py": "room goldens wall_masks env",
     "robot_room/randomness.py": "randomness",
-    "robot_room/layouts.py": "layouts",
+    "robot_room/layouts.py": "layouts goldens wall_masks oracle env factors",
     "robot_room/goals.py": "goals",
-    "robot_room/distractors.py": "distractors rendering",
-    "robot_room/rendering.py": "rendering",
-    "robot_room/sensors.py": "sensors",
+    "robot_room/distractors.py": "distractors goldens rendering",
+    "robot_room/rendering.py": "rendering goldens",
+    "robot_room/sensors.py": "sensors goldens env",
     "robot_room/oracle.py": "oracle",
-    "robot_room/checking.py": "bad_input env factors",
-    "robot_room/starts.py": "layouts vector_env",
-    "robot_room/vector_env.py": "vector_env bad_input",
-    "robot_room/env.py": "env bad_input",
+    "robot_room/checking.py": "checking env factors",
+    "robot_room/starts.py": "goldens env factors vector_env",
+    "robot_room/vector_env.py": "vector_env goldens",
+    "robot_room/env.py": "env goldens",
     "robot_room/goal_env.py": "goals",
     "agent/restoration/noise.py": "restoration",
     "agent/restoration/inpainting.py": "restoration",
@@ -106,7 +106,7 @@ TESTS = {
 }
 """Files that are changed, and the tests that should notice, the quickest first."""
 
-SLOW = ("comparison_job", "denoiser", "posteriors", "report")
+SLOW = ("comparison_job", "denoiser", "oracle", "posteriors", "report")
 """Those of them that are marked slow as a whole."""
 
 
