@@ -35,6 +35,7 @@ TASKS = {
     "RobotRoomRandomGoal-v0": Task(2000),
     "RobotRoomDistractors-v0": Task(1000),
     "RobotRoomSlip-v0": Task(1000),
+    "RobotRoomVaried-v0": Task(2000),
     "RobotRoomSparse-v0": Task(1000, "every-room"),
     "RobotRoomDoor-v0": Task(2000, "every-room"),
     "RobotRoomMaze-v0": Task(8000, "every-room"),

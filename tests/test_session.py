@@ -140,8 +140,11 @@ def test_a_long_plan_is_shown_at_a_few_steps_until_the_episode_ends(monkeypatch)
                 return torch.full((len(states),), float(next(steps) != ends_at))
 
             monkeypatch.setattr(model, "imagine", lambda z, c=continuation: (z, model.step, c))
-            filmstrip = inspect_decision(model, *given).filmstrip
-            assert list(filmstrip) == ["next", *(f"in {k} steps" for k in shown[1:])]
+            inspection = inspect_decision(model, *given)
+            assert list(inspection.filmstrip) == ["next", *(f"in {k} steps" for k in shown[1:])]
+            last = 1 + (ends_at or planner.horizon)  # places of a path, the robot's own the first
+            for path in (inspection.paths.chosen, *inspection.paths.candidates):
+                assert np.isnan(path[last:]).all()
 
 
 def test_steps_are_shown_as_they_were_planned():
@@ -276,11 +279,15 @@ def test_the_value_map_is_the_best_imagined_return_from_each_place(agent, sessio
         assert values[row, column] == pytest.approx(total, abs=0.1 * np.ptp(values) + 0.05)
     names = [frame.name for frame in view(session).frames]
     assert names == ["camera", "belief", "uncertainty", "value map"]
+    assert view(session).frames[-1].note == "light: good to be there"
     goal = session.info["goal_position"]
     session.drag(goal)
     session.drag(-0.5 * goal)
     session.explore()
     assert session.values.rows == 1  # another goal, another map
+    shown = view(session).frames[-1]
+    assert (shown.name, shown.note) == ("value map", f"1 of {CELLS} rows")
+    assert (shown.picture[0] > 0).any() and (shown.picture[1:] == 0).all()
 
 
 def test_walls_have_no_value():
@@ -384,7 +391,7 @@ def test_every_key_is_there_once_and_told_of():
     assert (HELP[0], HELP[1], HELP[3]) == (
         ("MOUSE", "drag robot or goal"),
         ("SPACE", "pause"),
-        (", .", "speed"),
+        (", .", "slower or faster"),
     )
     shown = " ".join(keys for keys, _ in HELP).lower().replace("esc", "escape").split()
     assert set(shown) == (ACTIONS.keys() | {"mouse"}) - {"q"}

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.learner import Progress
-from robot_room.app.watching.keys import HELP, NO_HELP
+from robot_room.app.watching.inspection import SHOWN
+from robot_room.app.watching.keys import HELP, HELP_WITHOUT_ROOM, NO_HELP
 from robot_room.app.watching.paths import LEGEND
 from robot_room.app.watching.session import NOISES, SPEEDS, Session
+from robot_room.app.watching.value_map import CELLS
 from robot_room.panels import Frame, View
 from robot_room.plots import Plot
 from robot_room.theme import THEMES
@@ -51,21 +53,28 @@ def view(session: Session, learning: Learning | None = None) -> View:
     chosen, inspection = session.chosen, session.inspection
     name = session.spec.kwargs.get("env_id", session.spec.id)  # of what `agent.pixels` shows
     located = "robot_position" in session.info
+    doing = f"{name}: learning" if learning is not None else name
     return View(
         room=session.picture(),
-        title=name if learning is None else f"{name}: learning",
+        title=f"{doing}   (the white robot is to reach the red goal)" if located else doing,
         notice=session.notice,
         alarm=_alarm(session),
         overlay=inspection.paths.draw if located else None,
         legend=LEGEND if located else (),
         frames=_frames(session),
         filmstrip=[Frame(name, picture) for name, picture in inspection.filmstrip.items()],
-        filmstrip_title="imagined future: the frames it expects along its plan",
+        filmstrip_title=_future(session),
         plots=_rewards(session) if learning is None else _course(learning),
         facts=_facts(session, learning is not None),
-        keys=HELP if chosen.help_shown else NO_HELP,
+        keys=NO_HELP if not chosen.help_shown else HELP if located else HELP_WITHOUT_ROOM,
         theme=THEMES[chosen.theme],
     )
+
+
+def _future(session: Session) -> str:
+    horizon, shown = session.chosen.planner.horizon, len(session.inspection.filmstrip)
+    soon = " until the episode ends" if shown < min(horizon, SHOWN) else " along its plan"
+    return f"imagined future: the frames it expects{soon}"
 
 
 def _alarm(session: Session) -> str:
@@ -83,8 +92,9 @@ def _frames(session: Session) -> list[Frame]:
         smooth = name == "uncertainty"
         frames.append(Frame(name, picture, NOTES.get(name, ""), name in ALARMS, smooth))
     if session.values is not None and session.values.rows > 0:
-        picture = session.values.picture()
-        frames.append(Frame("value map", picture, "light: high return", smooth=True))
+        done = session.values.complete
+        note = "light: good to be there" if done else f"{session.values.rows} of {CELLS} rows"
+        frames.append(Frame("value map", session.values.picture(), note, smooth=done))
     return frames
 
 
@@ -92,7 +102,7 @@ def _rewards(session: Session) -> list[Plot]:
     episode = session.episode
     curves = {"predicted": list(episode.predicted), "received": list(episode.received)}
     start = 1 + episode.steps - len(episode.received)
-    return [Plot("reward per step", curves, "step of the episode", start)]
+    return [Plot("reward per step: higher is better", curves, "step of the episode", start)]
 
 
 def _course(learning: Learning) -> list[Plot]:
@@ -122,8 +132,12 @@ def _facts(session: Session, learning: bool) -> Sequence[tuple[str, str]]:
         progress = session.agent.progress
         facts.append(("learned", f"{progress.num_timesteps} steps, {progress.num_updates} updates"))
     else:
-        disturbed = " (this one: disturbed, not counted)" if episode.touched else ""
-        facts.append(("arrived", f"{score.arrived} of {score.finished}{ratio}{disturbed}"))
+        disturbed = " (you disturbed this one: not counted)" if episode.touched else ""
+        done = f"{score.arrived} of {score.finished} episodes{ratio}"
+        if "is_success" not in session.info:
+            done = f"{score.finished} episodes"
+        name = "arrived" if "is_success" in session.info else "finished"
+        facts.append((name, f"{done if score.finished else 'none finished yet'}{disturbed}"))
     facts += [
         ("planner", f"{PLANNERS.get(planner, planner)}, {chosen.planner.horizon} steps ahead"),
         ("speed", f"{SPEEDS[chosen.speed]} steps a second"),

@@ -22,8 +22,8 @@ KEYS: tuple[tuple[Key, ...], ...] = (
     (
         Key("space", "pause", Session.toggle_pause),
         Key("n", "one step", Session.single_step),
-        Key(",", "speed", lambda session: session.change_speed(-1)),
-        Key(".", "speed", lambda session: session.change_speed(1)),
+        Key(",", "slower or faster", lambda session: session.change_speed(-1)),
+        Key(".", "slower or faster", lambda session: session.change_speed(1)),
         Key("r", "new episode", Session.new_episode),
         Key("s", "save a still", Session.request_still),
         Key("t", "theme", Session.toggle_theme),
@@ -33,13 +33,13 @@ KEYS: tuple[tuple[Key, ...], ...] = (
     ),
     (
         Key("h", "cover the camera", Session.toggle_hand),
-        Key("[", "camera noise", lambda session: session.change_noise(-1)),
-        Key("]", "camera noise", lambda session: session.change_noise(1)),
+        Key("[", "less or more noise", lambda session: session.change_noise(-1)),
+        Key("]", "less or more noise", lambda session: session.change_noise(1)),
         Key("d", "distractors", Session.toggle_distractors),
-        Key("p", "restorer", Session.toggle_restoration),
-        Key("m", "planner", Session.next_planner),
-        Key("-", "horizon", lambda session: session.change_horizon(-1)),
-        Key("=", "horizon", lambda session: session.change_horizon(1)),
+        Key("p", "repair the frames", Session.toggle_restoration),
+        Key("m", "next planner", Session.next_planner),
+        Key("-", "shorter or longer plans", lambda session: session.change_horizon(-1)),
+        Key("=", "shorter or longer plans", lambda session: session.change_horizon(1)),
     ),
 )
 """Lines of the help."""
@@ -64,4 +64,5 @@ def _help(keys: Iterable[Key]) -> tuple[tuple[str, str], ...]:
 
 
 HELP = (("MOUSE", "drag robot or goal"), *_help(KEYS[0]), *_help(KEYS[1]))
+HELP_WITHOUT_ROOM = tuple(entry for entry in HELP if entry[0] not in ("MOUSE", "D"))
 NO_HELP = _help([HELP_KEY])

@@ -25,6 +25,7 @@ COLOURS = np.array(
 )
 """From low to high, of growing lightness."""
 WALL = (110, 110, 110)
+UNKNOWN = (0, 0, 0)
 
 
 class ValueMap:
@@ -76,14 +77,20 @@ class ValueMap:
         self.rows += 1
 
     def picture(self) -> Picture:
-        """The map as colours, from its smallest to its largest value, (`CELLS`, `CELLS`, 3)."""
-        low, high = np.nanmin(self.values), np.nanmax(self.values)
+        """The map as colours, from its smallest to its largest value, (`CELLS`, `CELLS`, 3).
+
+        Walls are grey, and what is not computed yet is black.
+        """
+        known = np.isfinite(self.values)
+        found = self.values[known] if known.any() else np.zeros(1)
+        low, high = found.min(), found.max()
         place = (self.values - low) / max(high - low, 1e-9) * (len(COLOURS) - 1)
-        known = np.isfinite(place)
         below = np.where(known, place, 0).astype(int).clip(0, len(COLOURS) - 2)
         share = np.where(known, place - below, 0)[..., None]
         colours = COLOURS[below] * (1 - share) + COLOURS[below + 1] * share
-        return np.where(known[..., None], colours + 0.5, WALL).astype(np.uint8)
+        picture = np.where(known[..., None], colours + 0.5, WALL)
+        picture[self.rows :] = UNKNOWN
+        return picture.astype(np.uint8)
 
 
 def start_of(agent: Agent, planner: Planner, frame: NDArray[np.uint8]) -> ControlState:
