@@ -29,7 +29,7 @@ EPISODES = 6
 
 def saves(tally: Tally, count: int, generator: np.random.Generator) -> None:
     """Save over and over; the checkpoint that is left must be the last acknowledged one or a later."""
-    agent = small_agent().learn(24)
+    agent, least = small_agent().learn(24), 24
     with tempfile.TemporaryDirectory() as folder:
         path, noted = Path(folder, "agent"), Path(folder, "noted")
         agent.save(path)
@@ -41,8 +41,9 @@ def saves(tally: Tally, count: int, generator: np.random.Generator) -> None:
                 noted.write_text(str(agent.num_timesteps))
 
         while tally.counts["save killed"] + tally.counts["save killed: BAD"] < count:
+            agent.progress.num_timesteps = least  # each trial goes on from the last one's
             forked(trial, generator.uniform(0.0, 0.06), kill=True)
-            least = int(noted.read_text() or 0) if noted.exists() else 0
+            least = max(int(noted.read_text() or 0) if noted.exists() else 0, least)
             tally.add("save killed", _lost(lambda least=least: _require_newer(path, least)))
 
 
