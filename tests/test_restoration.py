@@ -16,7 +16,13 @@ from agent.restoration.conformal import conformal_threshold
 from agent.restoration.critic import CRITIC_STDS, Critic, calibrate
 from agent.restoration.denoiser import Denoiser, DenoiserConfig, to_frames, to_images
 from agent.restoration.inpainting import inpaint, inpaint_implausible
-from agent.restoration.noise import CLEAN_NOISE_STD, denoise_frames, neighbourhood_median, noise_std
+from agent.restoration.noise import (
+    CLEAN_NOISE_STD,
+    denoise_frames,
+    neighbourhood_median,
+    noise_std,
+    tweedie,
+)
 from agent.restoration.restorer import DiffusionRestorer
 from robot_room import sensors
 from robot_room.rendering import Scene, render
@@ -84,6 +90,30 @@ def test_with_the_exact_denoiser_a_noisy_frame_becomes_the_clean_one():
     result = denoise_frames(Exact(frames), mixed)
     assert (result.frames.int() - frames[:20].int()).abs().max() <= 1
     assert (result.noise_std[:10] > 0.4).all() and (result.noise_std[10:] == 0).all()
+
+
+class Looking(Denoiser):
+    """Remembers what it was given, and answers ten times the frame that it should."""
+
+    def __init__(self):
+        super().__init__((64, 64, 3), DenoiserConfig(width=8))
+
+    def forward(self, xn, n):
+        self.given = xn, n
+        return 10 * xn
+
+
+def test_a_frame_with_noise_is_scaled_to_the_step_that_has_as_much():
+    """(x_0 + σ ε) √ᾱ with ᾱ = 1/(1 + σ²) is a sample of q(x_n | x_0)."""
+    looking, images = Looking(), to_images(room_frames(4))
+    stds = torch.tensor([0.05, 0.3, 1.0, 4.0])
+    result = tweedie(looking, images, stds)
+    given, n = looking.given
+    alpha_bar = looking.schedule.alpha_bar[n].double()
+    torch.testing.assert_close(((1 - alpha_bar) / alpha_bar).sqrt(), stds.double(), rtol=0.05, atol=0)
+    expected = images / (1 + stds.view(-1, 1, 1, 1) ** 2).sqrt()
+    torch.testing.assert_close(given, expected, rtol=0.05, atol=0)
+    torch.testing.assert_close(result, (10 * given).clamp(-1, 1))
 
 
 def test_missing_pixels_are_filled_and_the_others_kept():
@@ -310,7 +340,7 @@ def test_conformal_thresholds_keep_their_promise_on_average():
         (lambda d, f: denoise_frames(d, f[0]), r"frames: got torch.uint8 \(64, 64, 3\)"),
         (lambda d, f: inpaint(d, f[:, :, :8], f[..., 0] > 0), "frames: got torch.uint8"),
         (lambda d, f: inpaint(d, f, f[..., 0] > 0, 500), "count: got 500, allowed: 1 to 200"),
-        (lambda d, f: inpaint(d, f, f > 0), r"missing: got torch.bool \(2, 64, 64, 3\), allowed: "),
+        (lambda d, f: inpaint(d, f, f > 0), r"\(2, 64, 64, 3\), allowed: torch.bool \(2, 64, 64\)$"),
         (lambda d, f: inpaint(d, f, f[..., 0]), "missing: got torch.uint8"),
         (lambda d, f: Critic(d, f, f, 0.0).score(f.float()), "frames: got torch.float32"),
         (lambda d, f: d.denoise(to_images(f), 0), "n: got 0, allowed: 1 to 200"),

@@ -271,6 +271,14 @@ def test_stepping_past_the_end_without_autoreset_is_refused():
         envs.step(np.zeros((2, 2), np.float32))
 
 
+def test_the_expert_needs_a_room_that_has_been_reset():
+    envs = make(AutoresetMode.DISABLED, KWARGS[0], True, rooms=2)
+    with pytest.raises(gym.error.ResetNeeded, match="expert_actions"):
+        envs.expert_actions()
+    envs.reset(seed=0)
+    assert envs.expert_actions().shape == (2, 2)
+
+
 def test_resetting_some_rooms_leaves_the_others_as_they_were():
     envs = make(AutoresetMode.DISABLED, KWARGS[0], True, rooms=3)
     envs.reset(seed=0)

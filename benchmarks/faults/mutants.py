@@ -106,7 +106,7 @@ TESTS = {
 }
 """Files that are changed, and the tests that should notice, the quickest first."""
 
-SLOW = ("comparison_job", "denoiser", "oracle", "posteriors", "report")
+SLOW = ("comparison_job", "denoiser", "oracle", "posteriors", "report", "vector_env")
 """Those of them that are marked slow as a whole."""
 
 
