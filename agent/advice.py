@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from agent.kinematic_world_model import KinematicWorldModel
 from agent.learner import Learner, Progress
 
 LEAST_NATS = 0.02
@@ -36,6 +37,7 @@ class Advice:
         self.learner = learner
         self._left: dict[str, Callable[[], str | None]] = {
             "size": self._size,
+            "positions": self._positions,
             "reward": self._reward,
             "latents": self._latents,
             "frames": self._frames,
@@ -60,6 +62,16 @@ class Advice:
             f"frames have {height} × {width} pixels: time and memory grow with them, and 64 × 64 are "
             "mostly enough; scale them, for example with agent.pixels or "
             "gymnasium.wrappers.ResizeObservation"
+        )
+
+    def _positions(self) -> str | None:
+        model = self.learner.world_model
+        if not isinstance(model, KinematicWorldModel) or bool(model.posterior.used.any()):
+            return None
+        return (
+            "no positions were found: nothing in the frames moves as its last two positions foretell, "
+            "so that the belief is empty; show more of the motion (random_steps, frame_repeat), or "
+            "learn with the default settings"
         )
 
     def _reward(self) -> str | None:

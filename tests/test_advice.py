@@ -1,14 +1,17 @@
 """What is said while an agent learns in vain."""
 
 import warnings
+from dataclasses import replace
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
 from agent import Agent, AgentConfig, pixels
 from agent.advice import WARMED_UP, Advice, LearningWarning
 from agent.learner import TrainingConfig
+from agent.presets import MOMENTUM
 from agent.world_model import WorldModelConfig
 
 FEW = TrainingConfig(random_steps=40, updates_per_step=0.1)
@@ -41,6 +44,18 @@ def test_large_frames_are_questioned_once_while_learning():
     with pytest.warns(LearningWarning, match="144 × 144 pixels") as caught:
         learned(pixels("Pendulum-v1", size=144), steps=200)
     assert len(caught) == 1
+
+
+def test_positions_that_were_not_found_are_said():
+    room = gym.make("RobotRoom-v0")
+    black = gym.wrappers.TransformObservation(room, np.zeros_like, room.observation_space)
+    training = replace(MOMENTUM["config"].training, random_steps=40, updates_per_step=0.1)
+    settings = MOMENTUM | {"config": replace(MOMENTUM["config"], training=training)}
+    with pytest.warns(LearningWarning, match="no positions were found"):
+        agent = Agent(black, seed=0, device="cpu", **settings).learn(56)
+    assert "no positions" in said(agent, num_updates=10)[0]
+    agent.world_model.posterior.used[0] = True
+    assert said(agent, num_updates=10) == []
 
 
 def test_a_reward_that_never_varies_is_said():

@@ -1,6 +1,7 @@
 """The harness of faults itself: it counts, continues, and finds what is wrong."""
 
 import os
+import time
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from benchmarks.faults import fuzz, hostile, kills, mutants
+from benchmarks.faults import fuzz, hostile, kills, mutants, resumes
 from benchmarks.faults.__main__ import Faults, main
 from benchmarks.faults.processes import forked, killed_at_call
 from benchmarks.faults.tally import Tally
@@ -16,6 +17,13 @@ from benchmarks.faults.tally import Tally
 pytestmark = pytest.mark.slow
 
 BREAKS = mutants.ROOT / "benchmarks/faults/breaks.toml"
+
+
+@pytest.fixture
+def own_datasets(tmp_path, monkeypatch):
+    """What a trial sets for itself is as it was afterwards."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.setattr(resumes.report, "record", resumes.report.record)
 
 
 def test_counts_are_kept_and_continued(tmp_path):
@@ -75,6 +83,33 @@ def test_records_survive_kills(tmp_path):
     with Tally(tmp_path / "kills.json") as tally:
         kills.sweeps(tally, 5, np.random.default_rng(0))
     assert tally.counts == {"record killed": 5}
+
+
+@pytest.mark.usefixtures("own_datasets")
+def test_a_command_that_is_stopped_is_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(resumes, "KINDS", {"collect": resumes.KINDS["collect"]})
+    main(Faults("resumes", count=2, out=tmp_path))
+    assert Tally(tmp_path / "resumes.json").counts == {"resumed: collect": 2}
+
+
+@pytest.mark.usefixtures("own_datasets")
+def test_a_command_that_begins_anew_with_other_numbers_is_found(tmp_path, monkeypatch):
+    def go(folder):
+        (folder / "drawn").write_text(str(time.monotonic_ns()))
+
+    kind = resumes.Kind(go, lambda folder: {"drawn": (folder / "drawn").read_text()})
+    monkeypatch.setattr(resumes, "KINDS", {"forgetful": kind})
+    with pytest.raises(RuntimeError, match="2 faults"):
+        main(Faults("resumes", count=2, out=tmp_path))
+    assert Tally(tmp_path / "resumes.json").bad[0] == "forgetful: drawn differs"
+
+
+def test_what_differs_is_named():
+    arrays = {"a": np.array([1.0, np.nan]), "b": [{"x": float("nan")}], "c": "text"}
+    assert resumes._difference(arrays, {**arrays, "a": arrays["a"].copy()}) == ""
+    for name, value in (("a", np.array([1.0, 2.0])), ("b", [{"x": 1.0}]), ("c", "other")):
+        assert resumes._difference(arrays, {**arrays, name: value}) == f"{name} differs"
+    assert "only one has ['d']" in resumes._difference(arrays, {**arrays, "d": 1})
 
 
 def test_what_is_broken_by_hand_is_still_there():
