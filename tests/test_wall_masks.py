@@ -250,9 +250,17 @@ def test_layouts_that_no_room_could_have_are_refused_at_once(arguments, message)
         gym.make_vec("RobotRoom-v0", 2, "vector_entry_point", **arguments)
 
 
-def test_a_room_too_small_for_a_start_is_refused():
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        (slice(28, 36), slice(28, 36)),  # for nothing
+        (slice(20, 42), slice(20, 42)),  # for starts far enough from the goal
+        (slice(28, 35), slice(0, 64)),  # for the goal: the robot is narrower
+    ],
+)
+def test_a_room_too_small_for_a_start_is_refused(rows, columns):
     tiny = np.ones((64, 64), bool)
-    tiny[28:36, 28:36] = False
+    tiny[rows, columns] = False
     with pytest.raises(ValueError, match="of the room are free for robot and goal"):
         RobotRoomEnv(walls=tiny, goal="random")
 

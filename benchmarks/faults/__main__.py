@@ -97,16 +97,16 @@ def main(config: Faults) -> None:
                     cost.saves(tally, count)
                     tally.write()
                     cost.learning(tally, cost.STEPS)
-    bad = show(config.out)
+    bad = show(config.out, "*" if config.kind == "report" else config.kind)
     if bad:
         raise RuntimeError(f"{bad} faults did what they must not")
 
 
-def show(folder: Path) -> int:
-    """Print the table of all counts; returns the number of bad ones."""
+def show(folder: Path, kinds: str) -> int:
+    """Print the table of the counts of some kinds, a glob; returns the number of bad ones."""
     table = Table("kind", "what", "trials", title="faults")
     total = 0
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(f"{kinds}.json")):
         tally = Tally(path)
         for outcome, number in sorted(tally.counts.items()):
             table.add_row(path.stem, outcome, f"{number:,}")
