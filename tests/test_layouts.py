@@ -75,6 +75,11 @@ def test_numbers_that_no_layout_has_are_refused():
         layouts.door(45)
 
 
+def test_the_number_of_layouts():
+    rooms = RoomParams(), RoomParams(walls="door"), RoomParams(walls="maze", num_layouts=7)
+    assert [layouts.count(params) for params in rooms] == [0, layouts.DOORS, 7]
+
+
 def test_an_unknown_kind_of_walls_is_an_error():
     params = room.RoomParams()
     object.__setattr__(params, "walls", "spiral")

@@ -265,6 +265,15 @@ def test_a_room_too_small_for_a_start_is_refused(rows, columns):
         RobotRoomEnv(walls=tiny, goal="random")
 
 
+def test_starts_keep_their_distance_from_a_goal_at_the_centre():
+    """Of a short corridor nothing is left, which it has where the goal is anywhere."""
+    corridor = np.ones((64, 64), bool)
+    corridor[28:37, 14:50] = False
+    RobotRoomEnv(walls=corridor, goal="random").reset(seed=0)
+    with pytest.raises(ValueError, match="of the room are free for robot and goal"):
+        RobotRoomEnv(walls=corridor)
+
+
 @pytest.mark.parametrize(
     ("name", "generator", "message"),
     [
