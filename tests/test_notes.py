@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy import stats
 
+from agent.distributions import Normal
 from agent.linear_gaussian import LinearGaussian, elbo, kalman_filter, smoother
+from agent.posteriors import FilterPosterior
 from agent.restoration import diffusion
 from agent.restoration.diffusion import Schedule
 from benchmarks.model.bound_variance import enumerated_frames, estimates
@@ -185,3 +188,18 @@ def test_both_forms_of_the_bound_have_the_same_mean():
     error = ((found["posterior"].var() + found["consistency"].var()) / 4000).sqrt().item()
     assert abs(apart) < 4 * error and error < 0.02 * found["posterior"].mean().abs().item()
     assert found["posterior"].var() < found["consistency"].var()
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_chain_of_gaussian_steps_is_not_gaussian_where_a_step_is_not_linear(linear):
+    """Posterior D: z_2 given z_1 is Gaussian; over all z_1 it is a mixture of Gaussians."""
+    torch.manual_seed(0)
+    posterior, count = FilterPosterior(2, 1, 1), 4000
+    posterior.evidence.weight.data[1:] = 0
+    posterior.evidence.bias.data[1:] = 0.5
+    first = torch.randn(count, 1)
+    mean = first if linear else first + 2 * (3 * first).sin()
+    features = torch.tensor([[0.3, -0.2]]).expand(count, -1)
+    step = Normal(mean, torch.full_like(mean, 0.2))
+    q, _ = posterior(features, step, torch.zeros(count, 1), torch.zeros(count, 0))
+    assert (stats.normaltest(q.sample()[:, 0].detach()).pvalue > 0.01) == linear
