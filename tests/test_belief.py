@@ -8,7 +8,7 @@ import torch
 from test_agent import SMALL
 
 from agent import Agent
-from agent.belief import Belief, BeliefState, advance, innovation, observe
+from agent.belief import Belief, BeliefState, _tempered, advance, innovation, observe
 from agent.distributions import Normal, product
 from agent.gate import AcceptAll, ConformalGate, SoftGate
 from agent.restoration.critic import Critic
@@ -184,6 +184,25 @@ def test_a_frame_is_sound_up_to_the_limit_of_doubt_and_with_it(doubt, sound):
     for gate in (ConformalGate(9.0), SoftGate(9.0)):
         assert gate.decide(doubts, far, near, known).reset.tolist() == [sound]
     assert ConformalGate(9.0).decide(doubts, near, near, known).weight.tolist() == [float(sound)]
+
+
+def test_what_a_frame_predicts_of_the_next_has_its_own_uncertainty_and_the_steps():
+    line = Line()
+    belief = observe(line, Identity(), AcceptAll(), frame(0.5), BeliefState.initial(line, 1))
+    rival = advance(line, belief, torch.full((1, 1), 0.1)).single_frame_prediction
+    assert rival.mean.item() == pytest.approx(0.6, abs=1e-3)
+    assert rival.std.item() == pytest.approx(math.hypot(TOLD, MOVED), rel=1e-3)
+
+
+def test_a_belief_takes_nothing_from_what_has_no_weight():
+    """Not even if it is no number."""
+    q, p = Normal(torch.tensor([[1.0]]), torch.tensor([[0.3]])), Normal(*torch.full((2, 1, 1), 0.7))
+    none = Normal(*torch.full((2, 1, 1), torch.nan))
+    for got, expected in (
+        (_tempered(none, p, torch.tensor([0.0])), p),
+        (_tempered(q, none, torch.tensor([1.0])), q),
+    ):
+        assert (got.mean, got.std) == (expected.mean, expected.std)
 
 
 def test_doubt_inflates_a_frames_variance():

@@ -8,7 +8,7 @@ import torch
 
 from agent.control import ControlState, decide
 from agent.exploration import Exploration
-from agent.planning import ICEM, Plan, Planner
+from agent.planning import ICEM, Plan, Planner, Problem
 from agent.world_model import WorldModel, WorldModelConfig
 
 PLANNER = ICEM(candidates=12, elites=3, iterations=2, horizon=3)
@@ -52,6 +52,33 @@ def test_exploration_adds_noise_of_its_std_and_stays_in_the_bounds(model):
     assert noise.std().item() == pytest.approx(0.1, rel=0.15)
     much, _ = asked(model, state, [True] * 400, exploration=Exploration(exploration_std=50.0))
     assert much.action.abs().max() == 1 and (much.action.abs() == 1).float().mean() > 0.9
+
+
+def test_an_action_beyond_the_bounds_is_named(model):
+    @dataclasses.dataclass(frozen=True)
+    class Wild(Exploration):
+        def perturbed(self, action, generator):
+            return torch.tensor([[1.0, -1.0], [0.5, 1.5]])
+
+    state = ControlState.initial(model, PLANNER, 2)
+    with pytest.raises(ValueError, match=r"Wild: got an action of 1.5, allowed: from -1 to 1"):
+        asked(model, state, [True, True], exploration=Wild())
+
+
+def test_without_exploration_nothing_is_drawn_and_novelty_is_a_bonus(model):
+    generator, action = torch.Generator().manual_seed(0), torch.rand(5, 2)
+    before = generator.get_state()
+    assert torch.equal(Exploration(exploration_std=0.0).perturbed(action, generator), action)
+    assert torch.equal(generator.get_state(), before)
+
+    class Curious:
+        novelty = staticmethod(lambda m: m.sum(1))
+
+    plain = Problem(lambda z, a: (z, z[:, 0]), -torch.ones(2), torch.ones(2))
+    seeking = Exploration(until_reward=True).problem(plain, Curious())
+    z = torch.rand(5, 3)
+    torch.testing.assert_close(seeking.penalty(z, action), -z.sum(1))
+    assert Exploration().problem(plain, Curious()) is plain
 
 
 def test_an_episode_that_starts_knows_nothing_of_the_last_one(model):

@@ -155,6 +155,24 @@ def test_the_closed_form_elbo_is_the_mean_of_its_monte_carlo_estimates():
     assert (terms.mean() - elbo(model, q, x, actions)).abs() < 4 * error
 
 
+def test_with_the_exact_posterior_the_bound_is_the_evidence_for_any_number_of_samples():
+    model, x, actions = make(1)
+    evidence, exact = kalman_filter(model, x, actions)[2], smoother(model, x, actions)
+    for samples in (1, 2, 30):
+        bound = importance_weighted_bound(model, exact, x, actions, samples)
+        torch.testing.assert_close(bound, evidence, rtol=0, atol=1e-8)
+
+
+def test_samples_of_a_chain_have_its_marginals():
+    q = smoother(*make(2))
+    z = q.sample(60_000, torch.Generator().manual_seed(0))
+    means, covs = q.marginals()
+    assert q.initial_mean.abs().max() > 0.1
+    torch.testing.assert_close(z.mean(0), means, atol=0.02, rtol=0)
+    for t, cov in enumerate(covs):
+        torch.testing.assert_close(z[:, t].T.cov(), cov, atol=0.02, rtol=0.03)
+
+
 @pytest.mark.slow
 def test_the_importance_weighted_bound_climbs_from_the_elbo_to_the_evidence():
     model, x, actions = make(1)
@@ -181,6 +199,7 @@ def test_the_importance_weighted_bound_climbs_from_the_elbo_to_the_evidence():
         ("emission", torch.zeros(X, D + 1, dtype=torch.float64)),
         ("initial_mean", torch.zeros(D)),
         ("transition_cov", -torch.eye(D, dtype=torch.float64)),
+        ("initial_cov", torch.zeros(D, D, dtype=torch.float64)),
         ("emission_cov", torch.tensor([[1.0, 0.5], [0.0, 1.0]], dtype=torch.float64)),
     ],
 )

@@ -98,6 +98,21 @@ def test_thresholds_and_the_ratio_of_medians(results):
     assert found.reached("ppo", "RobotRoom-v0", "env_steps", earliest=True).values == [500.0, 500.0]
 
 
+def test_an_evaluation_counts_from_where_it_was_made():
+    curve = [point(100 * i, i, 0.1 * i, 0.5) for i in range(1, 5)]
+    made = record("ppo", "RobotRoom-v0", 0, curve)
+    for value, number in ((0, 0), (100, 0), (101, 1), (200, 1), (399, 3), (400, 3), (500, 3)):
+        assert scores.evaluation_at(made, "env_steps", value) == curve[number]
+
+
+def test_where_ours_has_not_arrived_there_is_no_ratio(results):
+    write(
+        results, [record("world-model", "RobotRoom-v0", n, [point(50, 1, 0.2, 0.5)]) for n in range(3)]
+    )
+    best, ratio, bound = scores.over_ours(Scores(results), "RobotRoom-v0", "env_steps")
+    assert (best, bound) == ("", False) and np.isnan(ratio)
+
+
 def test_runs_that_fall_below_again_are_told(results):
     points = [point(50 * i, i, rate, 0.5) for i, rate in enumerate((0.2, 1.0, 0.7, 0.9, 1.0), 1)]
     write(results, [record("world-model", "RobotRoom-v0", 0, points)])

@@ -279,7 +279,8 @@ def test_looking_leaves_clean_frames_alone_and_mends_the_others(restorer):
         assert (restored.frames[seen].int() - clean[seen].int()).abs().float().mean() < 1
         assert restored.plausible[seen].float().mean() > 0.9
     dark = restorer.restore(torch.zeros_like(clean))
-    assert not dark.plausible.any()
+    assert not dark.plausible.any() and (dark.doubt == torch.inf).all()
+    assert set(restorer.restore(clean).doubt.tolist()) <= {0.0, torch.inf}
 
 
 def test_a_restorer_that_does_not_clean_only_judges(restorer):

@@ -82,7 +82,7 @@ TESTS = {
     "agent/restoration/restorer.py": "restoration belief",
     "agent/belief.py": "belief",
     "agent/static_map.py": "static_map",
-    "agent/control.py": "control belief",
+    "agent/control.py": "control belief value",
     "agent/exploration.py": "training control",
     "agent/seeded.py": "process_state",
     "agent/collection.py": "collection training",

@@ -171,12 +171,12 @@ KINDS = {
         partial(_train, agent=SMALL, env_id="RobotRoomMaze-v0", env_kwargs='{"distractors": 2}'), _run
     ),
     "train, varied rooms": Kind(partial(_train, agent=SMALL, env_id="RobotRoomVaried-v0"), _run),
-    "train, every room": Kind(partial(_train, preset="every-room", env_id="RobotRoomDoor-v0"), _run),
     "train, from a dataset": Kind(_offline, _run, _dataset),
     "train-restorer, autoencoder": Kind(_autoencoder, _run, _agent),
     "train-restorer, diffusion": Kind(_diffusion, _run, _agent),
     "collect": Kind(_collect, _episodes),
     "job of a sweep": Kind(_sweep, _record),
+    "train, every room": Kind(partial(_train, preset="every-room", env_id="RobotRoomDoor-v0"), _run),
 }
 
 
