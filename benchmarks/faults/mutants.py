@@ -85,9 +85,9 @@ TESTS = {
     "agent/control.py": "control belief value",
     "agent/exploration.py": "training control",
     "agent/seeded.py": "process_state",
-    "agent/collection.py": "collection training",
-    "agent/learner.py": "training",
-    "agent/training.py": "training collection",
+    "agent/collection.py": "collection training resume",
+    "agent/learner.py": "training resume",
+    "agent/training.py": "training collection resume",
     "agent/mapped_world_model.py": "mapped_world_model",
     "agent/world_model.py": "world_model hierarchical_vae",
     "benchmarks/comparison/evaluation_curve.py": "comparison_job",
@@ -106,7 +106,7 @@ TESTS = {
 }
 """Files that are changed, and the tests that should notice, the quickest first."""
 
-SLOW = ("comparison_job", "denoiser", "oracle", "posteriors", "report", "vector_env")
+SLOW = ("comparison_job", "denoiser", "oracle", "posteriors", "report", "resume", "vector_env")
 """Those of them that are marked slow as a whole."""
 
 
