@@ -408,3 +408,19 @@ def test_denoising_score_matching_has_the_gradient_of_the_explicit_objective():
 def test_what_makes_no_sense_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(SCHEDULES["linear"], normal(2, 3))
+
+
+def test_the_decoders_term_is_a_sum_over_pixels_for_each_frame():
+    schedule, generator = Schedule.linear(50), torch.Generator().manual_seed(0)
+    levels = torch.randint(0, 256, (3, 2, 4, 4), generator=generator)
+    x0 = levels.double() / 127.5 - 1
+    guess = (x0 + 0.02 * torch.randn(x0.shape, generator=generator, dtype=torch.float64)).clamp(-1, 1)
+    std = diffusion.variances(schedule, "beta_tilde")[0].sqrt().item()
+    expected = []
+    for frame, mean in zip(x0.numpy(), guess.numpy(), strict=True):
+        low = np.where(frame < -0.999, -np.inf, frame - 1 / 255)
+        high = np.where(frame > 0.999, np.inf, frame + 1 / 255)
+        mass = stats.norm.cdf(high, mean, std) - stats.norm.cdf(low, mean, std)
+        expected.append(-np.log(mass).sum())
+    found = diffusion.decoder_term(schedule, x0, x0, guess)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -98,6 +98,32 @@ def test_thresholds_and_the_ratio_of_medians(results):
     assert found.reached("ppo", "RobotRoom-v0", "env_steps", earliest=True).values == [500.0, 500.0]
 
 
+def test_a_rate_at_the_threshold_has_arrived(results):
+    threshold = BUDGETS["RobotRoom-v0"].threshold
+    for rate, arrived in ((threshold, True), (threshold - 0.01, False)):
+        write(results, [record("ppo", "RobotRoom-v0", n, [point(700, 5, rate, 0.5)]) for n in range(3)])
+        found = Scores(results).reached("ppo", "RobotRoom-v0", "env_steps")
+        assert found == (Reached([700.0] * 3, []) if arrived else Reached([], [700.0] * 3))
+
+
+def test_a_baseline_that_arrives_is_told_where_most_of_ours_do_not(results):
+    """Even if it arrives after more steps than ours had."""
+    rates = (1.0, 0.5, 0.5)
+    ours = [[point(100, 1, 0.2, 0.1), point(500, 9, rate, 0.9)] for rate in rates]
+    write(results, [record("world-model", "RobotRoom-v0", n, curve) for n, curve in enumerate(ours)])
+    lines = [line for line in report.losses(Scores(results), {}) if "faster, or alone: ppo" in line]
+    assert any(line.startswith("v0: ") and "environment steps" in line for line in lines)
+
+
+def test_an_algorithm_that_is_in_no_aggregate_is_told(results):
+    (results / "RobotRoomRandomGoal-v0" / "sac-seed0.json").unlink()
+    for seed in (1, 2):
+        (results / "RobotRoomRandomGoal-v0" / f"sac-seed{seed}.json").unlink()
+    write(results, [record("sac", "RobotRoomRandomGoal-v0", 7, [point(400, 50, 0.0, 0.0)])])
+    said = "sac has no seed that ran in all environments: it is in no aggregate."
+    assert said in report.losses(Scores(results), {})
+
+
 def test_an_evaluation_counts_from_where_it_was_made():
     curve = [point(100 * i, i, 0.1 * i, 0.5) for i in range(1, 5)]
     made = record("ppo", "RobotRoom-v0", 0, curve)
