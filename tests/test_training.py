@@ -329,3 +329,19 @@ def test_closed_forms_are_fitted_anew_as_the_steps_double():
     agent.learn(200)
     assert len(agent.world_model.given) == 3  # at 40, 80 and 160 steps; at 20 it is initialised
     assert agent.world_model.given[0] < agent.world_model.given[1] <= REFITTED
+
+
+def test_callbacks_are_called_every_ten_updates_and_at_the_end():
+    """Online also after each step, when its updates are done."""
+    learned, online, offline = Agent("RobotRoom-v0", SMALL, seed=0), [], []
+    learned.learn(32, lambda progress: online.append((progress.num_updates, progress.stepped)))
+    within = [updates for updates, stepped in online if not stepped]
+    last = learned.progress.num_updates
+    assert within == list(range(10, last + 1, 10)) and online[-1] == (last, True)
+
+    frames = np.random.default_rng(0).integers(0, 256, (3, 13, 64, 64, 3)).astype(np.uint8)
+    episodes = [Episode(list(x), list(np.full((12, 2), 0.1, np.float32)), [0.5] * 12) for x in frames]
+    agent = Agent("RobotRoom-v0", SMALL, seed=0)
+    agent.learn_from(episodes, lambda progress: offline.append(progress.num_updates))
+    target = int(36 * agent.config.training.updates_per_step)
+    assert offline == sorted({*range(10, target + 1, 10), target})
