@@ -220,7 +220,7 @@ def _stopped(
     for number in range(1, generator.integers(2, 5)):
         after = generator.uniform(0.0, seconds)
         if generator.random() < 0.5:
-            forked(partial(_said, kind.go, at), after, kill=True)
+            forked(partial(_said, kind.go, at), after)
         else:
             forked(partial(_interrupted, kind.go, at, after), LONGEST)
         at = shutil.copytree(at, folder / str(number))
