@@ -68,6 +68,8 @@ class Advice:
         model = self.learner.world_model
         if not isinstance(model, KinematicWorldModel) or bool(model.posterior.used.any()):
             return None
+        if self.learner.progress.num_updates < WARMED_UP:
+            return None
         return (
             "no positions were found: nothing in the frames moves as its last two positions foretell, "
             "so that the belief is empty; show more of the motion (random_steps, frame_repeat), or "
