@@ -125,13 +125,19 @@ def test_an_open_episode_is_never_dropped():
         replay.append(long, np.zeros(2, np.float32), 0.0, frame)
     assert [episode is long for episode in replay.episodes] == [True]
     assert replay.num_steps == 30 == len(long.actions)
-    other = replay.start(frame, open=True)
-    replay.append(other, np.zeros(2, np.float32), 0.0, frame)
-    replay.append(other, np.zeros(2, np.float32), 0.0, frame)
-    assert [episode is long for episode in replay.episodes] == [True, False]
     replay.finish_all()
     numbered(replay, 1, 100)  # now there is something newer
-    assert replay.num_steps == sum(len(episode.actions) for episode in replay.episodes) == 3
+    assert replay.num_steps == sum(len(episode.actions) for episode in replay.episodes) == 1
+
+
+def test_an_open_episode_is_not_dropped_for_another_one():
+    replay, frame = Replay(10), np.zeros((4, 4, 1), np.uint8)
+    long, other = (replay.start(frame, open=True) for _ in range(2))
+    for episode, steps in ((long, 12), (other, 2)):
+        for _ in range(steps):
+            replay.append(episode, np.zeros(2, np.float32), 0.0, frame)
+    assert [episode is long for episode in replay.episodes] == [True, False]
+    assert replay.num_steps == 14
 
 
 def test_an_episode_that_was_dropped_and_goes_on_is_counted():

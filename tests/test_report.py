@@ -116,8 +116,7 @@ def test_a_baseline_that_arrives_is_told_where_most_of_ours_do_not(results):
 
 
 def test_an_algorithm_that_is_in_no_aggregate_is_told(results):
-    (results / "RobotRoomRandomGoal-v0" / "sac-seed0.json").unlink()
-    for seed in (1, 2):
+    for seed in range(3):
         (results / "RobotRoomRandomGoal-v0" / f"sac-seed{seed}.json").unlink()
     write(results, [record("sac", "RobotRoomRandomGoal-v0", 7, [point(400, 50, 0.0, 0.0)])])
     said = "sac has no seed that ran in all environments: it is in no aggregate."

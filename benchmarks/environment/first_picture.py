@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import ImageGrab
 from rich.console import Console
 
-from benchmarks.engine.jobs import write_record
+from benchmarks.engine.jobs import at_least_one, write_record
 from robot_room.app import command_line
 
 PATIENCE = 60.0  # s
@@ -38,6 +38,9 @@ class FirstPicture:
     """The folder of the wheel, made by `scripts/run wheel`."""
     out: Path = Path("benchmarks/results/first_picture.json")
     """File for the raw times."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "rounds")
 
 
 def screen() -> NDArray[np.uint8]:
@@ -69,17 +72,27 @@ def watched(began: float, packages: Path | None = None) -> tuple[float, float]:
     start = "from robot_room.app.command_line import main; main()"
     command = [sys.executable, "-c", start, "watch"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | there) as process:
-        shown = seconds_until(lambda: bool((screen() != empty).any()), began)
-        time.sleep(0.2)  # a window is drawn in several steps
-        first = screen()
-        moved = seconds_until(lambda: bool((screen() != first).any()), began)
-        process.terminate()
+        try:
+            shown = seconds_until(lambda: bool((screen() != empty).any()), began)
+            time.sleep(0.2)  # a window is drawn in several steps
+            first = screen()
+            moved = seconds_until(lambda: bool((screen() != first).any()), began)
+        finally:
+            process.terminate()
     return shown, moved
 
 
 def main(config: FirstPicture) -> None:
-    """Run the benchmark."""
-    (wheel,) = config.wheels.glob("*.whl")
+    """Run the benchmark.
+
+    Raises:
+        ValueError: there is no wheel, or more than one.
+    """
+    wheels = list(config.wheels.glob("*.whl"))
+    if len(wheels) != 1:
+        raise ValueError(
+            f"wheels: got {len(wheels)} in {config.wheels}, allowed: 1, of scripts/run wheel"
+        )
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
     shown, moved, from_wheel = [], [], []
     for _ in range(config.rounds):
@@ -88,7 +101,7 @@ def main(config: FirstPicture) -> None:
         moved.append(times[1])
         with TemporaryDirectory() as folder:
             began = time.perf_counter()
-            subprocess.run([*install, folder, str(wheel)], check=True)
+            subprocess.run([*install, folder, str(wheels[0])], check=True)
             from_wheel.append(watched(began, Path(folder))[1])
     raw = {"shown": shown, "moved": moved, "wheel, moved": from_wheel}
     record = {name: [round(value, 3) for value in values] for name, values in raw.items()}

@@ -1,9 +1,7 @@
 """SIGKILL at random points and at every system call: of saving, learning, recording and sweeps."""
 
 import os
-import signal
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +13,8 @@ import torch
 from agent import Agent, auto_checkpoint
 from agent.auto_checkpoint import AutoCheckpoint
 from benchmarks.engine.jobs import read_record, write_record
-from benchmarks.faults.processes import Ended, forked, killed_at_call
-from benchmarks.faults.samples import small_agent
+from benchmarks.faults.processes import Ended, forked, interrupted, killed_at_call
+from benchmarks.faults.samples import has_checkpoint, small_agent
 from benchmarks.faults.tally import Tally
 from robot_room.app.commands.collect import Collect
 from robot_room.app.commands.collect import main as collect
@@ -40,7 +38,7 @@ def saves(tally: Tally, count: int, generator: np.random.Generator) -> None:
                 agent.save(path)
                 noted.write_text(str(agent.num_timesteps))
 
-        while tally.counts["save killed"] + tally.counts["save killed: BAD"] < count:
+        while tally.tried("save killed") < count:
             agent.progress.num_timesteps = least  # each trial goes on from the last one's
             forked(trial, generator.uniform(0.0, 0.06), kill=True)
             least = max(int(noted.read_text() or 0) if noted.exists() else 0, least)
@@ -69,16 +67,12 @@ def learning(tally: Tally, count: int, generator: np.random.Generator) -> None:
     whole.resume()
     expected = whole.learner.state_dict()
 
-    while tally.counts["learning killed"] + tally.counts["learning killed: BAD"] < count:
+    while tally.tried("learning killed") < count:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "agent")
 
             def trial(path: Path = path) -> str:
-                agent = (
-                    Agent.load(path)
-                    if path.exists() or path.with_name(".agent.next").exists()
-                    else small_agent()
-                )
+                agent = Agent.load(path) if has_checkpoint(path) else small_agent()
                 agent.progress.target_timesteps = STEPS
                 with AutoCheckpoint(agent, path) as keep:
                     agent.resume(keep)
@@ -103,7 +97,7 @@ def recording(tally: Tally, count: int, generator: np.random.Generator) -> None:
     """Kill or interrupt `collect`; the dataset must load, be whole, and take the rest."""
     env = gym.make("RobotRoom-v0")
     expected = [record(env, Scripted(env, "expert"), seed) for seed in range(EPISODES)]
-    while tally.counts["collect killed"] + tally.counts["collect killed: BAD"] < count:
+    while tally.tried("collect killed") < count:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["MINARI_DATASETS_PATH"] = folder
 
@@ -114,7 +108,7 @@ def recording(tally: Tally, count: int, generator: np.random.Generator) -> None:
             if generator.random() < 0.5:
                 forked(trial, generator.uniform(0.0, 0.4), kill=True)
             else:
-                forked(lambda: _interrupted(trial, generator.uniform(0.0, 0.4)), 30)
+                forked(lambda: interrupted(trial, generator.uniform(0.0, 0.4)), 30)
 
             def check(folder: str = folder) -> None:
                 if Path(folder, "room/a-v0").exists():
@@ -142,7 +136,7 @@ def sweeps(tally: Tally, count: int, generator: np.random.Generator) -> None:
                 number += 1
                 write_record(path, {"settings": {}, "curve": [number] * 1000})
 
-        while tally.counts["record killed"] + tally.counts["record killed: BAD"] < count:
+        while tally.tried("record killed") < count:
             forked(trial, generator.uniform(0.0, 0.02), kill=True)
             tally.add("record killed", _lost(lambda: _require_one_number(path)))
 
@@ -161,17 +155,6 @@ def _require_whole(dataset: minari.MinariDataset, expected: list) -> None:
         np.testing.assert_array_equal(episode.observations, wanted.observations)
         np.testing.assert_array_equal(episode.actions, wanted.actions)
         np.testing.assert_array_equal(episode.rewards, wanted.rewards)
-
-
-def _interrupted(trial: Callable[[], str], seconds: float) -> str:
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
-        return trial()
-    except KeyboardInterrupt:
-        return "interrupted"
-    finally:
-        timer.cancel()
 
 
 def _lost(check: Callable[[], None]) -> str:

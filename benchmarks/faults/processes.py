@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -58,6 +59,18 @@ def forked(trial: Callable[[], str], seconds: float, kill: bool = False) -> Ende
     with os.fdopen(reader) as pipe:
         said = pipe.read()
     return Ended(os.waitstatus_to_exitcode(status), said, usage.ru_maxrss * 1024)
+
+
+def interrupted(trial: Callable[[], str], seconds: float) -> str:
+    """Run a trial in this process, with a Ctrl-C after some seconds unless it is done by then."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        return trial()
+    except KeyboardInterrupt:
+        return "interrupted"
+    finally:
+        timer.cancel()
 
 
 def killed_at_call(trial: Callable[[], object], number: int) -> bool:

@@ -9,7 +9,6 @@ times and paths.
 import json
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import minari
 import numpy as np
 from safetensors.torch import load_file
@@ -31,8 +31,8 @@ from agent.world_model import WorldModelConfig
 from benchmarks.comparison import evaluation_curve, job
 from benchmarks.comparison.budgets import Budget
 from benchmarks.engine.jobs import read_record, run_jobs
-from benchmarks.faults.processes import Ended, forked
-from benchmarks.faults.samples import SMALL, small_agent
+from benchmarks.faults.processes import Ended, forked, interrupted
+from benchmarks.faults.samples import SMALL, has_checkpoint, small_agent
 from benchmarks.faults.tally import Tally
 from robot_room.app.commands import collect, train, train_restorer
 from robot_room.app.datasets.recording import Recorder
@@ -63,7 +63,7 @@ class Kind(NamedTuple):
 def _train(folder: Path, **settings: Any) -> None:
     """Train anew, or resume what has been begun."""
     run = folder / "run"
-    if (run / "agent").exists() or (run / ".agent.next").exists():
+    if has_checkpoint(run / "agent"):
         given = {name: settings[name] for name in ("dataset", "eval_freq") if name in settings}
         train.main(train.Train(resume=run, episodes=4, **given))
         return
@@ -105,7 +105,7 @@ def _collect(folder: Path) -> None:
     begun = path.exists() or list(path.parent.glob(f".{path.name}*"))
     config = collect.Collect(DATASET, policy="noisy", episodes=EPISODES)
     if begun:
-        there = Recorder(DATASET, collect.gym.make("RobotRoom-v0"), "noisy", append=True).episodes
+        there = Recorder(DATASET, gym.make("RobotRoom-v0"), "noisy", append=True).episodes
         if there == EPISODES:
             return
         config = replace(config, append=True, episodes=EPISODES - there)
@@ -189,7 +189,7 @@ def commands(tally: Tally, count: int, generator: np.random.Generator) -> None:
     small_agent()  # what torch loads late is loaded before any fork
     for name, kind in KINDS.items():
         outcome = f"resumed: {name}"
-        if tally.counts[outcome] + tally.counts[f"{outcome}: BAD"] >= count:
+        if tally.tried(outcome) >= count:
             continue
         with tempfile.TemporaryDirectory() as whole:
             begun, unbroken = Path(whole, "begun"), Path(whole, "unbroken")
@@ -201,7 +201,7 @@ def commands(tally: Tally, count: int, generator: np.random.Generator) -> None:
             _require_done(forked(partial(_said, kind.go, unbroken), LONGEST))
             seconds = time.monotonic() - start
             expected = kind.left(unbroken)
-            while tally.counts[outcome] + tally.counts[f"{outcome}: BAD"] < count:
+            while tally.tried(outcome) < count:
                 with tempfile.TemporaryDirectory() as broken:
                     bad = _stopped(kind, begun, Path(broken), seconds, expected, generator)
                 tally.add(outcome, bad and f"{name}: {bad}")
@@ -222,7 +222,7 @@ def _stopped(
         if generator.random() < 0.5:
             forked(partial(_said, kind.go, at), after)
         else:
-            forked(partial(_interrupted, kind.go, at, after), LONGEST)
+            forked(partial(interrupted, partial(_said, kind.go, at), after), LONGEST)
         at = shutil.copytree(at, folder / str(number))
     ended = forked(partial(_said, kind.go, at), LONGEST)
     if ended.code != 0:
@@ -233,20 +233,6 @@ def _stopped(
 def _said(go: Callable[[Path], None], folder: Path) -> str:
     _quiet()
     go(folder)
-    return "done"
-
-
-def _interrupted(go: Callable[[Path], None], folder: Path, seconds: float) -> str:
-    """As Ctrl-C does; nobody presses it twice."""
-    _quiet()
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
-    try:
-        go(folder)
-    except KeyboardInterrupt:
-        return "interrupted"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return "done"
 
 

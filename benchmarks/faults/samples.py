@@ -31,6 +31,11 @@ class StopError(Exception):
     """Raised by a callback to stop learning."""
 
 
+def has_checkpoint(path: Path) -> bool:
+    """Whether a process that may have been killed has left something that `Agent.load` can load."""
+    return path.exists() or path.with_name(f".{path.name}.next").exists()
+
+
 def small_agent(seed: int = 0) -> Agent:
     """An untrained agent."""
     return Agent("RobotRoom-v0", SMALL, seed=seed)

@@ -36,6 +36,10 @@ class Tally:
         """Number of trials so far."""
         return self.counts.total()
 
+    def tried(self, outcome: str) -> int:
+        """Number of trials of one kind, the bad ones too."""
+        return self.counts[outcome] + self.counts[f"{outcome}: BAD"]
+
     def add(self, outcome: str, bad: str = "") -> None:
         """Count a trial; `bad` says what was wrong with it, and is kept."""
         self.counts[f"{outcome}: BAD" if bad else outcome] += 1

@@ -133,11 +133,12 @@ def _facts(session: Session, learning: bool) -> Sequence[tuple[str, str]]:
         facts.append(("learned", f"{progress.num_timesteps} steps, {progress.num_updates} updates"))
     else:
         disturbed = " (you disturbed this one: not counted)" if episode.touched else ""
-        done = f"{score.arrived} of {score.finished} episodes{ratio}"
+        done = f"{score.finished} episodes" if score.finished else "none finished yet"
         if "is_success" not in session.info:
-            done = f"{score.finished} episodes"
-        name = "arrived" if "is_success" in session.info else "finished"
-        facts.append((name, f"{done if score.finished else 'none finished yet'}{disturbed}"))
+            facts.append(("finished", f"{done}{disturbed}"))
+        else:
+            arrived = f"{score.arrived} of {done}{ratio}" if score.finished else done
+            facts.append(("arrived", f"{arrived}{disturbed}"))
     facts += [
         ("planner", f"{PLANNERS.get(planner, planner)}, {chosen.planner.horizon} steps ahead"),
         ("speed", f"{SPEEDS[chosen.speed]} steps a second"),

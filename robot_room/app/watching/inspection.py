@@ -54,21 +54,20 @@ def inspect_decision(
     start, step, continuation = model.imagine(mean)
     still = mean[:, start.shape[1] :].expand(len(actions), -1)  # what imagination leaves as it is
     state, rewards, imagined = start.expand(len(actions), -1), [], []
-    goes_on = [torch.ones(len(actions), dtype=torch.bool)]  # before each step
+    going, alive = [], torch.ones(len(actions), dtype=torch.bool, device=mean.device)
     for action in actions.unbind(1):
+        going.append(alive)  # whether the episode goes on before the step
         state, reward = step(state, action)
         rewards.append(reward[0])
         imagined.append(torch.cat([state, still], -1))
-        follows = (
-            goes_on[-1] if continuation is None else goes_on[-1] & (continuation(state) >= 0.5).cpu()
-        )
-        goes_on.append(follows)
+        if continuation is not None:
+            alive = alive & (continuation(state) >= 0.5)
     latents = torch.stack(imagined, 1).flatten(0, 1)  # ((1 + K) H, D)
     decoded = np.concatenate([model.decode(chunk).cpu().numpy() for chunk in latents.split(CHUNK)])
     here = model.decode(mean).cpu().numpy()
-    goes_on = torch.stack(goes_on[:-1], 1).numpy()  # (1 + K, H), as far as the model can tell
+    shown = torch.stack(going, 1).cpu().numpy()  # (1 + K, H), as far as the model can tell
     places = locate_robot(decoded).reshape(*actions.shape[:2], 2)
-    places[~goes_on] = np.nan  # paths end where their episodes do
+    places[~shown] = np.nan  # paths end where their episodes do
     believed = locate_robot(here)[0]
     start = np.broadcast_to(believed, (len(places), 1, 2))
     places = np.concatenate([start, places], 1)
@@ -84,7 +83,7 @@ def inspect_decision(
     frames["uncertainty"] = heat(spread.astype(np.float64), 40.0)
 
     elites = planner.num_elites
-    following = int(goes_on[0].sum())
+    following = int(shown[0].sum())
     chosen = np.linspace(1, following, min(following, SHOWN)).round().astype(int)
     filmstrip = {  # the chosen plan comes first
         "next" if k == 1 else f"in {k} steps": decoded[k - 1] for k in chosen.tolist()
