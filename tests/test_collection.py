@@ -1,10 +1,24 @@
+import copy
+import json
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agent import Agent
-from agent.collection import Collector, as_vector_env, importable_id, scale_actions, single_spec
+from agent.collection import (
+    Collector,
+    SavedVectorEnv,
+    as_vector_env,
+    described,
+    importable_id,
+    plain,
+    registered_spec,
+    remade,
+    scale_actions,
+    single_spec,
+)
 from agent.replay import Replay
 from robot_room import rendering
 
@@ -121,3 +135,110 @@ def test_frames_kept_are_not_overwritten_by_the_environment():
     collector.step(np.ones((1, 2), np.float32))
     np.testing.assert_array_equal(replay.episodes[0].frames[0], start)
     assert start.shape == (rendering.FRAME_SIZE, rendering.FRAME_SIZE, 3)
+
+
+def test_the_arguments_of_an_environment_become_plain():
+    given = {"a": np.float32(0.5), "b": [np.int64(3), (np.bool_(True), "x")], "c": np.eye(2), "d": None}
+    made = plain(given)
+    assert made == {"a": 0.5, "b": [3, (True, "x")], "c": [[1, 0], [0, 1]], "d": None}
+    assert json.loads(json.dumps(made))["b"] == [3, [True, "x"]]
+
+
+@pytest.mark.parametrize("mode", [None, *AutoresetMode])
+@pytest.mark.parametrize("native", [True, False])
+def test_a_vector_environment_is_made_again_in_the_same_form(native, mode):
+    if native:
+        told = {} if mode is None else {"autoreset_mode": mode}
+        env = gym.make_vec("RobotRoom-v0", 2, "vector_entry_point", **told)
+        kind = type(env.unwrapped)
+    else:
+        env, kind = make_rooms(mode or AutoresetMode.NEXT_STEP, rooms=2), SyncVectorEnv
+    if mode is None and not native:
+        mode = AutoresetMode.NEXT_STEP
+    form = described(env)
+    assert form == SavedVectorEnv(2, native, mode and mode.value)
+    again = remade(single_spec(env), form)
+    assert type(again.unwrapped) is kind and again.num_envs == 2
+    assert again.metadata["autoreset_mode"] == env.metadata["autoreset_mode"]
+
+
+def stored_spec(**changes):
+    return json.dumps(json.loads(gym.spec("RobotRoom-v0").to_json()) | changes)
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2, 10**6])
+def test_a_file_may_choose_arguments_and_the_step_limit(limit):
+    spec = registered_spec(stored_spec(kwargs={"speed": 0.2}, max_episode_steps=limit))
+    assert (spec.id, spec.kwargs, spec.max_episode_steps) == ("RobotRoom-v0", {"speed": 0.2}, limit)
+    assert gym.spec("RobotRoom-v0").kwargs == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_episode_steps": 0}, "max_episode_steps 0"),
+        ({"max_episode_steps": True}, "max_episode_steps True"),
+        ({"max_episode_steps": 1.0}, "max_episode_steps 1.0"),
+        ({"id": 5}, "id 5"),
+        ({"kwargs": []}, r"kwargs \[\]"),
+        ({"reward_threshold": 3.0}, "reward_threshold 3.0"),
+        ({"nondeterministic": True}, "nondeterministic True"),
+    ],
+)
+def test_a_file_may_choose_nothing_else(changes, message):
+    with pytest.raises(ValueError, match=rf"env_spec: got .*{message}.*allowed: "):
+        registered_spec(stored_spec(**changes))
+
+
+def test_just_the_episodes_that_go_on_are_open():
+    replay = Replay(10_000)
+    collector = Collector(make_rooms(AutoresetMode.SAME_STEP, limit=3), replay, seed=0)
+    for step in range(1, 8):
+        collector.step(np.zeros((3, 2), np.float32))
+        assert [e.open for e in replay.episodes] == [False] * (3 * (step // 3)) + [True] * 3
+
+
+def halfway():
+    """A collector in the middle of episodes, and all it depends on."""
+    replay = Replay(10_000)
+    collector = Collector(as_vector_env("RobotRoomSlip-v0", 2), replay, seed=0, longest=4)
+    for _ in range(6):
+        collector.step(np.full((2, 2), 0.5, np.float32))
+    return collector, copy.deepcopy(collector.state()), copy.deepcopy(replay)
+
+
+def test_a_collection_goes_on_from_its_state():
+    collector, state, replay = halfway()
+    again = Collector.resumed(as_vector_env("RobotRoomSlip-v0", 2), replay, 4, state)
+    for step in range(5):
+        actions = np.full((2, 2), 0.1 * step, np.float32)
+        assert collector.step(actions) == again.step(actions)
+        np.testing.assert_array_equal(collector.frames, again.frames)
+        np.testing.assert_array_equal(collector.episode_start, again.episode_start)
+    one, other = collector.replay.state(), replay.state()
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("frames", lambda x: x[:1]),
+        ("frames", lambda x: x.astype(np.int16)),
+        ("episode_start", lambda x: x[:, None]),
+        ("episode_start", lambda x: x.astype(np.uint8)),
+        ("resetting", lambda x: x.astype(np.float32)),
+        ("episodes", lambda x: x.astype(np.int32)),
+        ("episodes", lambda x: x - 1),
+        ("episodes", lambda x: x[:1]),
+    ],
+)
+def test_the_state_of_another_collection_is_refused(name, change):
+    _, state, replay = halfway()
+    state[name] = change(state[name])
+    before = copy.deepcopy(replay.state())
+    with pytest.raises(ValueError, match=f"{name}: got .*, allowed: "):
+        Collector.resumed(as_vector_env("RobotRoomSlip-v0", 2), replay, 4, state)
+    for field, value in replay.state().items():
+        np.testing.assert_array_equal(value, before[field])

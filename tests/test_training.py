@@ -12,9 +12,10 @@ from agent import Agent, AgentConfig
 from agent.control import ControlState, decide
 from agent.denormals import flushed_denormals
 from agent.exploration import Exploration
-from agent.learner import REFITTED, Learner, TrainingConfig
+from agent.learner import MOST_SKIPPED, REFITTED, Learner, Progress, TrainingConfig
 from agent.planning import ICEM
 from agent.replay import Episode
+from agent.training import OnlineRun
 from agent.world_model import WorldModel, WorldModelConfig
 
 
@@ -275,6 +276,7 @@ def test_the_learning_rate_warms_up_and_decays_in_every_group(updates, left, sha
     learner.update(left)
     rates = [group["lr"] for group in learner.optimizer.param_groups]
     assert rates == pytest.approx([1e-4 * share, 1e-3 * share])
+    assert learner.progress.metrics["learning_rate"] == pytest.approx(1e-3 * share)
     assert learner.progress.num_updates == updates + 1
 
 
@@ -345,3 +347,132 @@ def test_callbacks_are_called_every_ten_updates_and_at_the_end():
     agent.learn_from(episodes, lambda progress: offline.append(progress.num_updates))
     target = int(36 * agent.config.training.updates_per_step)
     assert offline == sorted({*range(10, target + 1, 10), target})
+
+
+def test_what_is_told_of_the_last_episodes_is_kept_as_far_as_it_counts():
+    progress = Progress(seconds=2.5, planning_seconds=0.5)
+    few = {"outcomes": [True, False], "returns": [1.0, -2.0, 3.0], "lengths": [4, 0, 2**62]}
+    many = {
+        "outcomes": [False] * 3 + [True] * 20,
+        "returns": [float(i) for i in range(107)],
+        "lengths": list(range(107)),
+    }
+    for given in (few, many):
+        progress.load_state_dict(progress.state_dict() | given)
+        assert (progress.outcomes, progress.returns, progress.lengths) == (
+            given["outcomes"][-20:],
+            given["returns"][-100:],
+            given["lengths"][-100:],
+        )
+        assert (progress.seconds, progress.planning_seconds) == (2.5, 0.5)
+    other = Progress()
+    other.load_state_dict(progress.state_dict())
+    assert other == progress
+
+
+COUNTS = "num_timesteps target_timesteps num_updates skipped_updates skipped_in_a_row".split()
+
+
+@pytest.mark.parametrize("name", [*COUNTS, "lengths"])
+def test_counts_are_whole_and_not_negative(name):
+    def state(value):
+        return Progress().state_dict() | {name: [value] if name == "lengths" else value}
+
+    progress = Progress()
+    for value in (0, 7, 2**62):
+        progress.load_state_dict(state(value))
+        assert progress.state_dict() == state(value)
+    for value in (-1, 2**62 + 1, 1.5, "1", None):
+        with pytest.raises(ValueError, match=f"{name}: got"):
+            progress.load_state_dict(state(value))
+
+
+@pytest.mark.parametrize("name", ["seconds", "planning_seconds"])
+def test_seconds_are_finite_and_not_negative(name):
+    for value in (-1.0, float("nan"), float("inf"), "1"):
+        with pytest.raises(ValueError, match=f"{name}: got"):
+            Progress().load_state_dict(Progress().state_dict() | {name: value})
+
+
+def test_updates_are_skipped_until_too_many_in_a_row_are_not_finite():
+    learner = small_learner()
+    finite = learner.world_model.loss
+
+    def infinite(batch, generator):
+        loss, metrics = finite(batch, generator)
+        return loss, metrics | {"reconstruction": torch.tensor(float("inf"))}
+
+    for _ in range(2):  # a finite one in between begins the count anew
+        learner.world_model.loss = infinite
+        before = copy.deepcopy(learner.world_model.state_dict())
+        for _ in range(MOST_SKIPPED - 1):
+            learner.update(1.0)
+        for name, value in learner.world_model.state_dict().items():
+            assert torch.equal(value, before[name])
+        assert learner.progress.skipped_in_a_row == MOST_SKIPPED - 1
+        learner.world_model.loss = finite
+        learner.update(1.0)
+        assert learner.progress.skipped_in_a_row == 0
+    assert learner.progress.skipped_updates == 2 * (MOST_SKIPPED - 1)
+    assert learner.progress.metrics["skipped_updates"] == 2 * (MOST_SKIPPED - 1)
+    learner.world_model.loss = infinite
+    for _ in range(MOST_SKIPPED - 1):
+        learner.update(1.0)
+    said = rf"reconstruction is inf at update {3 * MOST_SKIPPED} .*in the {MOST_SKIPPED - 1} before"
+    with pytest.raises(FloatingPointError, match=said):
+        learner.update(1.0)
+
+
+class Counted(WorldModel):
+    """It notes when it is initialised."""
+
+    def initialise(self, batch):
+        super().initialise(batch)
+        self.initialised = getattr(self, "initialised", 0) + 1
+
+
+def test_learning_stopped_among_updates_goes_on_with_them(monkeypatch):
+    """Without another step before the updates of the last one are complete."""
+    lefts, seen = [], []
+    update = Learner.update
+    monkeypatch.setattr(Learner, "update", lambda self, left: (lefts.append(left), update(self, left)))
+    training = TrainingConfig(num_envs=2, random_steps=20, updates_per_step=1.0, batch_size=2)
+    config = AgentConfig(SMALL.world_model, SMALL.planner, training)
+    agent = Agent("RobotRoom-v0", config, seed=0, device="cpu", world_model=Counted)
+
+    def stop(progress):
+        seen.append((progress.num_timesteps, progress.num_updates, progress.stepped))
+        return progress.num_updates != 10
+
+    agent.learn(24, stop)
+    assert seen[-1] == (20, 10, False)
+    agent.resume(stop)
+    assert agent.world_model.initialised == 1
+    after = seen[seen.index((20, 10, False)) + 1 :]
+    assert after == [(20, 20, False), (20, 20, True), (22, 22, True), (24, 24, True)]
+    assert lefts == pytest.approx([1 - 20 / 24] * 20 + [1 - 22 / 24] * 2 + [0.0] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("actions", lambda x: x[:1]),
+        ("actions", lambda x: x.astype(np.float64)),
+        ("actions", lambda x: x[:, :, None]),
+        (None, None),
+    ],
+)
+def test_a_run_goes_on_from_its_own_state_only(name, change):
+    agent = Agent("RobotRoom-v0", SMALL, seed=0, device="cpu")
+    parts = agent.env, agent.learner, agent.planner
+    run = OnlineRun.begun(*parts, seed=0)
+    run.actions += 0.25
+    run.updating = True
+    state = run.state()
+    if name is None:
+        again = OnlineRun.resumed(*parts, state)
+        assert (again.actions == 0.25).all() and again.updating
+        return
+    state[name] = change(state[name])
+    with pytest.raises(ValueError, match=f"{name}: got .*, allowed: float32"):
+        OnlineRun.resumed(*parts, state)
