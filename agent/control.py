@@ -120,8 +120,9 @@ def decide(
     Raises:
         ValueError: the planner returns actions that are not in [−1, 1]^A, or exploration does.
     """
-    fresh = ControlState.initial(world_model, planner, len(frames))
-    state = _where(episode_start, fresh, state)
+    if episode_start.any():
+        fresh = ControlState.initial(world_model, planner, len(frames))
+        state = _where(episode_start, fresh, state)
     belief = observe(world_model, restorer, gate, frames, state.belief)
 
     z = belief.density.mean

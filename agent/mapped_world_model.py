@@ -18,6 +18,7 @@ the place's transition (`MappedWorldModel.further_loss`).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -191,9 +192,9 @@ class MappedWorldModel(EpisodicWorldModel):
         return (centre + 1) * self.half_extent
 
     @torch.no_grad()
-    def _landmarks(self, s: Tensor) -> Landmarks:
-        """The things that stand in the backgrounds of maps, such as a goal."""
-        centres, masses = self.fixtures(self._background(s))
+    def _landmarks(self, background: Tensor) -> Landmarks:
+        """The things that stand in backgrounds, such as a goal."""
+        centres, masses = self.fixtures(background)
         found = torch.cat([centres.flatten(1), masses.sqrt()], -1)
         summary = (found - self.landmark_offset) / self.landmark_scale
         return Landmarks(self._pixels(centres), masses > 0, summary)
@@ -295,8 +296,9 @@ class MappedWorldModel(EpisodicWorldModel):
         """Inputs of rewards and continuation. The map of a sequence is that of its first time step."""
         m, s = self._split(z)
         if z.ndim == 2:
-            return self.beside(m, self._landmarks(s))
-        return self.beside(m.flatten(0, 1), self._landmarks(s[:, 0])).view(*z.shape[:-1], -1)
+            return self.beside(m, self._landmarks(self._background(s)))
+        landmarks = self._landmarks(self._background(s[:, 0]))
+        return self.beside(m.flatten(0, 1), landmarks).view(*z.shape[:-1], -1)
 
     def beside(self, m: Tensor, landmarks: Landmarks) -> Tensor:
         """Rows of m with landmarks and distances from them, M / N for each of N maps in turn.
@@ -322,29 +324,36 @@ class MappedWorldModel(EpisodicWorldModel):
         A step is shortened by its `trust`, and an episode goes on with the model's log-odds, raised by
         what is `lacking` in z.
         """
-        m, s = self._split(z)
-        image, landmarks = self._background(s), self._landmarks(s)
+        start, s = self._split(z)
+
+        @cache  # many ask only for the part of z that changes
+        def image() -> Tensor:
+            return self._background(s)
+
+        @cache
+        def landmarks() -> Landmarks:
+            return self._landmarks(image())
+
+        @cache
+        @torch.no_grad()
+        def lacking() -> Tensor:
+            return self.lacking(self._continuation_logit(beside(start)))
 
         def beside(m: Tensor) -> Tensor:
-            return self.beside(m, landmarks)
-
-        lacking: Tensor | None = None
-        if self.continuation_net is not None:
-            with torch.no_grad():
-                lacking = self.lacking(self._continuation_logit(beside(m)))
+            return self.beside(m, landmarks())
 
         def goes_on(inputs: Tensor) -> Tensor | None:
-            if lacking is None:
+            if self.continuation_net is None:
                 return None
             logit = self._continuation_logit(inputs)
-            return (logit + lacking.repeat_interleave(len(logit) // len(lacking), 0)).sigmoid()
+            return (logit + lacking().repeat_interleave(len(logit) // len(start), 0)).sigmoid()
 
         def at_start(m: Tensor) -> Tensor:
-            if len(image) > 1:
-                return self._surroundings(m, image)
+            if len(start) > 1:
+                return self._surroundings(m, image())
             # All plans begin in one state, and a state is left by several actions.
             distinct, row = m.unique_consecutive(dim=0, return_inverse=True)
-            return self._surroundings(distinct, image)[row]
+            return self._surroundings(distinct, image())[row]
 
         # The m of the last step, its surroundings, and its probability of going on.
         known: tuple[Tensor, Tensor, Tensor | None] | None = None
@@ -354,7 +363,7 @@ class MappedWorldModel(EpisodicWorldModel):
             nonlocal known
             here = known[1] if known is not None and known[0] is m else at_start(m)
             moved = self._moved(m, here, action)
-            there = self._surroundings(moved.mean, image)
+            there = self._surroundings(moved.mean, image())
             share = self.trust(moved, there)
             m = torch.lerp(m, moved.mean, share)
             inputs = beside(m)
@@ -366,7 +375,7 @@ class MappedWorldModel(EpisodicWorldModel):
         def continuation(m: Tensor) -> Tensor | None:
             return known[2] if known is not None and known[0] is m else goes_on(beside(m))
 
-        return m, step, None if self.continuation_net is None else continuation
+        return start, step, None if self.continuation_net is None else continuation
 
     def trust(self, moved: Normal, there: Float[Tensor, "N R"]) -> Float[Tensor, "N 1"]:
         """The share of an imagined step that is taken, given where it leads and what surrounds that.
@@ -420,8 +429,9 @@ class MappedWorldModel(EpisodicWorldModel):
         if len(centre) > 1:
             self.place_offset.copy_(centre.mean(0))
             self.place_scale.copy_(centre.std(0) + 0.02)
-        self.fixtures.initialise(self._background(s[kept]))
-        found = self._landmarks(s[kept]).summary
+        background = self._background(s[kept])
+        self.fixtures.initialise(background)
+        found = self._landmarks(background).summary
         self.landmark_offset.copy_(found.mean(0))
         self.landmark_scale.copy_(found.std(0) + 0.02)
 

@@ -44,6 +44,7 @@ class StaticMap(nn.Module):
     """
 
     offsets: Tensor
+    extent: Tensor
     components: Tensor
     scales: Tensor
     lowest: Tensor
@@ -64,6 +65,8 @@ class StaticMap(nn.Module):
         self.register_buffer("threshold", torch.tensor(0.0))
         offsets = SPACING * (torch.arange(REACH) - (REACH - 1) / 2)
         self.register_buffer("offsets", torch.cartesian_prod(offsets, offsets))
+        extent = (torch.tensor(shape[:2]) - 1) / 2  # pixels of a unit of grid_sample, per axis
+        self.register_buffer("extent", extent, persistent=False)
         self.patches = nn.Conv2d(colours, PATCH_WIDTH, PATCH, stride=PATCH)
         self.motion = nn.Conv2d(PATCH_WIDTH, 1, 3, padding=1, bias=False)
         self.requires_grad_(False)
@@ -126,13 +129,12 @@ class StaticMap(nn.Module):
             image: static images, from `draw`.
             where: rows and columns in pixels, M a multiple of N: M / N places in each image in turn.
         """
-        half = (where.new_tensor(image.shape[1:3]) - 1) / 2  # pixels of a unit of grid_sample, per axis
-        scaled = where / half - 1, self.offsets / half
+        scaled = where / self.extent - 1, self.offsets / self.extent
         centres, offsets = (each.flip(-1) for each in scaled)  # grid_sample takes x before y
         points = centres.view(len(image), -1, 1, 2) + offsets  # (N, M / N, R, 2)
         sampled = F.grid_sample(image.permute(0, 3, 1, 2), points, align_corners=True)
         # What it gives for an image of ones: outside there are zeros.
-        across, down = (1 + (1 - points.abs()) * half.flip(-1)).clamp(0, 1).unbind(-1)
+        across, down = (1 + (1 - points.abs()) * self.extent.flip(-1)).clamp(0, 1).unbind(-1)
         shown = torch.cat([sampled, (across * down)[:, None]], 1)  # (N, C + 1, M / N, R)
         return shown.transpose(1, 2).flatten(0, 1).flatten(1)
 
