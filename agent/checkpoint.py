@@ -182,12 +182,12 @@ def _read(path: Path, contents: type[Contents]) -> Checkpoint[Contents]:
             config, old = _migrated(config)
         checked = converted(path / name, config, contents)
         name = "model.safetensors"
-        model = load_file(require_regular(path / name))
+        model = _parameters(require_regular(path / name))
         _require_finite(path / name, model)
         if few:
             return Checkpoint(checked, model, {}, {}, {}, weights_only=True)
         name = "optimizer.safetensors"
-        optimizer = load_file(require_regular(path / name))
+        optimizer = _parameters(require_regular(path / name))
         _require_finite(path / name, optimizer)
         name = "replay.npz"
         replay = _arrays(require_regular(path / name))
@@ -248,6 +248,15 @@ def converted(source: Path | str, value: Any, kind: type[T]) -> T:
 
 def _refuse_constant(name: str) -> float:
     raise ArithmeticError(f"got {name}, allowed: finite numbers")
+
+
+def _parameters(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    They are read, not mapped: whoever shortens a mapped file kills the processes that use it, and the
+    library keeps two small objects of each mapped tensor for ever.
+    """
+    return load_file(path, backend="pread")
 
 
 def _tensors(path: Path) -> Arrays:

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -206,6 +207,21 @@ def test_every_planner_controls_and_is_remembered(planner, frames, tmp_path):
 def saved(agent, tmp_path):
     agent.save(tmp_path / "agent")
     return tmp_path / "agent"
+
+
+def test_loading_again_and_again_keeps_nothing(saved):
+    """Neither objects, of which a mapped tensor would leave two behind, nor open files."""
+
+    def load(times):
+        for _ in range(times):
+            Agent.load(saved)
+        gc.collect()
+        return sys.getallocatedblocks(), len(os.listdir("/dev/fd"))
+
+    blocks, files = load(20)
+    more, still = load(20)
+    tensors = len(load_file(saved / "model.safetensors"))
+    assert more - blocks < 20 * tensors and still == files
 
 
 def test_a_loaded_agent_acts_identically(agent, saved, frames):
