@@ -8,12 +8,9 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
 import pytest
-
-from robot_room import loops
 
 pytestmark = pytest.mark.slow
 
@@ -109,14 +106,3 @@ def test_every_pin_has_hashes_and_every_hash_has_a_pin():
     command = [sys.executable, "-c", "import audit; print(audit.missing())"]
     done = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
-
-
-def test_compiled_loops_of_another_source_are_not_used(tmp_path):
-    """A clone whose source was updated, and not compiled again, would compute something else."""
-    source = tmp_path / "_kernels.c"
-    assert not loops.outdated(source, 1)  # there may be none
-    source.write_bytes(b"int x;")
-    assert not loops.outdated(source, zlib.crc32(b"int x;") >> 1)
-    assert loops.outdated(source, zlib.crc32(b"int y;") >> 1)
-    assert loops.outdated(source, None)  # compiled before there were checksums
-    assert loops.available()  # and those in use are of their source

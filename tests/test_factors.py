@@ -50,6 +50,11 @@ def test_defaults_lie_in_the_training_range_and_that_in_the_test_range():
         assert (ends[2][0] <= factor.default).all() and (factor.default <= ends[2][1]).all()
         wider = np.array(factor.test) != np.array(factor.training)
         assert wider.any(), factor.name
+        if factor.choices:
+            last = len(factor.choices) - 1
+            assert factor.whole and factor.allowed == ((0,), (last,)), factor.name
+        for low, high in (factor.training, factor.test):  # what has a sign prefers none
+            assert min(low) >= 0 or np.array_equal(np.negative(low), high), factor.name
 
 
 def test_the_documentation_lists_every_factor_with_its_ranges():

@@ -184,6 +184,27 @@ def test_a_baseline_that_arrives_sooner_is_named_first(results):
     assert len(lines) == 2 and all(line.startswith("v0") and "ppo" in line for line in lines)
 
 
+def test_just_the_baselines_with_as_good_an_spl_are_named(results):
+    """PPO's is raised to ours at the end, 0.95, and just below it; SAC's stays at 0."""
+    for spl, named in ((0.95, 4), (0.94, 0)):
+        for env_id in ("RobotRoom-v0", "RobotRoomRandomGoal-v0"):
+            late = point(400, 5, 1.0, spl)
+            write(results, [record("ppo", env_id, seed, [late]) for seed in range(3)])
+        lines = [line for line in report.losses(Scores(results), {}) if "as good or better" in line]
+        assert len(lines) == named and all("ppo" in line for line in lines)
+
+
+@pytest.mark.parametrize(("seeds", "few"), [(4, True), (5, False), (6, False)])
+def test_fewer_than_five_seeds_are_told(results, seeds, few):
+    for algorithm in ("world-model", "ppo", "sac"):
+        for env_id in ("RobotRoom-v0", "RobotRoomRandomGoal-v0"):
+            curve = [point(100, 2, 1.0, 0.9)]
+            write(results, [record(algorithm, env_id, seed, curve) for seed in range(seeds)])
+    said = [line for line in report.losses(Scores(results), {}) if "fewer than five" in line]
+    assert bool(said) == few
+    assert all(f"ppo {seeds}" in line and f"sac {seeds}" in line for line in said)
+
+
 def test_an_unfinished_sweep_has_a_report(results, tmp_path):
     for path in results.glob("RobotRoomRandomGoal-v0/world-model*"):
         path.unlink()  # no room that all have run in but v0
