@@ -1,5 +1,6 @@
 """The loops in C and in numpy compute the same, and the right ones are used."""
 
+import importlib.util
 import zlib
 
 import gymnasium as gym
@@ -19,6 +20,18 @@ def test_compiled_loops_of_another_source_are_not_used(tmp_path):
     assert loops.outdated(source, zlib.crc32(b"int y;") >> 1)
     assert loops.outdated(source, None)  # compiled before there were checksums
     assert loops.available()  # and those in use are of their source
+
+
+@pytest.mark.parametrize("kernels", [loops._kernels] if loops.available() else [])
+def test_a_changed_source_is_told_on_import(monkeypatch, kernels):
+    spec = importlib.util.spec_from_file_location("imported_anew", loops.__file__)
+    anew = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(anew)
+    assert anew.available()
+    monkeypatch.setattr(kernels, "SOURCE_CRC", kernels.SOURCE_CRC ^ 1)
+    with pytest.warns(UserWarning, match="_kernels.c has changed since it was compiled"):
+        spec.loader.exec_module(anew)
+    assert not anew.available()
 
 
 def test_the_compiled_loops_are_used_where_there_are_any(monkeypatch):
