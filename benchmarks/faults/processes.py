@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -96,7 +97,29 @@ def killed_at_call(trial: Callable[[], object], number: int) -> bool:
     return False
 
 
+BLOCK = 64
+"""Bytes of a block of Python's allocator, about."""
+
+
 def own_memory() -> int:
     """Memory that this process has now, bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def used_memory() -> int:
+    """Bytes that are in use: what glibc's allocator has given out, and Python's own.
+
+    Unlike `own_memory`, this does not count what is free and was not given back to the system.
+    """
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallinfo2.restype = _MallocInfo
+    info = libc.mallinfo2()
+    return info.uordblks + info.hblkhd + sys.getallocatedblocks() * BLOCK
+
+
+class _MallocInfo(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    )

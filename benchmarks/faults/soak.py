@@ -1,5 +1,6 @@
 """A long run of training, acting and vector stepping, whose memory and open files must not grow."""
 
+import gc
 import os
 import tempfile
 import time
@@ -11,7 +12,7 @@ import numpy as np
 
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
-from benchmarks.faults.processes import own_memory
+from benchmarks.faults.processes import own_memory, used_memory
 from benchmarks.faults.samples import SMALL
 from benchmarks.faults.tally import Tally
 from robot_room.app.watching.session import Session
@@ -32,7 +33,9 @@ def run(tally: Tally, seconds: float) -> None:
         if int(100 * now / seconds) > noted:
             noted = int(100 * now / seconds)
             handles = len(os.listdir("/proc/self/fd"))
-            tally.figures["samples"].append([round(now), own_memory() / 2**20, handles])
+            gc.collect()
+            memory = own_memory() / 2**20, used_memory() / 2**20
+            tally.figures["samples"].append([round(now), memory[0], handles, memory[1]])
             tally.write()
     _summarise(tally)
 
@@ -42,7 +45,8 @@ def _summarise(tally: Tally) -> None:
     samples = np.array(tally.figures["samples"])
     settled = samples[samples[:, 0] >= SETTLED * tally.figures["seconds"]]
     first, *_, last = np.array_split(settled, 3)
-    for name, column in (("memory_growth_mib", 1), ("handles_growth", 2)):
+    columns = {"memory_growth_mib": 1, "handles_growth": 2, "used_memory_growth_mib": 3}
+    for name, column in columns.items():
         growth = float(np.median(last[:, column]) - np.median(first[:, column]))
         tally.figures[name] = round(growth, 2)
 
