@@ -23,7 +23,7 @@ EVERY_ROOM = Preset(
     config=AgentConfig(
         MappedWorldModelConfig(),
         ICEM(discount=0.98, states=512),
-        TrainingConfig(updates_per_step=1.0, longest_episode=20),
+        TrainingConfig(random_steps=24, updates_per_step=1.0, longest_episode=20),
     ),
     world_model=MappedWorldModel,
     exploration=Exploration(
@@ -32,7 +32,8 @@ EVERY_ROOM = Preset(
 )
 """One configuration that learns every room, with walls or without, and from sparse rewards: a static
 map beside what moves, a value beyond the plan's horizon, and random actions in half of the
-environments."""
+environments. Three steps in each of eight environments are enough to tell what moves, and plans made from
+so little arrive more often than random actions do."""
 
 MOMENTUM = Preset(
     config=AgentConfig(

@@ -30,10 +30,10 @@ from robot_room.app.evaluation.protocol import HELD_OUT_SEED, evaluate
 from robot_room.app.figures import styled_figure
 
 LOOKS = {
-    "RobotRoom-v0": (104, 152, 304),
-    "RobotRoomRandomGoal-v0": (304, 504, 1000),
+    "RobotRoom-v0": (64, 80, 104, 304),
+    "RobotRoomDistractors-v0": (104, 152, 304),
+    "RobotRoomRandomGoal-v0": (104, 208, 304, 1000),
     "RobotRoomSparse-v0": (304, 504, 1000),
-    "RobotRoomDistractors-v0": (152, 304),
     "RobotRoomDoor-v0": (504, 1000, 2000),
     "RobotRoomMaze-v0": (1000, 2000, 4000),
 }
@@ -109,8 +109,8 @@ def main(config: Rooms) -> None:
     """Run the benchmark."""
     jobs = {
         config.out / env_id / f"seed{seed}.json": (env_id, seed, config.episodes)
-        for seed in range(config.seeds)
         for env_id in LOOKS
+        for seed in range(config.seeds)
     }
     protocol = {
         "episodes": config.episodes,

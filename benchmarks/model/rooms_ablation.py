@@ -30,7 +30,7 @@ from benchmarks.model.ablation import table
 from benchmarks.model.rooms import learned
 from robot_room.app.evaluation.protocol import TUNING_SEED
 
-STEPS = {"RobotRoom-v0": 152, "RobotRoomSparse-v0": 504, "RobotRoomDoor-v0": 1000}
+STEPS = {"RobotRoom-v0": 80, "RobotRoomSparse-v0": 504, "RobotRoomDoor-v0": 1000}
 """Environment steps in each room."""
 FIRST_SEED = 400
 EPISODES = 50
