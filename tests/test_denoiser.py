@@ -8,7 +8,15 @@ import torch
 
 from agent.checkpoint import FORMAT_VERSION
 from agent.restoration import diffusion
-from agent.restoration.denoiser import SKIP_STD, Denoiser, DenoiserConfig, to_frames, to_images
+from agent.restoration.denoiser import (
+    SKIP_STD,
+    Block,
+    Denoiser,
+    DenoiserConfig,
+    check_frames,
+    to_frames,
+    to_images,
+)
 from agent.restoration.training import DenoiserTrainer, DenoiserTrainingConfig
 
 pytestmark = pytest.mark.slow
@@ -166,3 +174,53 @@ def test_another_file_is_not_a_trainer(tmp_path):
     (tmp_path / "restorer" / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     with pytest.raises(ValueError, match=r"config.json: .*missing required field"):
         DenoiserTrainer.load(tmp_path / "restorer")
+
+
+@pytest.mark.parametrize(
+    ("updates", "rate"), [(0, 1 / 30), (14, 0.5), (29, 1.0), (60, 0.81), (99, 0.069)]
+)
+def test_the_learning_rate_warms_up_and_decays(updates, rate):
+    """Over 30 updates, and in the second half to a twentieth of the peak."""
+    learns = trainer(100, learning_rate=1e-3)
+    learns.updates = updates
+    learns._update(squares(4), torch.Generator().manual_seed(0))
+    (group,) = learns._optimizer.param_groups
+    assert group["lr"] == pytest.approx(1e-3 * rate)
+
+
+@pytest.mark.parametrize(("updates", "decay"), [(0, 0.1), (5, 0.4), (90, 0.6)])
+def test_the_average_follows_quickly_at_first(updates, decay):
+    learns = trainer(100, decay=0.6)
+    learns.updates = updates
+    before = [p.clone() for p in learns.averaged.parameters()]
+    learns._update(squares(4), torch.Generator().manual_seed(0))
+    assert not any(p.requires_grad for p in learns.averaged.parameters())
+    for old, average, raw in zip(
+        before, learns.averaged.parameters(), learns.network.parameters(), strict=True
+    ):
+        torch.testing.assert_close(average, old.lerp(raw, 1 - decay))
+
+
+def test_a_block_begins_as_its_skip_connection_plus_a_bias_whatever_the_level():
+    torch.manual_seed(0)
+    block = Block(8, 16, size_level=4)
+    assert (block.level.weight == 0).all() and (block.level.bias == 0).all()
+    x = torch.randn(2, 8, 6, 6)
+    expected = block.skip(x) + block.second.bias[:, None, None]
+    assert torch.equal(block(x, torch.randn(2, 4)), expected)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        torch.zeros(2, *SHAPE),
+        torch.zeros(SHAPE, dtype=torch.uint8),
+        torch.zeros(1, 2, *SHAPE, dtype=torch.uint8),
+        torch.zeros(2, 16, 8, 3, dtype=torch.uint8),
+    ],
+)
+def test_only_batches_of_frames_of_the_right_shape_are_frames(frames):
+    network = Denoiser(SHAPE, SMALL)
+    check_frames(network, torch.zeros(2, *SHAPE, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"frames: got .*, allowed: "):
+        check_frames(network, frames)

@@ -70,3 +70,17 @@ def test_rooms_of_all_factors_are_the_same_in_c_and_in_numpy(walls):
     for numpy, compiled in zip(*made, strict=True):
         for one, other in zip(numpy, compiled, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("compiled", KINDS)
+def test_actions_are_clipped_before_they_are_scaled_and_delayed(compiled):
+    made = loops.make_loops(3, 0, compiled)
+    actions = np.array([[1.5, -3.0], [0.25, 1.0], [-1.0, 2.0]])
+    pending = np.zeros((3, 3, 2))
+    dynamics = np.array([[0.5, 0, 0, 0], [1.0, 0, 0, 0], [1.0, 0, 1, 0]], np.float64)
+    key, step, velocity = np.zeros(3, np.uint64), np.ones(3, np.int64), np.empty((3, 2))
+    made.push(actions, pending, dynamics, key, step, velocity)
+    np.testing.assert_allclose(velocity, [[0.5, -0.5], [0.25, 1.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(pending[:, 0], np.clip(actions, -1, 1))
+    made.push(np.zeros((3, 2)), pending, dynamics, key, step + 1, velocity)
+    np.testing.assert_allclose(velocity, [[0, 0], [0, 0], [-1.0, 1.0]])

@@ -439,3 +439,40 @@ def test_rewards_depend_on_whether_the_episode_ends(agent):
         density = torch.distributions.Normal(offset + scale * mean, std)
         wanted = density.log_prob(batch.rewards[:, time]) * batch.reward_mask[:, time]
         torch.testing.assert_close(got[:, time], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_where_nothing_moves_there_is_no_evidence_of_a_place(agent, model):
+    still = (model.mean_frame * 255 + 0.5).to(torch.uint8)
+    frames = torch.stack([still, torch.from_numpy(agent.replay.episodes[0].frames[0])])
+    features = model.features(frames)
+    assert features[:, 2].tolist() == [0, 1]
+    prior = Normal(torch.full((2, model.latent_dim), 0.7), torch.full((2, model.latent_dim), 0.3))
+    q, _ = model.posterior(features, prior, torch.zeros(2, 2), torch.zeros(2, 0))
+    torch.testing.assert_close(q.mean[0, :2], prior.mean[0, :2], atol=1e-3, rtol=0)
+    torch.testing.assert_close(q.std[0, :2], prior.std[0, :2], atol=1e-3, rtol=0)
+    assert (q.std[1, :2] < 0.02).all()
+
+
+def test_only_what_moves_has_a_divergence_and_its_place_teaches_nothing(model):
+    generator = torch.Generator().manual_seed(0)
+
+    def density():
+        shape = 3, model.latent_dim
+        mean = torch.randn(shape, generator=generator).requires_grad_()
+        return Normal(mean, torch.rand(shape, generator=generator) + 0.5)
+
+    q, p = density(), density()
+    moving = model.moving_dim
+    told = (torch.distributions.Normal(d.mean[:, :moving], d.std[:, :moving]) for d in (q, p))
+    expected = torch.distributions.kl_divergence(*told).sum(1)
+    found = model.divergence(q, p)
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    for mean in (q.mean, p.mean):
+        assert (mean.grad[:, :2] == 0).all() and (mean.grad[:, 2:moving] != 0).all()
+        assert (mean.grad[:, moving:] == 0).all()
+
+
+def test_what_follows_from_the_shape_of_a_frame_is_not_saved(model):
+    """Agents that were saved before it was computed can still be loaded."""
+    assert not {"half_extent", "map.extent"} & set(model.state_dict())

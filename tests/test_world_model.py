@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
+from agent import distributions
+from agent.posteriors import FilterPosterior, RecurrentPosterior, inverse_softplus
 from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
 from benchmarks.model.plain import plain_loss
@@ -351,3 +353,55 @@ def test_log_weights_agree_with_a_slow_direct_computation(continuation):
                         logits = model.continuation_net(z)[0, 0]
                         total += Bernoulli(logits=logits).log_prob(batch.continues[b, t])
                 torch.testing.assert_close(found[k, b], total, rtol=1e-4, atol=1e-2)
+
+
+def test_the_inverse_of_softplus():
+    values = torch.tensor([1e-3, 0.1, 0.7, 1.0, 5.0, 30.0])
+    raw = inverse_softplus(values)
+    torch.testing.assert_close(torch.nn.functional.softplus(raw), values)
+    assert raw[0] < -6 and raw[-1].item() == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize("kind", [FilterPosterior, RecurrentPosterior])
+def test_a_posterior_begins_with_the_leading_features_and_a_small_std(kind):
+    """Its std depends on the features by a tenth of what the layer drew."""
+    torch.manual_seed(0)
+    posterior = kind(5, 3, 2)
+    layer = posterior.evidence if kind is FilterPosterior else posterior.head
+    torch.manual_seed(0)
+    if kind is RecurrentPosterior:
+        torch.nn.GRUCell(7, posterior.memory_size)
+    drawn = torch.nn.Linear(layer.in_features, layer.out_features)
+    assert torch.equal(layer.weight[3:], 0.1 * drawn.weight[3:])
+    assert (layer.bias[:3] == 0).all() and (layer.bias[3:] == -3).all()
+    features = torch.randn(4, 5)
+    prior = distributions.Normal(torch.zeros(4, 3), torch.full((4, 3), 1e4))  # which says nothing
+    memory = torch.zeros(4, posterior.memory_size)
+    found, _ = posterior(features, prior, torch.zeros(4, 2), memory)
+    assert found.std.max() < 0.15
+    if kind is FilterPosterior:
+        torch.testing.assert_close(found.mean, features[:, :3], atol=1e-4, rtol=0)
+    posterior.start_std(1.5)
+    assert (layer.bias[:3] == 0).all() and (layer.bias[3:] == 1.5).all()
+
+
+def test_a_decoded_frame_is_the_mean_frame_plus_what_the_decoder_adds_rounded():
+    batch = room_batch()
+    model = make_model(batch)
+    levels = torch.arange(64 * 64 * 3).view(64, 64, 3) % 256
+    model.mean_frame.copy_(levels / 255)
+    with torch.no_grad():
+        for parameter in model.decoder.profiles[-1].parameters():
+            parameter.zero_()
+    assert torch.equal(model.decode(torch.zeros(1, model.latent_dim))[0], levels.to(torch.uint8))
+    model.mean_frame.fill_(0.3)
+    assert (model.decode(torch.zeros(1, model.latent_dim)) == 77).all()  # 76.5
+    model.mean_frame.fill_(1.2)
+    assert (model.decode(torch.zeros(1, model.latent_dim)) == 255).all()
+
+
+def test_without_rewards_their_scale_stays():
+    model = make_model(room_batch())
+    before = model.reward_offset.item(), model.reward_scale.item()
+    model.fit_reward_scale(torch.zeros(0))
+    assert (model.reward_offset.item(), model.reward_scale.item()) == before
