@@ -224,3 +224,16 @@ def test_only_batches_of_frames_of_the_right_shape_are_frames(frames):
     check_frames(network, torch.zeros(2, *SHAPE, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"frames: got .*, allowed: "):
         check_frames(network, frames)
+
+
+def test_a_block_scales_and_shifts_its_features_as_the_level_says():
+    torch.manual_seed(0)
+    block, x, level = Block(8, 8, size_level=4), torch.randn(2, 8, 6, 6), torch.randn(2, 4)
+    for parameter in (block.second.weight, block.level.weight):
+        torch.nn.init.normal_(parameter)
+    h = block.norm_out(block.first(torch.nn.functional.silu(block.norm_in(x))))
+    scale, shift = (level @ block.level.weight.T).view(2, 2, 8, 1, 1).unbind(1)
+    expected = x + block.second(torch.nn.functional.silu(h * (1 + scale) + shift))
+    torch.testing.assert_close(block(x, level), expected)
+    plain = Block(8, 8)
+    assert torch.equal(plain(x), x + plain.second.bias[:, None, None])
