@@ -32,6 +32,15 @@ def test_the_goal_image_is_what_the_camera_sees_when_the_robot_is_there(compiled
         np.testing.assert_array_equal(there["observation"], observation["desired_goal"])
 
 
+@pytest.mark.parametrize("compiled", KINDS)
+def test_a_robot_that_cannot_be_at_its_goal_is_shown_as_near_as_it_can_be(compiled):
+    """Its side is 0.28 m, so that its centre stays 0.14 m away from the walls."""
+    env = gym.make(ID, compiled=compiled, factors={"robot_size": 0.28}, goal="random")
+    observation, _ = env.reset(seed=0, options={"goal_position": (0.88, -0.87)})
+    there, _ = env.reset(seed=0, options={"robot_position": (0.86, -0.86)})
+    np.testing.assert_array_equal(there["observation"], observation["desired_goal"])
+
+
 def test_the_red_square_is_not_to_be_seen_and_the_picture_for_people_shows_it():
     env = gym.make(ID, render_mode="rgb_array", masks=True)
     observation, info = env.reset(seed=0)

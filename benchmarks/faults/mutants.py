@@ -91,7 +91,7 @@ TESTS = {
     "agent/mapped_world_model.py": "mapped_world_model",
     "agent/world_model.py": "world_model hierarchical_vae",
     "benchmarks/comparison/evaluation_curve.py": "comparison_job",
-    "robot_room/rooms.py": "env factors goals sensors vector_env",
+    "robot_room/rooms.py": "env factors goals sensors wall_masks vector_env",
     "robot_room/factors.py": "factors",
     "robot_room/appearance.py": "loops factors",
     "robot_room/loops.py": "loops factors rendering",
