@@ -32,8 +32,8 @@ EVERY_ROOM = Preset(
 )
 """One configuration that learns every room, with walls or without, and from sparse rewards: a static
 map beside what moves, a value beyond the plan's horizon, and random actions in half of the
-environments. Three steps in each of eight environments are enough to tell what moves, and plans made from
-so little arrive more often than random actions do."""
+environments. Three steps in each of eight environments are enough to tell what moves, and plans made
+from so little arrive more often than random actions do."""
 
 MOMENTUM = Preset(
     config=AgentConfig(
