@@ -192,3 +192,20 @@ def test_a_door_is_learned_though_it_is_few_cells_and_the_robot_stands_still():
     before = wrong()
     static.fit(frames.float() / 255 - mean, hidden, everything)
     assert wrong() < 0.05 < before
+
+
+def test_a_component_that_is_not_drawn_fills_no_hidden_pixels(known):
+    static, mean = copy.deepcopy(known)
+    frames, _ = frames_of_mazes(4, 1, seed=2, first=700)
+    centred = frames[:, 0].float() / 255 - mean
+    hidden = torch.rand(4, 64, 64, generator=torch.Generator().manual_seed(0)) < 0.3
+    static.scales[0] = 0
+    s, seen = static.read(centred, hidden)
+    static.components[:, 0] = 0
+    without, as_well = static.read(centred, hidden)
+    assert torch.equal(seen, as_well)
+    torch.testing.assert_close(s, without)
+
+
+def test_nothing_of_a_map_is_trained(known):
+    assert list(known[0].parameters()) and not any(p.requires_grad for p in known[0].parameters())
