@@ -453,26 +453,27 @@ def test_learning_stopped_among_updates_goes_on_with_them(monkeypatch):
     assert lefts == pytest.approx([1 - 20 / 24] * 20 + [1 - 22 / 24] * 2 + [0.0] * 2)
 
 
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("actions", lambda x: x[:1]),
-        ("actions", lambda x: x.astype(np.float64)),
-        ("actions", lambda x: x[:, :, None]),
-        (None, None),
-    ],
-)
-def test_a_run_goes_on_from_its_own_state_only(name, change):
+def run_among_updates():
+    """What a run consists of, and its state."""
     agent = Agent("RobotRoom-v0", SMALL, seed=0, device="cpu")
     parts = agent.env, agent.learner, agent.planner
     run = OnlineRun.begun(*parts, seed=0)
     run.actions += 0.25
     run.updating = True
-    state = run.state()
-    if name is None:
-        again = OnlineRun.resumed(*parts, state)
-        assert (again.actions == 0.25).all() and again.updating
-        return
-    state[name] = change(state[name])
-    with pytest.raises(ValueError, match=f"{name}: got .*, allowed: float32"):
+    return parts, run.state()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x[:1], lambda x: x.astype(np.float64), lambda x: x[:, :, None]]
+)
+def test_actions_of_another_run_are_refused(change):
+    parts, state = run_among_updates()
+    state["actions"] = change(state["actions"])
+    with pytest.raises(ValueError, match=r"actions: got .*, allowed: float32"):
         OnlineRun.resumed(*parts, state)
+
+
+def test_a_run_goes_on_from_its_own_state():
+    parts, state = run_among_updates()
+    again = OnlineRun.resumed(*parts, state)
+    assert (again.actions == 0.25).all() and again.updating
