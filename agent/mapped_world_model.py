@@ -101,7 +101,7 @@ class MappedWorldModel(EpisodicWorldModel):
 
     config_type = MappedWorldModelConfig
     initial_length = 16  # so that what moves has left its place by the end
-    training_buffers = ("recalled", "displaced", "outcomes", "num_recalled")
+    training_buffers = ("recalled", "reached", "displaced", "outcomes", "num_recalled")
     controlled: Tensor
     floor: Tensor
     half_extent: Tensor
@@ -110,6 +110,7 @@ class MappedWorldModel(EpisodicWorldModel):
     landmark_offset: Tensor
     landmark_scale: Tensor
     recalled: Tensor
+    reached: Tensor
     displaced: Tensor
     outcomes: Tensor
     num_recalled: Tensor
@@ -147,6 +148,7 @@ class MappedWorldModel(EpisodicWorldModel):
         self.register_buffer("recalled", torch.zeros(RECALLED, inputs + 2))
         self.register_buffer("num_recalled", torch.tensor(0))
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
+        self.register_buffer("reached", torch.zeros(RECALLED, self.map.num_surroundings))
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
         self.register_buffer("typical_step", torch.tensor(1e9))  # of the place, RMS; here unknown
         known = moving + landmarks + THINGS
@@ -243,7 +245,8 @@ class MappedWorldModel(EpisodicWorldModel):
 
         The presence tells real places from those displaced at random, by their surroundings. The best
         classifier's log-odds are ln p(place) / p̃(place), p̃ being p blurred: near 0 in the open, however
-        rarely the thing comes there, and −∞ inside of a wall.
+        rarely the thing comes there, and −∞ inside of a wall. Places are those that steps lead to: an
+        episode may end at its last one, and a goal is no wall.
 
         Rewards and ends are rehearsed likewise, without constants: a sparse reward is rare in a batch.
         """
@@ -253,14 +256,14 @@ class MappedWorldModel(EpisodicWorldModel):
         if count == 0:
             return q.mean.new_zeros(())
         chosen = torch.randint(count, (REHEARSED,), generator=generator, device=q.mean.device)
-        known, real, step = self.recalled[chosen].split(
+        known, around, step = self.recalled[chosen].split(
             [self.recalled.shape[1] - 2 - self.map.num_surroundings, self.map.num_surroundings, 2], -1
         )
-        real, unreal = (
+        around, real, unreal = (
             each + BLUR * torch.randn(each.shape, generator=generator, device=each.device)
-            for each in (real, self.displaced[chosen])
+            for each in (around, self.reached[chosen], self.displaced[chosen])
         )
-        density = step_density(self.place_net(torch.cat([known, real], -1)))
+        density = step_density(self.place_net(torch.cat([known, around], -1)))
         error = ((step - density.mean).abs() / density.std + density.std.log()).sum(-1)
         presence = F.softplus(-self.presence_net(real)) + F.softplus(self.presence_net(unreal))
         inputs, reward, continues = self.outcomes[chosen].split([self.outcomes.shape[1] - 2, 1, 1], -1)
@@ -284,8 +287,10 @@ class MappedWorldModel(EpisodicWorldModel):
         rows = torch.cat(rows, -1)[-RECALLED:]
         at = (self.num_recalled + torch.arange(len(rows), device=rows.device)) % RECALLED
         self.recalled[at] = rows
-        noise = torch.randn(len(m), 2, generator=generator, device=m.device)
-        displaced = self.map.surroundings(image, self.pointer(m) + DISPLACEMENT * noise)
+        place = self.pointer(places[:, 1:][pairs])
+        noise = torch.randn(place.shape, generator=generator, device=m.device)
+        self.reached[at] = self.map.surroundings(image, place)[-RECALLED:]
+        displaced = self.map.surroundings(image, place + DISPLACEMENT * noise)
         self.displaced[at] = displaced[-RECALLED:]
         inputs = self.outcome_inputs(torch.cat([places, q.mean[..., 2:]], -1))
         told = torch.stack([batch.rewards, batch.continues], -1)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, local
 
 import torch
 
 _lock = Lock()
+_own = local()  # the count of the context that a Python thread is in
 _inside = 0
 _before = 1
 
@@ -15,17 +16,21 @@ _before = 1
 def torch_threads(count: int) -> Iterator[None]:
     """Within this context torch uses `count` threads; the number of before is restored after it.
 
-    Several Python threads may be inside at once; the last to leave restores what the first has found.
+    A context within a context restores the count of the outer one. Several Python threads may be inside
+    at once; the last to leave restores what the first has found.
     """
     global _inside, _before
+    outer = getattr(_own, "count", None)
     with _lock:
         if _inside == 0:
             _before = torch.get_num_threads()
         _inside += 1
         torch.set_num_threads(count)
+    _own.count = count
     try:
         yield
     finally:
         with _lock:
             _inside -= 1
-            torch.set_num_threads(_before)
+            torch.set_num_threads(_before if outer is None else outer)
+        _own.count = outer

@@ -202,6 +202,34 @@ def test_steps_of_earlier_batches_are_learned_from_again(agent):
     torch.testing.assert_close(model.recalled[at, -2:], step, atol=1e-4, rtol=1e-3)
 
 
+def test_a_place_is_where_a_step_leads(agent):
+    """Its surroundings are those in the map that was believed before the step."""
+    model = copy.deepcopy(agent.world_model)
+    batch = agent.replay.sample(8, 4, np.random.default_rng(0), reach_ends=True)
+    at = int(model.num_recalled) % len(model.reached)
+    model.loss(batch, torch.Generator().manual_seed(0))
+    features = model.features(batch.frames[0, :2])
+    q, _ = model.posterior(features[:1], *model.initial(1)[:1], torch.zeros(1, 2), torch.zeros(1, 0))
+    image = model._background(q.mean[:, model.moving_dim :])
+    true = model.map.surroundings(image, model.pointer(features[1:, :2]))[0]
+    assert (model.pointer(features[1, :2]) - model.pointer(features[0, :2])).norm() > 0.5
+    torch.testing.assert_close(model.reached[at], true, atol=1e-3, rtol=1e-3)
+
+
+def test_a_goal_is_no_wall():
+    """Episodes end on it, so that no step begins there; imagined ones lead there all the same."""
+    agent = Agent("RobotRoom-v0", seed=0, device="cpu").learn(104)
+    env, model = gym.make("RobotRoom-v0"), agent.world_model
+    for start in ((0.3, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3)):
+        frame, _ = env.reset(seed=0, options={"robot_position": start})
+        features = model.features(torch.from_numpy(frame)[None])
+        q, _ = model.posterior(features, *model.initial(1)[:1], torch.zeros(1, 2), torch.zeros(1, 0))
+        m, step, _ = model.imagine(q.mean)
+        for _ in range(3):
+            m, _ = step(m, -torch.tensor([start]).sign())
+        assert (model.pointer(m) - 31.5).norm() < 3  # pixels from the goal, at the centre; 9.6 before
+
+
 def test_steps_that_are_uncertain_or_lead_nowhere_are_imagined_shorter(agent):
     """By the square of the std over what is allowed, and by how unlikely the place is."""
     model = copy.deepcopy(agent.world_model)

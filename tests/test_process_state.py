@@ -73,8 +73,10 @@ def test_an_agent_uses_the_threads_that_it_was_told_to_and_gives_them_back():
             agent.learn(4, lambda progress: seen.append(torch.get_num_threads()))
             assert set(seen) == {expected} and torch.get_num_threads() == 3
             seen.clear()
-        with torch_threads(1), torch_threads(2):
-            pass
+        with torch_threads(1):
+            with torch_threads(2):
+                assert torch.get_num_threads() == 2
+            assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
