@@ -42,6 +42,7 @@ from agent.parts import (
     made_exploration,
     made_planner,
     model_settings,
+    own_model,
     require_plain,
     telling_of,
     tried_exploration,
@@ -51,6 +52,7 @@ from agent.parts import (
 )
 from agent.parts import path as import_path
 from agent.planning import PLANNERS, Planner
+from agent.presets import EVERY_ROOM
 from agent.protocols import Model, check_model
 from agent.replay import Episode, Replay, as_array, checked_episode
 from agent.restoration.restorer import DiffusionRestorer, Identity, Restorer
@@ -69,7 +71,6 @@ from agent.spaces import described as described_space
 from agent.spaces import served
 from agent.threads import torch_threads
 from agent.training import Callback, OnlineRun, fit, train
-from agent.world_model import WorldModel
 
 MakeWorldModel = Callable[[tuple[int, int, int], int, Any], Model]
 """A class of world models, or a function that makes one: (frame shape, A, settings) ↦ model."""
@@ -87,20 +88,22 @@ class Agent:
 
     Args:
         env: an id, a spec, an environment or a vector environment to learn in.
-        config: all settings; the defaults are those of the README.
+        config: all settings; `AgentConfig()` is the plain state-space model. None, without a world
+            model: those of `agent.presets.EVERY_ROOM`, with its world model and exploration.
         seed: seed of all random streams: parameters, exploration, planning, environment resets.
         device: "auto" (CUDA if available, else the CPU) or a torch device.
         restorer: preprocesses frames when acting (not when learning).
         gate: decides which frames the filter uses. Both are also attributes, to be set later, since
             they are calibrated on a trained agent (see `agent.calibration`).
         world_model: a class, called with the frame shape, the number of action dimensions and
-            `config.world_model`, or a model; either has `agent.protocols.Model`.
+            `config.world_model`, or a model; either has `agent.protocols.Model`. None: the class
+            whose settings `config.world_model` are.
         threads: threads of torch's operations, which are too small to be worth more than one. The
             number of before is restored after each call.
         planner: an `agent.planning.Planner`, its class, or a function (problem, z, generator) ↦ actions
             over `problem.step(z, a)`; None: `config.planner`. It can be set later, too.
         exploration: an `agent.exploration.Exploration` or its class; None: noise as in
-            `config.training`.
+            `config.training`, if there is a config.
 
     Each part is tried once before anything is learned.
 
@@ -117,13 +120,19 @@ class Agent:
         device: str = "auto",
         restorer: Restorer = Identity(),  # noqa: B008 - both are frozen and stateless
         gate: Gate = AcceptAll(),  # noqa: B008
-        world_model: MakeWorldModel | Model = WorldModel,
+        world_model: MakeWorldModel | Model | None = None,
         threads: int = 1,
         planner: AnyPlanner | None = None,
         exploration: AnyExploration | None = None,
     ) -> None:
-        config = AgentConfig() if config is None else config
+        default_noise = None
+        if config is None:
+            preset = EVERY_ROOM if world_model is None else None
+            config = preset["config"] if preset else AgentConfig()
+            default_noise = preset["exploration"] if preset else None
         checked("config", config, AgentConfig)
+        if world_model is None:
+            world_model = own_model(config.world_model)
         self.seed = checked("seed", seed, Seed)
         self.threads = checked("threads", threads, Count)
         checked("restorer", restorer, Restorer)
@@ -160,7 +169,7 @@ class Agent:
             planner = tried_planner(planner, model)
             config = replace(config, planner=planner)  # pyright: ignore[reportArgumentType]
         self.config = config
-        default = default_exploration(config.training)
+        default = default_noise or default_exploration(config.training)
         self.exploration = made_exploration(exploration, default)
         if exploration is not None:
             tried_exploration(self.exploration, planner, model)

@@ -6,7 +6,7 @@ imported already. Anything else has to be passed to `Agent.load`.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
@@ -219,6 +219,12 @@ def model_settings(world_model: Any, settings: Config) -> Config:
             return kind()
     got = f"settings of {type(settings).__name__}"
     raise ValueError(f"world_model: got {got}, allowed: {kind.__name__}, its `config_type`")
+
+
+def own_model(settings: Config) -> Callable[..., WorldModel]:
+    """The project's model whose settings these are; the sequential VAE if they are no model's."""
+    own = (kind for kind in OWN_MODELS if kind.config_type is type(settings))
+    return next(own, WorldModel)
 
 
 def found_model(name: str | None) -> Any:

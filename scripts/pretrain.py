@@ -21,7 +21,7 @@ class Task(NamedTuple):
     """How an agent is trained, and when it is good enough."""
 
     env_steps: int
-    preset: Literal["default", "every-room", "momentum"] = "default"
+    preset: Literal["every-room", "momentum"] = "every-room"
     pixels: bool = False
     """Whether the environment observes no images, so that what it draws is looked at."""
     frame_repeat: int = 1
@@ -36,9 +36,9 @@ TASKS = {
     "RobotRoomDistractors-v0": Task(1000),
     "RobotRoomSlip-v0": Task(1000),
     "RobotRoomVaried-v0": Task(2000),
-    "RobotRoomSparse-v0": Task(1000, "every-room"),
-    "RobotRoomDoor-v0": Task(2000, "every-room"),
-    "RobotRoomMaze-v0": Task(8000, "every-room"),
+    "RobotRoomSparse-v0": Task(1000),
+    "RobotRoomDoor-v0": Task(2000),
+    "RobotRoomMaze-v0": Task(8000),
     "Pendulum-v1": Task(4000, "momentum", pixels=True, least_return=-250.0),
     "MountainCar-v0": Task(1500, "momentum", pixels=True, frame_repeat=8, least_return=-120.0),
     "MountainCarContinuous-v0": Task(1000, "momentum", pixels=True, frame_repeat=4, least_return=85.0),

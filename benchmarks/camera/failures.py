@@ -44,7 +44,7 @@ from rich.table import Table
 from torch import Tensor
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.calibration import Restoration, calibrate_restorer, innovation_threshold
 from agent.gate import AcceptAll, ConformalGate, Gate, SoftGate
 from agent.restoration.autoencoder import Autoencoder, AutoencoderConfig
@@ -144,7 +144,7 @@ def prepared(env_id: str, seed: int, arms: tuple[str, ...], folder: Path) -> Pre
     steps = TRAINING_STEPS[env_id]
     agent: Agent = kept(
         "agent",
-        lambda: Agent(env_id, seed=seed, device="cpu").learn(steps),
+        lambda: Agent(env_id, AgentConfig(), seed, "cpu").learn(steps),
         lambda path: Agent.load(path, device="cpu"),
     )
     frames = learned_frames(agent)

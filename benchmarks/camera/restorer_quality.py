@@ -32,7 +32,7 @@ from rich.table import Table
 from scipy import stats
 from torch import Tensor
 
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.calibration import Restoration
 from agent.control import ControlState, decide
 from agent.restoration import diffusion
@@ -205,7 +205,7 @@ def frame_times(agent: Agent, restoration: Restoration) -> dict[str, float]:
 
 def run_job(seed: int) -> Record:
     """All measurements for one seed."""
-    agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
+    agent = Agent(ROOM, AgentConfig(), seed, "cpu").learn(TRAINING_STEPS)
     began = time.perf_counter()
     restoration = learned_restoration(agent, seed)
     seconds = time.perf_counter() - began

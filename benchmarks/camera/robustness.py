@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.calibration import Restoration, calibrate_restorer
 from agent.gate import AcceptAll
 from agent.restoration.denoiser import to_frames, to_images
@@ -101,7 +101,7 @@ class Filtered:
 @cache
 def prepared(seed: int) -> tuple[Agent, Restoration]:
     """An agent trained with an uncorrupted camera, with restorer and gate; cached per process."""
-    agent = Agent(ROOM, seed=seed, device="cpu").learn(TRAINING_STEPS)
+    agent = Agent(ROOM, AgentConfig(), seed, "cpu").learn(TRAINING_STEPS)
     return agent, learned_restoration(agent, seed)
 
 
@@ -122,7 +122,7 @@ def failing(kind: str, severity: int) -> EnvSpec:
 
 def learned_with(kind: str, severity: int, seed: int, steps: int) -> Agent:
     """An agent trained with the failing camera."""
-    return Agent(failing(kind, severity), seed=seed, device="cpu").learn(steps)
+    return Agent(failing(kind, severity), AgentConfig(), seed, "cpu").learn(steps)
 
 
 def plain(agent: Agent) -> Agent:

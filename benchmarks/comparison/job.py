@@ -23,6 +23,7 @@ from gymnasium.envs.registration import EnvSpec
 import robot_room  # noqa: F401 - registers its environments
 from agent import Agent
 from agent.learner import Progress
+from agent.presets import EVERY_ROOM
 from benchmarks.comparison import algorithms, baselines
 from benchmarks.comparison.budgets import EPISODES, OURS, REFERENCES, Budget
 from benchmarks.comparison.evaluation_curve import EvaluationCurve
@@ -31,6 +32,7 @@ from robot_room.app.evaluation.policies import Behaviour, Learned, Scripted, Uni
 from robot_room.app.evaluation.protocol import HELD_OUT_SEED, Evaluation, Policy, env_spec
 
 SECONDS_MARKS = 15
+OUR_MARKS = 6  # from an eighth of our budget to all of it, evenly on a logarithmic scale
 # In units of our budget.
 STEPS_MARKS = (*range(1, 9), 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200, 300, 500)
 CLIP_SEED, CLIP_STARTS, CLIP_STEPS = 3_000_000, 4, 30
@@ -41,6 +43,9 @@ def settings(algorithm: str, env_id: str, budget: Budget, target: str | None = N
     own: Record = {"threshold": budget.threshold}
     if algorithm not in REFERENCES:
         own["env_steps"] = budget.env_steps
+    if algorithm == OURS:
+        parts = EVERY_ROOM["config"], EVERY_ROOM["exploration"]
+        own["arguments"] = ", ".join(str(part) for part in parts)
     if budget.evaluated_with:
         own["evaluated_with"] = budget.evaluated_with
     if target is not None:
@@ -99,7 +104,8 @@ def _train_ours(
     env_id: str, evaluated: EnvSpec, seed: int, budget: Budget
 ) -> tuple[EvaluationCurve, Policy]:
     agent = Agent(env_id, seed=seed, device="cpu")  # as the baselines
-    curve = EvaluationCurve(evaluated, np.linspace(0, budget.env_steps, 11)[1:-1].tolist())
+    marks = np.geomspace(budget.env_steps / 8, budget.env_steps, OUR_MARKS)
+    curve = EvaluationCurve(evaluated, marks[:-1].tolist())
 
     def callback(progress: Progress) -> None:
         owed = agent.config.training.updates_per_step * progress.num_timesteps

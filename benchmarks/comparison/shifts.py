@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from robot_room.app.evaluation.protocol import TUNING_SEED, Policy, env_spec, evaluate
@@ -88,7 +88,7 @@ def _better_without_noise(policy: Policy, env_id: str, episodes: int) -> bool:
 
 def _train(algorithm: Algorithm, env_id: str, seed: int, steps: int) -> Policy:
     if algorithm == "world-model":
-        agent = Agent(env_id, seed=seed, device="cpu")
+        agent = Agent(env_id, AgentConfig(), seed, "cpu")
         agent.learn(steps)
         return agent
     from benchmarks.comparison.baselines import chosen_setting, train  # not in our agent's memory

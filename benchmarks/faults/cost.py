@@ -43,7 +43,7 @@ def saves(tally: Tally, count: int) -> None:
 def learning(tally: Tally, steps: int) -> None:
     """Learn v0 with checkpoints, and take the time that is spent on them."""
     spent = {"wall": 0.0, "cpu": 0.0}
-    agent = Agent("RobotRoom-v0")
+    agent = Agent("RobotRoom-v0", AgentConfig())
 
     @contextmanager
     def measured() -> Iterator[None]:

@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.collection import Collector, as_vector_env
 from agent.posteriors import FilterPosterior, RecurrentPosterior, SharedPosterior, TrajectoryPosterior
 from agent.replay import Replay
@@ -117,7 +117,7 @@ def start(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def run_job(env_id: str, env_steps: int, seed: int) -> Record:
     """Learn a generative model, fit every family, measure."""
-    agent = Agent(env_id, seed=seed, device="cpu")
+    agent = Agent(env_id, AgentConfig(), seed, "cpu")
     agent.learn(env_steps)
     here, fresh = random_walks(env_id, 20_000 + seed), random_walks(env_id, 30_000 + seed)
     trained = agent.world_model

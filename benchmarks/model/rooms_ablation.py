@@ -27,8 +27,7 @@ from agent.types import Batch
 from agent.world_model import WorldModel, WorldModelConfig
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.model.ablation import table
-from benchmarks.model.rooms import learned
-from robot_room.app.evaluation.protocol import TUNING_SEED
+from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
 STEPS = {"RobotRoom-v0": 80, "RobotRoomSparse-v0": 504, "RobotRoomDoor-v0": 1000}
 """Environment steps in each room."""
@@ -142,9 +141,18 @@ class Ablation:
 
 def run_job(variant: str, env_id: str, seed: int) -> Record:
     """Learn, and evaluate at the end."""
-    agent = Agent(env_id, seed=seed, device="cpu", **VARIANTS[variant])
-    record = learned(agent, (STEPS[env_id],), EPISODES, TUNING_SEED)
-    return {"variant": variant, "training_seed": seed, **record["looks"][0]}
+    torch.set_num_threads(1)
+    agent = Agent(env_id, seed=seed, device="cpu", **VARIANTS[variant]).learn(STEPS[env_id])
+    summary = evaluate(agent, env_id, EPISODES, TUNING_SEED).summary()
+    scores = {name: summary[name] for name in ("success_rate", "path_ratio", "spl", "decision_ms")}
+    progress = agent.progress
+    return {
+        "variant": variant,
+        "training_seed": seed,
+        "env_steps": progress.num_timesteps,
+        "seconds": round(progress.seconds, 1),
+        **scores,
+    }
 
 
 def main(config: Ablation) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.types import Batch
 from benchmarks.model.plain import plain_loss
 from robot_room.app.command_line import run
@@ -41,7 +41,7 @@ class Throughput:
 def main(config: Throughput) -> None:
     """Run the benchmark."""
     torch.set_num_threads(1)
-    agent = Agent("RobotRoom-v0", seed=0, device="cpu")
+    agent = Agent("RobotRoom-v0", AgentConfig(), seed=0, device="cpu")
     agent.learn(120)
     model, training = agent.world_model, agent.config.training
     parameters, generator = list(model.parameters()), np.random.default_rng(0)

@@ -101,7 +101,7 @@ def learned(env_id: str, out: Path) -> Agent:
     """The agent whose model all planners use."""
     path = out / "models" / env_id
     if not path.exists():
-        agent = Agent(env_id, seed=0, device="cpu")
+        agent = Agent(env_id, AgentConfig(), seed=0, device="cpu")
         agent.learn(ENV_STEPS[env_id])
         agent.save(path)
     return Agent.load(path, device="cpu")

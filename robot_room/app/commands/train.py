@@ -68,17 +68,17 @@ class Train:
     resume: Path | None = None
     """A run to continue with its own settings and data. If another package registers its environment,
     also give --env-id PACKAGE:NAME."""
-    preset: Literal["default", "every-room", "momentum"] = "default"
-    """Instead of the world model and the settings of --agent (`agent.presets`). every-room: those that
-    also learn rooms with walls or sparse rewards, at more time for each step; momentum: those for tasks
-    in which things have momentum, such as a pendulum."""
+    preset: Literal["every-room", "momentum", "plain"] | None = None
+    """Settings that go together (`agent.presets`). every-room: rooms with walls or without; momentum:
+    tasks in which things have momentum, such as a pendulum; plain: the state-space model without
+    additions, with the settings of --agent. None: plain if there are such settings, else every-room."""
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
         if self.env_steps is not None and self.env_steps < 1:
             raise ValueError(f"env_steps: got {self.env_steps}, allowed: at least 1")
-        if self.preset != "default" and self.agent != AgentConfig():
-            allowed = "only the default, or settings of --agent"
+        if self.preset not in (None, "plain") and self.agent != AgentConfig():
+            allowed = "only plain with settings of --agent"
             raise ValueError(f"preset: got {self.preset} and settings of --agent, allowed: {allowed}")
         if not self.pixels and (self.frames, self.frame_repeat) != (1, 1):
             got = f"{self.frames} and {self.frame_repeat} without --pixels"
@@ -122,10 +122,10 @@ def new_agent(config: Train) -> Agent:
     spec = env_spec(config.env_id, config.env_kwargs)
     if config.pixels:
         spec = pixels(spec.id, 64, config.frame_repeat, config.frames, spec.kwargs)
-    if config.preset != "default":
-        preset = {"every-room": EVERY_ROOM, "momentum": MOMENTUM}[config.preset]
-        return Agent(spec, seed=config.seed, device=config.device, **preset)
-    return Agent(spec, config.agent, config.seed, config.device)
+    if config.preset == "plain" or config.agent != AgentConfig():
+        return Agent(spec, config.agent, config.seed, config.device)
+    preset = MOMENTUM if config.preset == "momentum" else EVERY_ROOM
+    return Agent(spec, seed=config.seed, device=config.device, **preset)
 
 
 def _episodes(config: Train, agent: Agent) -> Iterable[Episode]:
