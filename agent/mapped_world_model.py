@@ -311,7 +311,10 @@ class MappedWorldModel(EpisodicWorldModel):
         A distance makes what happens at a landmark a simple function, which a few arrivals from one
         side tell for all others. The place has a coarser scale here than elsewhere: it matters less.
         """
-        centres, seen, summary = (each.repeat_interleave(len(m) // len(each), 0) for each in landmarks)
+        if len(landmarks.seen) < len(m):
+            rows = len(m) // len(landmarks.seen)
+            landmarks = Landmarks(*(each.repeat_interleave(rows, 0) for each in landmarks))
+        centres, seen, summary = landmarks
         distances = (self.pointer(m)[:, None] - centres).norm(dim=-1) / PATCH * seen
         return torch.cat([m[:, :2] / PLACE_SCALE, m[:, 2:], summary, distances], -1)
 
@@ -336,8 +339,9 @@ class MappedWorldModel(EpisodicWorldModel):
             return self._background(s)
 
         @cache
-        def landmarks() -> Landmarks:
-            return self._landmarks(image())
+        def landmarks(rows: int) -> Landmarks:
+            found = self._landmarks(image())
+            return Landmarks(*(each.repeat_interleave(rows // len(each), 0) for each in found))
 
         @cache
         @torch.no_grad()
@@ -345,13 +349,13 @@ class MappedWorldModel(EpisodicWorldModel):
             return self.lacking(self._continuation_logit(beside(start)))
 
         def beside(m: Tensor) -> Tensor:
-            return self.beside(m, landmarks())
+            return self.beside(m, landmarks(len(m)))
 
         def goes_on(inputs: Tensor) -> Tensor | None:
             if self.continuation_net is None:
                 return None
             logit = self._continuation_logit(inputs)
-            return (logit + lacking().repeat_interleave(len(logit) // len(start), 0)).sigmoid()
+            return (logit.view(len(start), -1) + lacking()[:, None]).sigmoid().flatten()
 
         def at_start(m: Tensor) -> Tensor:
             if len(start) > 1:

@@ -1,4 +1,4 @@
-r"""How fast the agent learns an environment, beside stable-baselines3's PPO on the same machine.
+r"""How fast the plain agent, `AgentConfig()`, learns an environment, beside stable-baselines3's PPO on the same machine.
 
     python -m benchmarks.comparison.learning --workers 2
     python -m benchmarks.comparison.learning --env-id RobotRoomRandomGoal-v0 --threshold 0.97 \
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.learner import Progress
 from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
@@ -102,7 +102,7 @@ class Recorder:
 def run_world_model(config: Learning, seed: int) -> Record:
     """Train the agent, evaluating on the way."""
     recorder = Recorder(config, "world-model", seed)
-    agent = Agent(config.env_id, seed=seed, device="cpu")  # as PPO
+    agent = Agent(config.env_id, AgentConfig(), seed, "cpu")  # as PPO
     due, confirmed = config.evaluate_every, False
 
     def callback(progress: Progress) -> None:
