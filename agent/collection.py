@@ -263,8 +263,14 @@ class Collector:
         collector._episodes = [replay.episodes[number] for number in episodes.tolist()]
         return collector
 
-    def step(self, actions: Actions) -> tuple[int, list[FinishedEpisode]]:
+    def step(
+        self, actions: Actions, longest: int | None = None
+    ) -> tuple[int, list[FinishedEpisode]]:
         """Take one step in each environment, with actions in [−1, 1]^A.
+
+        Args:
+            actions: (N, A).
+            longest: steps after which an episode is cut off, if fewer than always.
 
         Returns:
             The number of steps taken (a reset does not count), and the episodes that finished.
@@ -287,7 +293,8 @@ class Collector:
         if self.mode == AutoresetMode.NEXT_STEP:
             starting, self._resetting = self._resetting, done
         elif self.mode == AutoresetMode.DISABLED:
-            starting = done | np.array([len(e.actions) >= self.longest for e in self._episodes])
+            longest = self.longest if longest is None else min(self.longest, longest)
+            starting = done | np.array([len(e.actions) >= longest for e in self._episodes])
             if starting.any():
                 frames, _ = self.env.reset(options={"reset_mask": starting})
         for i in np.flatnonzero(starting):

@@ -150,7 +150,7 @@ class MappedWorldModel(EpisodicWorldModel):
         self.presence_net = mlp(self.map.num_surroundings, PRESENCE_WIDTH, 1)
         self.register_buffer("reached", torch.zeros(RECALLED, self.map.num_surroundings))
         self.register_buffer("displaced", torch.zeros(RECALLED, self.map.num_surroundings))
-        self.register_buffer("typical_step", torch.tensor(1e9))  # of the place, RMS; here unknown
+        self.register_buffer("typical_step", torch.tensor(1e4))  # of the place, RMS; here unknown
         known = moving + landmarks + THINGS
         self.register_buffer("outcomes", torch.zeros(RECALLED, known + 2))
         self.reward_net = mlp(known, width, 2)
@@ -240,8 +240,8 @@ class MappedWorldModel(EpisodicWorldModel):
 
         The place is read from frames nearly exactly, so that its transition is fitted to what was read,
         and not to samples of z. It is a sharp function of the walls around, which takes many examples:
-        those of earlier batches cost no encoding. Its mean and scale σ are fitted as those of a Laplace
-        density, −ln p = Σ |step − mean| / σ + ln 2σ, which a few collisions disturb less than squares.
+        those of earlier batches cost no encoding. Its mean and scale are fitted as those of a Laplace
+        density (`step_loss`), which a few collisions disturb less than squares.
 
         The presence tells real places from those displaced at random, by their surroundings. The best
         classifier's log-odds are ln p(place) / p̃(place), p̃ being p blurred: near 0 in the open, however
@@ -264,7 +264,7 @@ class MappedWorldModel(EpisodicWorldModel):
             for each in (around, self.reached[chosen], self.displaced[chosen])
         )
         density = step_density(self.place_net(torch.cat([known, around], -1)))
-        error = ((step - density.mean).abs() / density.std + density.std.log()).sum(-1)
+        error = step_loss(density, step)
         presence = F.softplus(-self.presence_net(real)) + F.softplus(self.presence_net(unreal))
         inputs, reward, continues = self.outcomes[chosen].split([self.outcomes.shape[1] - 2, 1, 1], -1)
         outcome = self.outcome_loss(inputs, reward, continues)
@@ -493,6 +493,17 @@ def step_density(output: Tensor) -> Normal:
     """The density of a step of the place, from the output of its network."""
     mean, raw = output.chunk(2, -1)
     return Normal(mean, F.softplus(raw - 1.0) + PLACE_STD)
+
+
+def step_loss(density: Normal, step: Float[Tensor, "N 2"]) -> Float[Tensor, "N"]:  # noqa: F821
+    """Σ σ (|step − mean| / σ + ln σ), where no gradient goes through the first σ.
+
+    This is −ln p of a Laplace density without constants, with a weight for each number. Without it,
+    many steps that are certain would leave nothing of the gradient of a rare one that is not yet
+    understood: it is divided by its σ (arXiv 2203.09168).
+    """
+    error = (step - density.mean).abs() / density.std + density.std.log()
+    return (density.std.detach() * error).sum(-1)
 
 
 def steered(centres: Tensor, masses: Tensor, batch: Batch) -> int:

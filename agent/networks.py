@@ -25,10 +25,10 @@ class MLP(nn.Sequential):
     Its forward pass calls the operations, not the modules, which take longer than small operations.
     """
 
-    def forward(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+    def forward(self, input: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
         """The output of the last layer."""
         first, *others = (layer for layer in self if isinstance(layer, nn.Linear))
-        x = F.linear(x, first.weight, first.bias)
+        x = F.linear(input, first.weight, first.bias)
         for layer in others:
             x = F.linear(F.silu(x), layer.weight, layer.bias)
         return x

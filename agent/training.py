@@ -1,5 +1,6 @@
 """Training loops: online, alternating collection and updates, and offline."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,11 @@ is kept."""
 
 INITIAL_FRAMES = 1024
 """Frames, in windows, used to initialise the model offline."""
+FIRST_EPISODES = 8
+"""Episodes of the first random steps, also in fewer environments: where few steps are random, their
+episodes are cut off earlier, as a model that begins from a single start cannot tell what moves."""
+SHORTEST = 3
+"""Steps of such an episode, at least."""
 
 
 @dataclass
@@ -180,11 +186,14 @@ def _step(
     learner: Learner, run: OnlineRun, planner: Planner, exploration: Exploration, random: bool
 ) -> None:
     """One step in every environment: at random in all or in some, else the planner's."""
-    progress, collector = learner.progress, run.collector
+    progress, collector, longest = learner.progress, run.collector, None
     if random:
+        first = progress.num_timesteps < learner.config.random_steps
+        if first and len(run.actions) < FIRST_EPISODES:
+            longest = max(SHORTEST, learner.config.random_steps // FIRST_EPISODES)
         run.actions = _random_actions(learner, run, exploration, len(run.actions))
     else:
-        count = round(exploration.random_share * len(run.actions))
+        count = _at_random(exploration, learner, len(run.actions))
         instead = None
         if count > 0:
             drawn = _random_actions(learner, run, exploration, count)
@@ -203,8 +212,19 @@ def _step(
         )
         run.actions = decision.action.cpu().numpy()
         progress.planning_seconds += time.perf_counter() - asked
-    taken, finished = collector.step(run.actions)
+    taken, finished = collector.step(run.actions, longest)
     progress.count(taken, finished)
+
+
+def _at_random(exploration: Exploration, learner: Learner, num_envs: int) -> int:
+    """In how many environments actions are random now.
+
+    Where `random_share` is no whole number of them, it is one more for some episodes, and one less for
+    others: half of the episodes of a single environment are random if it is 0.5.
+    """
+    share = exploration.random_share * num_envs
+    period = learner.progress.num_timesteps // (num_envs * learner.config.longest_episode)
+    return math.floor((period + 1) * share) - math.floor(period * share)
 
 
 def _random_actions(

@@ -26,8 +26,10 @@ from agent.mapped_world_model import (
     UNCERTAIN,
     MappedWorldModel,
     MappedWorldModelConfig,
+    step_density,
+    step_loss,
 )
-from agent.networks import PATCH
+from agent.networks import PATCH, mlp
 from agent.novelty import COUNTED
 from agent.planning import ICEM
 from agent.presets import EVERY_ROOM
@@ -214,6 +216,28 @@ def test_a_place_is_where_a_step_leads(agent):
     true = model.map.surroundings(image, model.pointer(features[1:, :2]))[0]
     assert (model.pointer(features[1, :2]) - model.pointer(features[0, :2])).norm() > 0.5
     torch.testing.assert_close(model.reached[at], true, atol=1e-3, rtol=1e-3)
+
+
+def test_a_rare_step_is_learned_beside_many_certain_ones():
+    """One action of five leads elsewhere, in one of ten steps; the other inputs tell nothing.
+
+    The likelihood without weights leaves it at 0, with a σ of 0.6.
+    """
+    torch.manual_seed(0)
+    net = mlp(5 + 300, 64, 4)
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    shares = torch.tensor([0.3, 0.1, 0.1, 0.3, 0.2])
+    for _ in range(200):
+        action = torch.multinomial(shares, 256, replacement=True)
+        inputs = torch.cat([2 * F.one_hot(action, 5) - 1, 0.3 * torch.randn(256, 300)], 1)
+        steps = torch.zeros(256, 2)
+        steps[action == 1, 1] = 0.7
+        density = step_density(net(inputs))
+        optimizer.zero_grad()
+        step_loss(density, steps).mean().backward()
+        optimizer.step()
+    assert density.mean[action == 1, 1].mean().item() == pytest.approx(0.7, abs=0.05)
+    assert density.std[action == 1].max() < 0.2 and density.std[action == 0].max() < 0.05
 
 
 def test_a_goal_is_no_wall():

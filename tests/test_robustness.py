@@ -1,7 +1,5 @@
 """The experiment's arithmetic, and one small job of it."""
 
-import functools
-
 import numpy as np
 import pytest
 import torch
@@ -59,7 +57,7 @@ def test_calibration_needs_frames_that_the_denoiser_knows(small):
 def test_a_job_has_every_arm_on_the_same_starts(small, monkeypatch):
     monkeypatch.setattr(robustness, "prepared", lambda seed: small)
     monkeypatch.setattr(robustness, "TRAINING_STEPS", 40)
-    monkeypatch.setattr(robustness, "Agent", functools.partial(Agent, config=SMALL))
+    monkeypatch.setattr(robustness, "AgentConfig", lambda: SMALL)
     record = run_job("blackout", 3, 0, 3)
     assert list(record["arms"]) == NAMES
     for arm in record["arms"].values():

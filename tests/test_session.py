@@ -44,7 +44,7 @@ ROOM = "RobotRoomRandomGoal-v0"
 
 @pytest.fixture(scope="module")
 def agent():
-    return Agent(ROOM, seed=0)
+    return Agent(ROOM, AgentConfig(), seed=0)
 
 
 @pytest.fixture
@@ -371,7 +371,9 @@ def test_what_a_room_does_not_allow_does_not_happen():
     session.close()
 
 
-def test_keys_in_any_order_never_break_it(agent):
+@pytest.mark.parametrize("config", [AgentConfig(), None])
+def test_keys_in_any_order_never_break_it(config):
+    agent = Agent(ROOM, config, seed=0)
     generator = np.random.default_rng(0)
     session = Session(agent, agent.env_spec, 0, any_restoration(agent))
     keys = [*ACTIONS, "tab", "left shift"]

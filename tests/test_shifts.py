@@ -1,13 +1,11 @@
 """The comparison under shifted factors: a small job of each algorithm, averages and the figure."""
 
-import functools
 import itertools
 
 import pytest
 from matplotlib.axes import Axes
 from test_agent import SMALL
 
-from agent import Agent
 from benchmarks.comparison import shifts
 from benchmarks.comparison.shifts import ALGORITHMS, TRAINED_IN, WHOLE, Shifts, averages, draw, run_job
 
@@ -24,7 +22,7 @@ def test_a_job_tests_what_it_trained_in_every_room(algorithm, monkeypatch):
 
     evaluated = shifts.evaluate
     monkeypatch.setattr(shifts, "evaluate", evaluate)
-    monkeypatch.setattr(shifts, "Agent", functools.partial(Agent, config=SMALL))
+    monkeypatch.setattr(shifts, "AgentConfig", lambda: SMALL)
     monkeypatch.setattr(shifts, "BY_NAME", ("speed", "goal_colour"))
     record = run_job(algorithm, "RobotRoomVaried-v0", 0, 40, 2)
     assert list(record["success"]) == [*WHOLE, "speed", "goal_colour"]

@@ -202,6 +202,28 @@ def test_some_environments_may_act_at_random_throughout_and_the_filter_is_told()
     assert not torch.equal(forced[1].belief.predicted.mean[:2], free[1].belief.predicted.mean[:2])
 
 
+@pytest.mark.parametrize(("num_envs", "whole"), [(1, 0), (3, 1)])
+def test_a_share_of_fewer_environments_is_that_of_their_episodes(num_envs, whole):
+    """Half of one environment, or of three: every other episode of the one between is random."""
+    training = TrainingConfig(num_envs, random_steps=1, updates_per_step=0.01, longest_episode=5)
+    explores = Marked(random_share=0.5, exploration_std=0.1)
+    config = AgentConfig(training=training)
+    agent = Agent("RobotRoom-v0", config, seed=0, device="cpu", exploration=explores)
+    agent.learn(20 * num_envs)
+    taken = np.concatenate([np.asarray(e.actions) for e in agent.replay.episodes]) == 0.125
+    # In the first step, all act at random.
+    assert 0 <= taken.all(1).sum() - (20 * whole + 10) <= num_envs
+
+
+@pytest.mark.parametrize(("num_envs", "lengths"), [(1, [4] * 8), (2, [4] * 8), (8, [])])
+def test_few_random_steps_are_of_several_episodes_also_in_one_environment(num_envs, lengths):
+    training = TrainingConfig(num_envs, 32, updates_per_step=0.01, longest_episode=20)
+    agent = Agent("RobotRoom-v0", AgentConfig(training=training), seed=5, device="cpu").learn(32)
+    cut = [len(e.actions) for e in agent.replay.episodes if e.actions and not e.terminated]
+    assert [length for length in cut if length == 4][: len(lengths)] == lengths
+    assert max(cut) <= 4
+
+
 class Late(gym.Wrapper):
     """A reward of 0 until the environment has made so many steps, then 1."""
 

@@ -1,4 +1,4 @@
-r"""How fast the plain agent, `AgentConfig()`, learns an environment, beside stable-baselines3's PPO on the same machine.
+r"""How fast the plain agent learns an environment, beside PPO of stable-baselines3.
 
     python -m benchmarks.comparison.learning --workers 2
     python -m benchmarks.comparison.learning --env-id RobotRoomRandomGoal-v0 --threshold 0.97 \

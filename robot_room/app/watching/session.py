@@ -289,7 +289,7 @@ class Session:
         self.chosen.planner = planner
         if self._before is not None:
             fresh = ControlState.initial(self.agent.world_model, planner, 1)
-            self._before = self._before._replace(plans=fresh.plans)
+            self._before = fresh._replace(belief=self._before.belief)
         self._other_conditions()
 
     def request_still(self) -> None:
