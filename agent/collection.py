@@ -263,9 +263,7 @@ class Collector:
         collector._episodes = [replay.episodes[number] for number in episodes.tolist()]
         return collector
 
-    def step(
-        self, actions: Actions, longest: int | None = None
-    ) -> tuple[int, list[FinishedEpisode]]:
+    def step(self, actions: Actions, longest: int | None = None) -> tuple[int, list[FinishedEpisode]]:
         """Take one step in each environment, with actions in [−1, 1]^A.
 
         Args:

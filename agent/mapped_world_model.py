@@ -89,6 +89,13 @@ class Landmarks(NamedTuple):
     seen: Tensor  # (N, K)
     summary: Tensor  # (N, 3 K), centres and masses, of unit scale
 
+    def repeated(self, rows: int) -> "Landmarks":
+        """Those of `rows` states, rows / N of each map in turn."""
+        count = rows // len(self.seen)
+        if count == 1:
+            return self
+        return Landmarks(*(each.repeat_interleave(count, 0) for each in self))
+
 
 class MappedWorldModel(EpisodicWorldModel):
     """The sequential VAE with z = (m, s): `latent_dim` dimensions that move, and a static map.
@@ -311,10 +318,7 @@ class MappedWorldModel(EpisodicWorldModel):
         A distance makes what happens at a landmark a simple function, which a few arrivals from one
         side tell for all others. The place has a coarser scale here than elsewhere: it matters less.
         """
-        if len(landmarks.seen) < len(m):
-            rows = len(m) // len(landmarks.seen)
-            landmarks = Landmarks(*(each.repeat_interleave(rows, 0) for each in landmarks))
-        centres, seen, summary = landmarks
+        centres, seen, summary = landmarks.repeated(len(m))
         distances = (self.pointer(m)[:, None] - centres).norm(dim=-1) / PATCH * seen
         return torch.cat([m[:, :2] / PLACE_SCALE, m[:, 2:], summary, distances], -1)
 
@@ -339,9 +343,12 @@ class MappedWorldModel(EpisodicWorldModel):
             return self._background(s)
 
         @cache
-        def landmarks(rows: int) -> Landmarks:
-            found = self._landmarks(image())
-            return Landmarks(*(each.repeat_interleave(rows // len(each), 0) for each in found))
+        def landmarks() -> Landmarks:
+            return self._landmarks(image())
+
+        @cache
+        def for_each(rows: int) -> Landmarks:
+            return landmarks().repeated(rows)
 
         @cache
         @torch.no_grad()
@@ -349,7 +356,7 @@ class MappedWorldModel(EpisodicWorldModel):
             return self.lacking(self._continuation_logit(beside(start)))
 
         def beside(m: Tensor) -> Tensor:
-            return self.beside(m, landmarks(len(m)))
+            return self.beside(m, for_each(len(m)))
 
         def goes_on(inputs: Tensor) -> Tensor | None:
             if self.continuation_net is None:
