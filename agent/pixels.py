@@ -1,12 +1,13 @@
 """Any Gymnasium environment as a task from pixels: `Agent(pixels("Pendulum-v1"))`.
 
-The environment is registered as "Pixels-v0", with the other one's id among its arguments, so that a
-saved agent makes it again.
+They are what the environment draws, or images among its observations. It is registered as "Pixels-v0",
+with the other one's id among its arguments, so that a saved agent makes it again.
 """
 
 import copy
 import sys
-from typing import Annotated, Any, SupportsFloat
+from collections.abc import Sequence
+from typing import Annotated, Any, SupportsFloat, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -24,7 +25,7 @@ Side = Annotated[int, Ge(16), Le(1024)]
 
 
 class Pixels(gym.Env[NDArray[np.uint8], Any]):
-    """An environment seen through its own camera, `render()`, scaled to a square.
+    """An environment seen through its camera, `render()`, or in observed images, scaled to a square.
 
     What the environment itself observes is `info["observation"]`.
 
@@ -34,6 +35,8 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
         frame_repeat: steps for which each action is repeated; their rewards are added.
         frames: the last frames that are observed together, as channels.
         env_kwargs: arguments of the environment.
+        keys: names of images in the observation, a dictionary, that are seen instead of the camera's;
+            together they are one frame. The last one is what pictures show.
         render_mode: "rgb_array" or None; both are the same.
 
     Raises:
@@ -49,6 +52,7 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
         frame_repeat: int = 1,
         frames: int = 1,
         env_kwargs: dict[str, Any] | None = None,
+        keys: Sequence[str] = (),
         render_mode: str | None = "rgb_array",
     ) -> None:
         if render_mode not in (None, "rgb_array"):
@@ -58,8 +62,9 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
         self.frames = checked("frames", frames, Annotated[int, Ge(1), Le(16)])
         self.render_mode = "rgb_array"
         self.inner = _made(env_id, env_kwargs or {})
+        self.keys, channels = _images_among(self.inner.observation_space, keys)
         self.action_space = self.inner.action_space
-        shape = (self.size, self.size, 3 * self.frames)
+        shape = (self.size, self.size, (channels or 3) * self.frames)
         self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
         self._last: list[NDArray[np.uint8]] = []
 
@@ -69,7 +74,7 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
         """See `gymnasium.Env.reset`. The first frame stands for those before it."""
         super().reset(seed=seed)
         observation, info = self.inner.reset(seed=seed, options=options)
-        self._last = [self._frame()] * self.frames
+        self._last = [self._frame(observation)] * self.frames
         return np.concatenate(self._last, -1), {**info, "observation": observation}
 
     def step(self, action: Any) -> tuple[NDArray[np.uint8], SupportsFloat, bool, bool, dict[str, Any]]:
@@ -81,7 +86,7 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
                 break
             observation, reward, terminated, truncated, info = self.inner.step(action)
             total += float(reward)
-        self._last = [*self._last[1:], self._frame()]
+        self._last = [*self._last[1:], self._frame(observation)]
         info = {**info, "observation": observation}
         return np.concatenate(self._last, -1), total, bool(terminated), bool(truncated), info
 
@@ -93,8 +98,9 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
         """See `gymnasium.Env.close`."""
         self.inner.close()
 
-    def _frame(self) -> NDArray[np.uint8]:
-        return scaled(_image(self.inner), self.size)
+    def _frame(self, observation: Any) -> NDArray[np.uint8]:
+        images = [observation[key] for key in self.keys] or [_image(self.inner)]
+        return np.concatenate([scaled(image, self.size) for image in images], -1)
 
 
 def pixels(
@@ -103,6 +109,7 @@ def pixels(
     frame_repeat: int = 1,
     frames: int = 1,
     env_kwargs: dict[str, Any] | None = None,
+    keys: Sequence[str] = (),
 ) -> EnvSpec:
     """The spec of an environment as a task from pixels; for the arguments, see `Pixels`.
 
@@ -115,6 +122,8 @@ def pixels(
         "frame_repeat": frame_repeat,
         "frames": frames,
     }
+    if keys:
+        kwargs["keys"] = list(keys)
     if env_kwargs:
         kwargs["env_kwargs"] = env_kwargs
     Pixels(**kwargs).close()
@@ -124,7 +133,7 @@ def pixels(
 
 
 def scaled(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """An image (H, W, 3) scaled to (size, size, 3); each pixel is the mean of those that it covers."""
+    """An image (H, W, C) scaled to (size, size, C); each pixel is the mean of those that it covers."""
     if image.shape[:2] == (size, size):
         return image
     planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
@@ -151,6 +160,25 @@ def _made(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         problem = f"{type(error).__name__}: {error}"
         allowed = "a registered environment with the render mode rgb_array"
         raise ValueError(f"env_id: got {env_id!r} ({problem}), allowed: {allowed}") from error
+
+
+def _images_among(observations: gym.Space[Any], keys: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """The keys, if they are names of images in a dictionary of observations, and their channels.
+
+    Raises:
+        ValueError: one is not.
+    """
+    named = observations.spaces if isinstance(observations, gym.spaces.Dict) else {}
+    images = {name: space.shape[2] for name, space in named.items() if is_image(space)}
+    unknown = isinstance(keys, str) or any(key not in images for key in keys)
+    if unknown or len(set(keys)) < len(keys):
+        raise ValueError(f"keys: got {keys!r}, allowed: several of {list(images)}, images observed")
+    return tuple(keys), sum(images[key] for key in keys)
+
+
+def is_image(space: gym.Space[Any]) -> TypeGuard[gym.spaces.Box]:
+    """Whether a space is of images, (H, W, C) of uint8."""
+    return isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
 def imports_others(spec: EnvSpec) -> bool:

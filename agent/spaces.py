@@ -9,6 +9,7 @@ import numpy as np
 from agent.actions import ActionSpace
 from agent.actions import served as served_actions
 from agent.checkpoint import Whole
+from agent.pixels import is_image
 
 
 class SavedBox(msgspec.Struct):
@@ -26,16 +27,11 @@ def served(observations: gym.Space[Any], actions: gym.Space[Any]) -> tuple[gym.s
     Raises:
         ValueError: it does not.
     """
-    if (
-        not isinstance(observations, gym.spaces.Box)
-        or observations.dtype != np.uint8
-        or len(observations.shape) != 3
-        or min(observations.shape[:2]) < 16
-    ):
+    if not is_image(observations) or min(observations.shape[:2]) < 16:
         raise ValueError(
             f"observation space: got {observations}, allowed: images Box(0, 255, (H, W, C), uint8) "
-            "with H and W at least 16; agent.pixels makes images of any environment that draws, "
-            "gymnasium.wrappers.TransformObservation of one image among others"
+            "with H and W at least 16; agent.pixels makes them of what an environment draws, or of "
+            "images in a dictionary (keys=[...])"
         )
     return observations, served_actions(actions)
 

@@ -76,6 +76,21 @@ def test_success_is_reported(mode):
         assert np.linalg.norm(robot_position(episode.frames[-1])) <= 0.1 + 0.04
 
 
+class Unmasked(gym.vector.VectorWrapper):
+    """It tells of success without saying for which of the environments."""
+
+    def step(self, actions):
+        *step, infos = self.env.step(actions)
+        return *step, {name: value for name, value in infos.items() if name != "_is_success"}
+
+
+def test_success_is_reported_without_a_mask():
+    rooms = Unmasked(make_rooms(AutoresetMode.DISABLED, limit=3))
+    collector = Collector(rooms, Replay(10_000), seed=0)
+    done = [o for _ in range(3) for o in collector.step(np.zeros((3, 2), np.float32))[1]]
+    assert [outcome.is_success for outcome in done] == [False] * 3
+
+
 def test_long_episodes_are_cut_where_rooms_can_be_reset_one_by_one():
     replay = Replay(10_000)
     collector = Collector(as_vector_env("RobotRoom-v0", 3), replay, seed=0, longest=4)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent, AgentConfig
+from agent import Agent, AgentConfig, mapped_world_model
 from agent.collection import Collector
 from agent.distributions import Normal
 from agent.learner import TrainingConfig
@@ -202,6 +202,15 @@ def test_steps_of_earlier_batches_are_learned_from_again(agent):
     step = places[1] - places[0] - model.drive(batch.actions[0, 0])[:2]
     at = before % len(model.recalled)
     torch.testing.assert_close(model.recalled[at, -2:], step, atol=1e-4, rtol=1e-3)
+
+
+def test_of_more_steps_than_can_be_kept_the_last_are(agent, monkeypatch):
+    monkeypatch.setattr(mapped_world_model, "RECALLED", 8)
+    model = MappedWorldModel((64, 64, 3), 2)
+    batch = agent.replay.sample(8, 6, np.random.default_rng(0), reach_ends=True)
+    model.initialise(batch)
+    model.loss(batch, torch.Generator().manual_seed(0))
+    assert int(model.num_recalled) == len(model.recalled) == len(model.reached) == 8
 
 
 def test_a_place_is_where_a_step_leads(agent):

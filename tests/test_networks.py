@@ -126,7 +126,7 @@ def test_features_begin_by_telling_what_is_not_known_already():
     steps, mass = torch.linspace(-1, 1, 64), robot.sum((1, 2)).clamp(min=1)
     known = torch.stack([robot.sum(2) @ steps / mass, robot.sum(1) @ steps / mass], 1)
     shared = []
-    for begin in (encoder.initialise, lambda frames: encoder.initialise(frames, known)):
+    for begin in (encoder.initialise, lambda frames: encoder.initialise(frames, known + 3)):
         with torch.no_grad():
             begin(frames)
             features = encoder(frames)

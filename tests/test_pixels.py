@@ -13,6 +13,7 @@ from agent import Agent, AgentConfig, pixels
 from agent.collection import registered_spec
 from agent.learner import TrainingConfig
 from agent.pixels import scaled
+from robot_room.app.evaluation.protocol import TUNING_SEED, evaluate
 
 FEW = AgentConfig(training=TrainingConfig(random_steps=24, updates_per_step=0.1, num_envs=2))
 
@@ -128,6 +129,41 @@ def test_environments_that_import_others_by_name_are_refused(monkeypatch):
     stored = json.dumps(json.loads(spec.to_json()) | {"kwargs": {"env_id": "os:x"}})
     with pytest.raises(ValueError, match="and of its own"):
         registered_spec(stored)
+
+
+GOAL_IMAGE = "RobotRoomGoalImage-v0"
+
+
+def test_images_of_a_dictionary_are_one_frame():
+    """Scaled and stacked like the camera's, each in its channels."""
+    keys = ["desired_goal", "observation"]
+    env = gym.make(pixels(GOAL_IMAGE, size=32, frames=2, keys=keys))
+    frame, info = env.reset(seed=3)
+    assert env.observation_space.contains(frame) and frame.shape == (32, 32, 12)
+    now = [scaled(info["observation"][key], 32) for key in keys]
+    assert (frame == np.concatenate([*now, *now], -1)).all()
+    later, _, _, _, info = env.step(np.ones(2, np.float32))
+    now = [scaled(info["observation"][key], 32) for key in keys]
+    assert (later == np.concatenate([frame[..., 6:], *now], -1)).all()
+    assert (later[..., 9:] != frame[..., 9:]).any() and (later[..., 6:9] == frame[..., 6:9]).all()
+
+
+@pytest.mark.parametrize("keys", [["goal"], ["observation", "observation"], "observation", [3]])
+def test_what_is_no_image_of_a_dictionary_is_refused(keys):
+    with pytest.raises(ValueError, match=r"keys: got .*allowed: several of \['achieved_goal'"):
+        pixels(GOAL_IMAGE, keys=keys)
+    with pytest.raises(ValueError, match=r"keys: got .*allowed: several of \[\]"):
+        pixels("Pendulum-v1", keys=["camera"])
+
+
+@pytest.mark.slow
+def test_a_goal_told_by_an_image_is_found(tmp_path):
+    spec = pixels(GOAL_IMAGE, keys=["desired_goal", "observation"])
+    agent = Agent(spec, seed=0, device="cpu").learn(304)
+    agent.save(tmp_path / "agent")
+    again = Agent.load(tmp_path / "agent")
+    result = evaluate(again, again.env_spec, 20, TUNING_SEED, timed=False)
+    assert result.is_success.sum() >= 18  # random actions find few
 
 
 def test_what_draws_no_image_is_refused():

@@ -1,6 +1,7 @@
 """The state of learning is one object, and processor flags are left as they were."""
 
 import copy
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -257,7 +258,7 @@ def test_without_any_reward_the_last_step_is_followed_by_all_updates():
     agent.learn(40)
     assert agent.num_timesteps == 40 and agent.progress.num_updates == 4
     agent.learn(10)  # and the planner acts from then on
-    assert agent.progress.planning_seconds > 0
+    assert 0 < agent.progress.planning_seconds < agent.progress.seconds
 
 
 class Grouped(WorldModel):
@@ -365,9 +366,13 @@ def test_callbacks_are_called_every_ten_updates_and_at_the_end():
 
     frames = np.random.default_rng(0).integers(0, 256, (3, 13, 64, 64, 3)).astype(np.uint8)
     episodes = [Episode(list(x), list(np.full((12, 2), 0.1, np.float32)), [0.5] * 12) for x in frames]
-    agent = Agent("RobotRoom-v0", SMALL, seed=0)
+    more = replace(SMALL, training=replace(SMALL.training, updates_per_step=0.8))
+    agent = Agent("RobotRoom-v0", more, seed=0)
     agent.learn_from(episodes, lambda progress: offline.append(progress.num_updates))
+    mean = agent.world_model.mean_frame.mean().item()
+    assert mean == pytest.approx(0.5, abs=0.01)  # it was initialised
     target = int(36 * agent.config.training.updates_per_step)
+    assert target > 20
     assert offline == sorted({*range(10, target + 1, 10), target})
 
 

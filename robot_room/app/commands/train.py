@@ -43,6 +43,9 @@ class Train:
     """With --pixels: the last frames that are observed together, which show velocities."""
     frame_repeat: int = 1
     """With --pixels: steps for which each action is repeated."""
+    keys: tuple[str, ...] = ()
+    """With --pixels: names of images in the observation, a dictionary, to learn from instead of what
+    the environment draws. The last one is shown in pictures."""
     env_steps: int | None = None
     """Total environment steps; None: 500, or the intended total of the run that is resumed."""
     seed: int = 0
@@ -80,9 +83,9 @@ class Train:
         if self.preset not in (None, "plain") and self.agent != AgentConfig():
             allowed = "only plain with settings of --agent"
             raise ValueError(f"preset: got {self.preset} and settings of --agent, allowed: {allowed}")
-        if not self.pixels and (self.frames, self.frame_repeat) != (1, 1):
-            got = f"{self.frames} and {self.frame_repeat} without --pixels"
-            raise ValueError(f"frames, frame_repeat: got {got}, allowed: 1 and 1")
+        if not self.pixels and (self.frames, self.frame_repeat, self.keys) != (1, 1, ()):
+            got = f"{self.frames}, {self.frame_repeat} and {self.keys} without --pixels"
+            raise ValueError(f"frames, frame_repeat, keys: got {got}, allowed: 1, 1 and none")
         if self.stop_at_success is not None and self.eval_freq is None:
             got = f"{self.stop_at_success} without eval_freq"
             raise ValueError(f"stop_at_success: got {got}, allowed: only with one")
@@ -121,7 +124,7 @@ def new_agent(config: Train) -> Agent:
     """The agent that the settings describe, before it learns."""
     spec = env_spec(config.env_id, config.env_kwargs)
     if config.pixels:
-        spec = pixels(spec.id, 64, config.frame_repeat, config.frames, spec.kwargs)
+        spec = pixels(spec.id, 64, config.frame_repeat, config.frames, spec.kwargs, config.keys)
     if config.preset == "plain" or config.agent != AgentConfig():
         return Agent(spec, config.agent, config.seed, config.device)
     preset = MOMENTUM if config.preset == "momentum" else EVERY_ROOM
