@@ -32,6 +32,7 @@ from agent.mapped_world_model import (
 from agent.networks import PATCH, mlp
 from agent.novelty import COUNTED
 from agent.planning import ICEM
+from agent.posteriors import MIN_STD
 from agent.presets import EVERY_ROOM
 from agent.world_model import WorldModel
 
@@ -202,6 +203,42 @@ def test_steps_of_earlier_batches_are_learned_from_again(agent):
     step = places[1] - places[0] - model.drive(batch.actions[0, 0])[:2]
     at = before % len(model.recalled)
     torch.testing.assert_close(model.recalled[at, -2:], step, atol=1e-4, rtol=1e-3)
+
+
+def test_the_pointer_counts_rows_and_columns_of_any_image():
+    model = MappedWorldModel((32, 48, 3), 2)
+    corner = torch.full((1, 3), PLACE_SCALE)
+    torch.testing.assert_close(model.pointer(corner), torch.tensor([[31.0, 47.0]]))
+
+
+def test_a_frame_tells_of_the_rest_with_the_std_of_its_network(agent):
+    posterior = agent.world_model.posterior
+    encoded = torch.randn(5, posterior.features, generator=torch.Generator().manual_seed(0))
+    cells = agent.world_model.map.size
+    features = torch.cat([torch.zeros(5, 3), encoded, torch.zeros(5, 2 * cells)], 1)
+    wide = Normal(torch.zeros(5, posterior.size + cells), torch.full((5, posterior.size + cells), 1e4))
+    q, _ = posterior(features, wide, torch.zeros(5, 2), torch.zeros(5, 0))
+    expected = F.softplus(posterior.std(encoded)) + MIN_STD
+    torch.testing.assert_close(q.std[:, 2 : posterior.size], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_what_is_not_seen_has_no_distance(model):
+    nothing = model._landmarks(torch.zeros(1, 64, 64, 3))
+    told = model.beside(torch.zeros(1, model.moving_dim), nothing)
+    assert (told[:, -THINGS:] == 0).all()
+
+
+def test_imagination_answers_for_the_state_it_is_asked_of(agent, model):
+    """Not for the one that it has come to; and for states that are equal, too."""
+    twice = beliefs(agent, model).mean[:1].repeat(2, 1)
+    start, step, continuation = model.imagine(twice)
+    before = continuation(start)
+    moved, _ = step(start, torch.ones(2, 2))
+    single, alone, _ = model.imagine(twice[:1])
+    torch.testing.assert_close(moved[:1], alone(single, torch.ones(1, 2))[0])
+    torch.testing.assert_close(moved[0], moved[1])
+    assert not torch.equal(continuation(moved), before)
+    torch.testing.assert_close(continuation(start), before)
 
 
 def test_of_more_steps_than_can_be_kept_the_last_are(agent, monkeypatch):
