@@ -23,7 +23,7 @@ import tyro
 from rich.console import Console
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.metrics import RunLogger
 from benchmarks.engine.jobs import write_record
 from robot_room.app import command_line
@@ -111,7 +111,7 @@ def serve(config: Window) -> tuple[list[float], float]:
 def learn(config: Window, watched: bool) -> float:
     """Seconds of a training, watched or not."""
     with TemporaryDirectory() as folder:
-        agent = Agent("RobotRoom-v0", seed=0, device="cpu")
+        agent = Agent("RobotRoom-v0", AgentConfig(), seed=0, device="cpu")
         viewer = Viewer(SIZE, 0, "learning") if watched else None
         began = time.perf_counter()
         with RunLogger(Path(folder)) as log, closing(Spectator(agent, log, viewer)) as spectator:
