@@ -82,8 +82,8 @@ class Advice:
             return None
         return (
             f"the reward has been the same in all {steps} steps, so that no plan is better than "
-            "another; explore for longer (random_steps, longest_episode), or with "
-            "agent.presets.EVERY_ROOM, which seeks what is new"
+            "another; explore for longer (random_steps, longest_episode) or more boldly, or with the "
+            "default settings, which seek what is new"
         )
 
     def _latents(self) -> str | None:

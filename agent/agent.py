@@ -89,7 +89,8 @@ class Agent:
     Args:
         env: an id, a spec, an environment or a vector environment to learn in.
         config: all settings; `AgentConfig()` is the plain state-space model. None, without a world
-            model: those of `agent.presets.EVERY_ROOM`, with its world model and exploration.
+            model: those of `agent.presets.EVERY_ROOM`, with its world model and exploration; with one:
+            `AgentConfig()`. To change one part of the default: `Agent(env, **{**EVERY_ROOM, ...})`.
         seed: seed of all random streams: parameters, exploration, planning, environment resets.
         device: "auto" (CUDA if available, else the CPU) or a torch device.
         restorer: preprocesses frames when acting (not when learning).
@@ -102,8 +103,8 @@ class Agent:
             number of before is restored after each call.
         planner: an `agent.planning.Planner`, its class, or a function (problem, z, generator) ↦ actions
             over `problem.step(z, a)`; None: `config.planner`. It can be set later, too.
-        exploration: an `agent.exploration.Exploration` or its class; None: noise as in
-            `config.training`, if there is a config.
+        exploration: an `agent.exploration.Exploration` or its class; None: that of `EVERY_ROOM` where
+            its settings are used, else noise as in `config.training`.
 
     Each part is tried once before anything is learned.
 
@@ -182,7 +183,7 @@ class Agent:
 
     @property
     def world_model(self) -> Any:
-        """The world model, an `agent.protocols.Model`: by default the sequential VAE."""
+        """The world model, an `agent.protocols.Model`: by default a `MappedWorldModel`."""
         return self.learner.world_model
 
     @property
@@ -287,6 +288,7 @@ class Agent:
             "world_model": saved.world_model,
             "planner": saved.planner,
             "training": saved.training,
+            "exploration": saved.exploration,
         }
         named = {
             f"{part}.{name}": value for part, fields in parts.items() for name, value in fields.items()

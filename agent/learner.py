@@ -36,7 +36,8 @@ class TrainingConfig(Config):
     num_envs: Annotated[int, Ge(1), Le(4096)] = 8
     """Environments stepped together, if the agent creates them from an id."""
     random_steps: Count = 100
-    """Environment steps with random actions before the planner takes over."""
+    """Environment steps with random actions before the planner takes over; at least three are taken for
+    each number of an action."""
     updates_per_step: Positive = 2.0
     """Gradient updates per environment step."""
     batch_size: Size = 16

@@ -111,13 +111,18 @@ def restored_frames(network: Denoiser | Autoencoder, frames: torch.Tensor) -> Pi
     return sheet(rows, 1)
 
 
+def coloured(picture: Picture) -> Picture:
+    """One with three channels: a single one is grey, and of stacked frames the last is taken."""
+    last = picture[..., -3:] if picture.shape[-1] >= 3 else picture[..., -1:]
+    return np.broadcast_to(last, (*picture.shape[:2], 3))
+
+
 def sheet(rows: dict[str, list[Picture]], scale: int, columns: Sequence[str] = ()) -> Picture:
     """Labelled rows of frames, stacked vertically, with names of the columns at the top."""
     strips = []
     for label, frames in rows.items():
         big = [frame.repeat(scale, 0).repeat(scale, 1) for frame in frames]
-        # A single channel is shown as grey; of stacked frames, the last is shown.
-        strips.append((label, [np.broadcast_to(b[..., -3:], (*b.shape[:2], 3)) for b in big]))
+        strips.append((label, [coloured(frame) for frame in big]))
     height, width = strips[0][1][0].shape[:2]
     row_height = LABEL + height + MARGIN
     head = LABEL if columns else 0

@@ -40,7 +40,8 @@ class Pixels(gym.Env[NDArray[np.uint8], Any]):
         render_mode: "rgb_array" or None; both are the same.
 
     Raises:
-        ValueError: an argument is not allowed, or the environment draws no images.
+        ValueError: an argument is not allowed, or the environment cannot be made with a camera; at
+            `reset`, if what it draws is no image.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012 - as Gymnasium has it
@@ -114,7 +115,7 @@ def pixels(
     """The spec of an environment as a task from pixels; for the arguments, see `Pixels`.
 
     Raises:
-        ValueError: an argument is not allowed, or the environment draws no images.
+        ValueError: an argument is not allowed, or the environment cannot be made with a camera.
     """
     kwargs: dict[str, Any] = {
         "env_id": env_id,
@@ -170,8 +171,9 @@ def _images_among(observations: gym.Space[Any], keys: Sequence[str]) -> tuple[tu
     """
     named = observations.spaces if isinstance(observations, gym.spaces.Dict) else {}
     images = {name: space.shape[2] for name, space in named.items() if is_image(space)}
-    unknown = isinstance(keys, str) or any(key not in images for key in keys)
-    if unknown or len(set(keys)) < len(keys):
+    several = isinstance(keys, Sequence) and not isinstance(keys, str)
+    known = several and all(isinstance(key, str) and key in images for key in keys)
+    if not known or len(set(keys)) < len(keys):
         raise ValueError(f"keys: got {keys!r}, allowed: several of {list(images)}, images observed")
     return tuple(keys), sum(images[key] for key in keys)
 
@@ -191,7 +193,7 @@ def imports_others(spec: EnvSpec) -> bool:
 
 def _image(env: gym.Env[Any, Any]) -> NDArray[np.uint8]:
     image: Any = env.render()
-    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3):
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,)):
         got = type(image).__name__ if not isinstance(image, np.ndarray) else image.shape
         raise ValueError(f"env_id: got {got} from render(), allowed: an image (H, W, 3) of uint8")
     return image

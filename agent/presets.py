@@ -1,4 +1,4 @@
-"""Settings that go together: `Agent(env, **EVERY_ROOM)` and `Agent(env, **MOMENTUM)`."""
+"""Settings that go together: EVERY_ROOM, the default, and MOMENTUM: `Agent(env, **MOMENTUM)`."""
 
 from typing import TypedDict
 

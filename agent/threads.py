@@ -17,7 +17,7 @@ def torch_threads(count: int) -> Iterator[None]:
     """Within this context torch uses `count` threads; the number of before is restored after it.
 
     A context within a context restores the count of the outer one. Several Python threads may be inside
-    at once; the last to leave restores what the first has found.
+    at once; each restores what the first of them has found.
     """
     global _inside, _before
     outer = getattr(_own, "count", None)

@@ -111,7 +111,8 @@ def train(
     """Train online until `num_timesteps` reaches `target_timesteps`.
 
     Random episodes come first and initialise the model. Then the planner repeatedly takes one step in
-    every environment, followed by `updates_per_step` updates per step. If a callback returns False or
+    every environment in which actions are not random throughout, followed by `updates_per_step` updates
+    per step. If a callback returns False or
     raises, `run` and the learner are left where training can go on.
 
     Returns:
@@ -123,7 +124,7 @@ def train(
     """
     config, progress = learner.config, learner.progress
     progress.target_updates = None
-    random_steps = min(config.random_steps, progress.target_timesteps)  # so that updates always follow
+    random_steps = min(first_steps(learner), progress.target_timesteps)  # so that updates always follow
     began = time.perf_counter()
 
     def report() -> bool:
@@ -166,6 +167,14 @@ def train(
     return True
 
 
+def first_steps(learner: Learner) -> int:
+    """Random steps before the planner takes over: three for each number of an action, at least.
+
+    From fewer, it cannot be told what each of them does.
+    """
+    return max(learner.config.random_steps, 3 * learner.world_model.action_size)
+
+
 def _doubled(before: int, now: int, first: int) -> bool:
     """Whether one of the numbers first · 2^k was passed."""
     unit = max(first, 1)
@@ -188,9 +197,9 @@ def _step(
     """One step in every environment: at random in all or in some, else the planner's."""
     progress, collector, longest = learner.progress, run.collector, None
     if random:
-        first = progress.num_timesteps < learner.config.random_steps
-        if first and len(run.actions) < FIRST_EPISODES:
-            longest = max(SHORTEST, learner.config.random_steps // FIRST_EPISODES)
+        first = first_steps(learner)
+        if progress.num_timesteps < first and len(run.actions) < FIRST_EPISODES:
+            longest = max(SHORTEST, first // FIRST_EPISODES)
         run.actions = _random_actions(learner, run, exploration, len(run.actions))
     else:
         count = _at_random(exploration, learner, len(run.actions))
@@ -219,8 +228,8 @@ def _step(
 def _at_random(exploration: Exploration, learner: Learner, num_envs: int) -> int:
     """In how many environments actions are random now.
 
-    Where `random_share` is no whole number of them, it is one more for some episodes, and one less for
-    others: half of the episodes of a single environment are random if it is 0.5.
+    Where `random_share` is no whole number of them, it is one more at some times and one less at
+    others, for as many steps as an episode may have: half of the time in one environment if it is 0.5.
     """
     share = exploration.random_share * num_envs
     period = learner.progress.num_timesteps // (num_envs * learner.config.longest_episode)

@@ -143,7 +143,8 @@ class Pen:
     def paste(self, picture: Picture, box: Rect, smooth: bool = False) -> None:
         """Paste a picture, scaled to `box`; one channel is grey, stacked frames show the last one."""
         pygame = import_pygame()
-        picture = np.broadcast_to(picture[..., -3:], (*picture.shape[:2], 3))
+        last = picture[..., -3:] if picture.shape[-1] >= 3 else picture[..., -1:]
+        picture = np.broadcast_to(last, (*picture.shape[:2], 3))
         size = picture.shape[1], picture.shape[0]
         image = pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB")
         if size != (box.width, box.height):

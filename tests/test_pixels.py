@@ -148,7 +148,9 @@ def test_images_of_a_dictionary_are_one_frame():
     assert (later[..., 9:] != frame[..., 9:]).any() and (later[..., 6:9] == frame[..., 6:9]).all()
 
 
-@pytest.mark.parametrize("keys", [["goal"], ["observation", "observation"], "observation", [3]])
+@pytest.mark.parametrize(
+    "keys", [["goal"], ["observation", "observation"], "observation", [3], [["observation"]]]
+)
 def test_what_is_no_image_of_a_dictionary_is_refused(keys):
     with pytest.raises(ValueError, match=r"keys: got .*allowed: several of \['achieved_goal'"):
         pixels(GOAL_IMAGE, keys=keys)

@@ -206,14 +206,24 @@ def test_some_environments_may_act_at_random_throughout_and_the_filter_is_told()
 @pytest.mark.parametrize(("num_envs", "whole"), [(1, 0), (3, 1)])
 def test_a_share_of_fewer_environments_is_that_of_their_episodes(num_envs, whole):
     """Half of one environment, or of three: every other episode of the one between is random."""
-    training = TrainingConfig(num_envs, random_steps=1, updates_per_step=0.01, longest_episode=5)
+    training = TrainingConfig(num_envs, random_steps=6, updates_per_step=0.01, longest_episode=5)
     explores = Marked(random_share=0.5, exploration_std=0.1)
     config = AgentConfig(training=training)
     agent = Agent("RobotRoom-v0", config, seed=0, device="cpu", exploration=explores)
     agent.learn(20 * num_envs)
     taken = np.concatenate([np.asarray(e.actions) for e in agent.replay.episodes]) == 0.125
-    # In the first step, all act at random.
-    assert 0 <= taken.all(1).sum() - (20 * whole + 10) <= num_envs
+    assert 0 <= taken.all(1).sum() - (20 * whole + 10) <= 6  # in the first steps, all act at random
+
+
+def test_more_actions_take_more_random_steps():
+    """Three for each number of an action, at least, and as many as the settings say."""
+    explores = Marked(exploration_std=0.1)
+    for steps, expected in ((1, 6), (4, 6), (8, 8)):
+        training = TrainingConfig(2, random_steps=steps, updates_per_step=0.01)
+        agent = Agent("RobotRoom-v0", AgentConfig(training=training), seed=0, exploration=explores)
+        agent.learn(20)
+        taken = np.concatenate([np.asarray(e.actions) for e in agent.replay.episodes]) == 0.125
+        assert taken.all(1).sum() == expected
 
 
 @pytest.mark.parametrize(("num_envs", "lengths"), [(1, [4] * 8), (2, [4] * 8), (8, [])])

@@ -2,7 +2,7 @@
 
 Every algorithm is evaluated in the same environments, from the same held-out starts, with the
 environment's own limit of steps. How it collects data is its own affair: ours resets an environment
-after ten steps, and so do the baselines whose setting says so. Our agent trains for a number of
+after twenty steps, and baselines after ten whose setting says so. Our agent trains for a number of
 environment steps that was fixed beforehand; a baseline trains for a number of seconds in which ours is
 done or nearly so. Evaluations come at fixed numbers of environment steps and of training seconds, or at
 the end of the rollout or round of updates under way there. Their own time is not counted.

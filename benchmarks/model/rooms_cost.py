@@ -22,12 +22,12 @@ from rich.progress import track
 from rich.table import Table
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.presets import EVERY_ROOM
 from benchmarks.engine.backends import machine
 from robot_room.app.command_line import run
 
-NAMES = ("default", "every room")
+NAMES = ("plain", "every room")
 QUANTITIES = ("update", "first decision", "decision")
 
 
@@ -48,7 +48,7 @@ class RoomsCost:
 def main(config: RoomsCost) -> None:
     """Run the benchmark."""
     torch.set_num_threads(1)
-    presets: tuple[dict[str, Any], ...] = ({}, {**EVERY_ROOM})
+    presets: tuple[dict[str, Any], ...] = ({"config": AgentConfig()}, {**EVERY_ROOM})
     agents = {
         name: Agent(config.env_id, seed=0, device="cpu", **preset).learn(config.env_steps)
         for name, preset in zip(NAMES, presets, strict=True)

@@ -47,7 +47,8 @@ class Train:
     """With --pixels: names of images in the observation, a dictionary, to learn from instead of what
     the environment draws. The last one is shown in pictures."""
     env_steps: int | None = None
-    """Total environment steps; None: 500, or the intended total of the run that is resumed."""
+    """Total environment steps, one for each action; None: 500, or the intended total of the run that is
+    resumed."""
     seed: int = 0
     """Seed for all random streams."""
     out: Path | None = None

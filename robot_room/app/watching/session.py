@@ -277,7 +277,7 @@ class Session:
         number = PLANNERS.index(current) if current in PLANNERS else -1
         kind = PLANNERS[(number + 1) % len(PLANNERS)]
         own = self.agent.planner
-        fresh = own if type(own) is kind else kind(discount=own.discount)
+        fresh = own if type(own) is kind else kind(discount=own.discount, states=own.states)
         self._plan_with(replace(fresh, horizon=self.chosen.planner.horizon))
 
     def change_horizon(self, by: int) -> None:
