@@ -137,7 +137,11 @@ def decide(
     start, problem = problem_from(z, generator)
     if planner.states > 0 and problem.terminal_value is None:
         problem = replace(problem, terminal_value=values)
-    plan = planner.plan(problem, start, state.plans, generator)
+    plans = state.plans
+    for _ in range(planner.first_searches - 1 if episode_start.any() else 0):
+        found = planner.plan(problem, start, plans, generator).kept(planner.alternatives)
+        plans = _where(episode_start, found, plans)
+    plan = planner.plan(problem, start, plans, generator)
     if restorer.plan_weight > 0:
         plan = plausible_plan(world_model, restorer, z, plan)
     action = plan.actions[:, 0]

@@ -22,7 +22,7 @@ class Preset(TypedDict):
 EVERY_ROOM = Preset(
     config=AgentConfig(
         MappedWorldModelConfig(),
-        ICEM(discount=0.98, states=512),
+        ICEM(discount=0.98, states=512, first_searches=2),
         TrainingConfig(random_steps=24, updates_per_step=1.0, longest_episode=20),
     ),
     world_model=MappedWorldModel,

@@ -1,6 +1,7 @@
 """Receding-horizon control: what is planned from, what is done, and what is believed afterwards."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -122,6 +123,34 @@ def test_planning_starts_from_belief_and_from_the_last_plan_one_step_on(model):
     asked(model, state, [True, True], several)
     one, other = (several.noted["problem"].step(z, action)[0] for _ in range(2))
     assert not torch.allclose(one, other)
+
+
+def test_only_the_first_plan_of_an_episode_is_searched_for_repeatedly(model):
+    """Each search begins where the last one ended, and other episodes go on from their own plans."""
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Watched(ICEM):
+        def plan(self, problem, z, warm_start=None, generator=None):
+            plan = super().plan(problem, z, warm_start, generator)
+            seen.append((warm_start, plan))
+            return plan
+
+    planner = Watched(candidates=12, elites=4, iterations=2, horizon=3, first_searches=3)
+    _, state = asked(model, ControlState.initial(model, planner, 2), [True] * 2, planner)
+    assert len(seen) == 3 and (seen[0][0] == 0).all()
+    for (_, before), (begun, _) in pairwise(seen):
+        best = [before.actions[:, None], before.candidates[:, : planner.alternatives]]
+        torch.testing.assert_close(begun, torch.cat(best, 1))
+    seen.clear()
+    asked(model, state, [False, True], planner)
+    assert len(seen) == 3
+    for begun, _ in seen:
+        torch.testing.assert_close(begun[0], state.plans[0])
+    torch.testing.assert_close(seen[2][0][1], seen[1][1].kept(planner.alternatives)[1])
+    seen.clear()
+    asked(model, state, [False] * 2, planner)
+    assert len(seen) == 1
 
 
 def test_a_state_is_its_arrays(model):

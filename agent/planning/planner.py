@@ -31,8 +31,12 @@ class Plan(NamedTuple):
 
     def shifted(self, alternatives: int = 0) -> Float[Tensor, "N W H A"]:
         """Shift the plan, and the best `alternatives` candidates, by one step for a warm start."""
-        plans = torch.cat([self.actions[:, None], self.candidates[:, :alternatives]], 1)
+        plans = self.kept(alternatives)
         return torch.cat([plans[:, :, 1:], torch.zeros_like(plans[:, :, :1])], 2)
+
+    def kept(self, alternatives: int = 0) -> Float[Tensor, "N W H A"]:
+        """The plan, and the best `alternatives` candidates."""
+        return torch.cat([self.actions[:, None], self.candidates[:, :alternatives]], 1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Planner(Config, ABC):
     states: Annotated[int, Ge(0), Le(10_000)] = 0
     """States sampled in imagination, whose values count beyond the horizon; see `agent.planning.value`.
     0: nothing beyond the horizon counts."""
+    first_searches: Annotated[int, Ge(1), Le(100)] = 1
+    """Searches for the first plan of an episode, each from what the last one has found: there is no
+    earlier plan to begin from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,8 +83,8 @@ class Planner(Config, ABC):
         Args:
             problem: the dynamics and the bounds.
             z: the current latent states.
-            warm_start: initial candidates, from `Plan.shifted`; None: zero actions. Planners that
-                refine a proposal use the first one as its initial mean.
+            warm_start: initial candidates, from `Plan.shifted` or `Plan.kept`; None: zero actions.
+                Planners that refine a proposal use the first one as its initial mean.
             generator: generator of the noise.
 
         Raises:

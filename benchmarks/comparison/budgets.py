@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-Algorithm = Literal["world-model", "ppo", "a2c", "sac", "td3", "ddpg", "drq-sac", "random", "oracle"]
+Algorithm = Literal[
+    "world-model", "plain", "ppo", "a2c", "sac", "td3", "ddpg", "drq-sac", "random", "oracle"
+]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 OURS: Algorithm = "world-model"
+PLAIN: Algorithm = "plain"
+"""Our agent without its additions, `AgentConfig()`."""
 REFERENCES: tuple[Algorithm, ...] = ("random", "oracle")
 EPISODES = 100
 """Held-out starts of every evaluation."""

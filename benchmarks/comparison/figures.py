@@ -9,12 +9,13 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from benchmarks.comparison.budgets import OURS
+from benchmarks.comparison.budgets import OURS, PLAIN
 from benchmarks.comparison.scores import Axis, Scores, efficiency, profiles
 from robot_room.app.figures import styled_figure
 
 COLOURS = {
     OURS: "#d55e00",
+    PLAIN: "#8a6d3b",
     "ppo": "#0072b2",
     "a2c": "#56b4e9",
     "sac": "#009e73",

@@ -21,11 +21,11 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 import robot_room  # noqa: F401 - registers its environments
-from agent import Agent
+from agent import Agent, AgentConfig
 from agent.learner import Progress
 from agent.presets import EVERY_ROOM
 from benchmarks.comparison import algorithms, baselines
-from benchmarks.comparison.budgets import EPISODES, OURS, REFERENCES, Budget
+from benchmarks.comparison.budgets import EPISODES, OURS, PLAIN, REFERENCES, Budget
 from benchmarks.comparison.evaluation_curve import EvaluationCurve
 from benchmarks.engine.backends import Record
 from robot_room.app.evaluation.policies import Behaviour, Learned, Scripted, Uniform
@@ -75,8 +75,10 @@ def run_job(
     evaluated = env_spec(env_id, json.dumps(budget.evaluated_with))
     with ExitStack() as stack:
         policy: Policy | None = None
-        if algorithm == OURS:
-            curve, policy = _train_ours(env_id, evaluated, seed, budget)
+        if algorithm in (OURS, PLAIN):
+            config = AgentConfig() if algorithm == PLAIN else None
+            agent = Agent(env_id, config, seed, "cpu")  # as the baselines
+            curve, policy = _train_ours(agent, evaluated, budget)
         elif algorithm == "random" or algorithm == "oracle":
             curve = _reference(algorithm, evaluated, seed)
         elif target is not None:
@@ -100,10 +102,7 @@ def run_job(
     return record
 
 
-def _train_ours(
-    env_id: str, evaluated: EnvSpec, seed: int, budget: Budget
-) -> tuple[EvaluationCurve, Policy]:
-    agent = Agent(env_id, seed=seed, device="cpu")  # as the baselines
+def _train_ours(agent: Agent, evaluated: EnvSpec, budget: Budget) -> tuple[EvaluationCurve, Policy]:
     marks = np.geomspace(budget.env_steps / 8, budget.env_steps, OUR_MARKS)
     curve = EvaluationCurve(evaluated, marks[:-1].tolist())
 

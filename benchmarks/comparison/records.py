@@ -103,7 +103,7 @@ class Records:
         self.env_ids = _known_first(self.budgets, BUDGETS)
         self.algorithms = _known_first(present, ALGORITHMS)
         self.learners = [a for a in self.algorithms if a not in REFERENCES]
-        self.others = [a for a in self.learners if a != OURS]
+        self.others = [a for a in self.learners if a not in (OURS, PLAIN)]
         own = [a for a in self.learners if a in ALGORITHMS] or self.learners
         self.shared = [e for e in self.env_ids if all(self.runs(a, e) for a in own)]
 

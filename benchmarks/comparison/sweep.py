@@ -24,7 +24,16 @@ from filelock import FileLock, Timeout
 
 import robot_room  # noqa: F401 - registers its environments
 from benchmarks.comparison import algorithms, job
-from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, EPISODES, OTHER, REFERENCES, Budget
+from benchmarks.comparison.budgets import (
+    ALGORITHMS,
+    BUDGETS,
+    EPISODES,
+    OTHER,
+    OURS,
+    PLAIN,
+    REFERENCES,
+    Budget,
+)
 from benchmarks.comparison.records import releases
 from benchmarks.engine.backends import PACKAGES, Backend, OnRay, Processes, Record
 from benchmarks.engine.jobs import at_least_one, command, read_record, run_jobs
@@ -61,7 +70,7 @@ class Sweep(Machines):
     env_ids: tuple[str, ...] = tuple(BUDGETS)
     """Which environments; of a package of its own as package:Name-v0."""
     seeds: int = 10
-    """Number of training seeds of ours and of PPO, from 0."""
+    """Number of training seeds of ours, plain or not, and of PPO, from 0."""
     other_seeds: int = 5
     """Number of training seeds of the other algorithms."""
     seconds_scale: float = 1.0
@@ -106,7 +115,7 @@ class Sweep(Machines):
             for env_id in self.env_ids:
                 for algorithm, _ in self.chosen():
                     few = 1 if algorithm in REFERENCES else self.other_seeds
-                    count = self.seeds if algorithm in ("world-model", "ppo") else few
+                    count = self.seeds if algorithm in (OURS, PLAIN, "ppo") else few
                     if seed < count:
                         folder = self.out / env_id.replace(":", ".")
                         yield folder / f"{algorithm}-seed{seed}.json", algorithm, env_id, seed

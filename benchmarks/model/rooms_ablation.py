@@ -111,6 +111,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no rehearsal of rewards and ends": changed(world_model=NoRehearsal),
     "no value beyond the horizon": planned(states=0),
     "256 states instead of 512": planned(states=256),
+    "one search for the first plan": planned(first_searches=1),
     "discount 0.95": planned(discount=0.95),
     "episodes of 10 steps": changed({"training": TrainingConfig()}),
     "planner acts in all environments": changed(
