@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.checkpoint import Finite, Whole, converted
-from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, OTHER, OURS, REFERENCES
+from benchmarks.comparison.budgets import ALGORITHMS, BUDGETS, OTHER, OURS, PLAIN, REFERENCES
 from benchmarks.engine.backends import Record
 from benchmarks.engine.jobs import read_record
 
