@@ -38,7 +38,7 @@ def test_a_sweep_has_every_job_once_and_all_of_a_seed_before_the_next():
     for env_id in BUDGETS:
         counts = {a: sum(c[1:3] == (a, env_id) for c in jobs) for a in ALGORITHMS}
         few = dict.fromkeys(baselines.SETTINGS, 5)
-        assert counts == few | {"world-model": 10, "ppo": 10, "random": 1, "oracle": 1}
+        assert counts == few | {"world-model": 10, "plain": 10, "ppo": 10, "random": 1, "oracle": 1}
 
 
 def test_a_sweep_runs_what_is_missing(tmp_path):
