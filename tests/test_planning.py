@@ -508,3 +508,12 @@ def test_a_state_that_is_none_is_refused():
     for z in (torch.zeros(2), torch.full((1, 2), torch.nan)):
         with pytest.raises(ValueError, match="z: got shape"):
             STRONG[0].plan(problem(integrator(0.0)), z)
+
+
+def test_the_first_candidates_fill_the_bounds_by_their_std():
+    """In half-widths of the bounds, here 2; one in ten counts as an elite where it is not said."""
+    problem = Problem(lambda z, a: (z, a.sum(-1)), torch.tensor([-1.0]), torch.tensor([3.0]))
+    planner = CEM(candidates=4000, elites=10, iterations=1, horizon=2, colour=0.0, proposal_std=0.5)
+    plan = planner.plan(problem, torch.zeros(1, 1), None, torch.Generator().manual_seed(0))
+    assert plan.candidates.std().item() == pytest.approx(1.0, abs=0.03)
+    assert type(RandomShooting().num_elites) is int

@@ -235,6 +235,29 @@ def test_few_random_steps_are_of_several_episodes_also_in_one_environment(num_en
     assert max(cut) <= 4
 
 
+def test_without_any_reward_later_episodes_are_as_long_as_they_may_be():
+    """Only the first random steps are of short ones."""
+    training = TrainingConfig(random_steps=24, updates_per_step=0.1, longest_episode=20)
+    env = Late(gym.make("RobotRoom-v0"), 1000)
+    explores = Exploration(until_reward=True)
+    agent = Agent(env, AgentConfig(training=training), seed=0, device="cpu", exploration=explores)
+    agent.learn(80)
+    lengths = [len(episode.actions) for episode in agent.replay.episodes]
+    assert lengths[0] == 3 and max(lengths) == 20
+
+
+def test_offline_the_model_begins_from_many_frames(monkeypatch):
+    seen = []
+    begin = WorldModel.initialise
+    monkeypatch.setattr(
+        WorldModel, "initialise", lambda m, batch: (seen.append(batch.mask.numel()), begin(m, batch))
+    )
+    frames = np.random.default_rng(0).integers(0, 256, (3, 13, 64, 64, 3)).astype(np.uint8)
+    episodes = [Episode(list(x), list(np.full((12, 2), 0.1, np.float32)), [0.5] * 12) for x in frames]
+    Agent("RobotRoom-v0", SMALL, seed=0).learn_from(episodes)
+    assert 900 < seen[0] <= 1024
+
+
 class Late(gym.Wrapper):
     """A reward of 0 until the environment has made so many steps, then 1."""
 
