@@ -127,10 +127,9 @@ class Agent:
         exploration: AnyExploration | None = None,
     ) -> None:
         default_noise = None
-        if config is None:
-            preset = EVERY_ROOM if world_model is None else None
-            config = preset["config"] if preset else AgentConfig()
-            default_noise = preset["exploration"] if preset else None
+        if config is None and world_model is None:
+            config, default_noise = EVERY_ROOM["config"], EVERY_ROOM["exploration"]
+        config = AgentConfig() if config is None else config
         checked("config", config, AgentConfig)
         if world_model is None:
             world_model = own_model(config.world_model)

@@ -502,7 +502,7 @@ def step_density(output: Tensor) -> Normal:
     return Normal(mean, F.softplus(raw - 1.0) + PLACE_STD)
 
 
-def step_loss(density: Normal, step: Float[Tensor, "N 2"]) -> Float[Tensor, "N"]:  # noqa: F821
+def step_loss(density: Normal, step: Float[Tensor, "N 2"]) -> Float[Tensor, "N"]:  # noqa: F821 - shapes
     """Σ σ (|step − mean| / σ + ln σ), where no gradient goes through the first σ.
 
     This is −ln p of a Laplace density without constants, with a weight for each number. Without it,

@@ -12,14 +12,12 @@ The table gives means over training seeds (lowest to highest) of
 * the walls: F1 of wall pixels in decoded frames.
 """
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -36,6 +34,7 @@ from benchmarks.engine.jobs import Record, at_least_one, command, run_jobs
 from benchmarks.engine.spread import spread
 from benchmarks.model.ablation import settings
 from robot_room import layouts
+from robot_room.app.evaluation.protocol import env_spec
 from robot_room.rendering import FLOOR, WALL
 from robot_room.room import RoomParams
 
@@ -67,14 +66,6 @@ class Represent:
         at_least_one(self, "seeds", "env_steps", "workers")
 
 
-def unseen(env_id: str) -> EnvSpec:
-    """The room of the test: another set of mazes, where there are mazes."""
-    spec = copy.deepcopy(gym.spec(env_id))
-    if "layout_seed" in spec.kwargs:
-        spec.kwargs["layout_seed"] = 1
-    return spec
-
-
 def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
     """Learn, and measure on 100 episodes from seeds that are not used for training."""
     torch.set_num_threads(1)
@@ -82,8 +73,9 @@ def run_job(name: str, env_id: str, seed: int, env_steps: int) -> Record:
     agent = Agent(env_id, config, seed, "cpu", world_model=kind)
     _act_at_random(agent, seed, env_steps)
     agent.learn_from([])
-    spec = unseen(env_id)
-    spec.kwargs["terminate_on_goal"] = False
+    spec = env_spec(env_id, '{"terminate_on_goal": false}')
+    if "layout_seed" in spec.kwargs:
+        spec.kwargs["layout_seed"] = 1
     rollouts = random_rollouts(Agent(spec, device="cpu"), 7000, 100, WARM_UP + max(AHEAD))
     frames, actions = (torch.from_numpy(each) for each in (rollouts.frames, rollouts.actions))
     positions = torch.from_numpy(rollouts.positions["robot_position"]).float()

@@ -144,15 +144,12 @@ def run_job(variant: str, env_id: str, seed: int) -> Record:
     """Learn, and evaluate at the end."""
     torch.set_num_threads(1)
     agent = Agent(env_id, seed=seed, device="cpu", **VARIANTS[variant]).learn(STEPS[env_id])
-    summary = evaluate(agent, env_id, EPISODES, TUNING_SEED).summary()
-    scores = {name: summary[name] for name in ("success_rate", "path_ratio", "spl", "decision_ms")}
-    progress = agent.progress
     return {
         "variant": variant,
         "training_seed": seed,
-        "env_steps": progress.num_timesteps,
-        "seconds": round(progress.seconds, 1),
-        **scores,
+        "env_steps": agent.num_timesteps,
+        "seconds": round(agent.progress.seconds, 2),
+        **evaluate(agent, env_id, EPISODES, TUNING_SEED).summary(),
     }
 
 
